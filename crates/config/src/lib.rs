@@ -1,0 +1,1 @@
+//! zoo.cfg and command-line settings, parsed once into typed values.

@@ -1,0 +1,1 @@
+//! One whole server as a value: inputs in, effects out.

@@ -1,0 +1,2 @@
+//! The oxkeeper command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Bytes to types and back: everything that crosses a socket or a file.

@@ -1,0 +1,1 @@
+//! The host of one server: sockets, files, clocks, threads, signals.

@@ -1,0 +1,1 @@
+//! Transaction logs and snapshots in Apache ZooKeeper's file formats.

@@ -1,0 +1,1 @@
+//! The replicated state and the rules that change it.

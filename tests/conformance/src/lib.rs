@@ -1,0 +1,1 @@
+//! Proof against the real thing: differential runs, golden captures and foreign clients.
