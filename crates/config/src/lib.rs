@@ -1,1 +1,2 @@
 //! zoo.cfg and command-line settings, parsed once into typed values.
+mod properties;
