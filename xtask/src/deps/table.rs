@@ -1,0 +1,208 @@
+//! The arrows and the budgets: one entry per room, one reason per foreign crate.
+//!
+//! A new dependency is a line here and a sentence in ARCHITECTURE.md. Ask of it: what would it
+//! take to write the part that we need, who looks after it, and what does it pull in?
+
+/// A room of the workspace: one crate.
+pub struct Room {
+    /// The crate's name.
+    pub name: &'static str,
+    /// Pure: see `tidy/rooms.rs`.
+    pub core: bool,
+    /// Part of the product, as opposed to its tests and chores.
+    pub product: bool,
+    /// Crates of ours that its code may know.
+    pub knows: &'static [&'static str],
+    /// Further ones that its tests may know.
+    pub tests_know: &'static [&'static str],
+    /// Foreign crates, each with the reason why it is not written here.
+    pub budget: &'static [(&'static str, &'static str)],
+    /// The same for tests.
+    pub test_budget: &'static [(&'static str, &'static str)],
+}
+
+/// What must not lie below a core room at any depth.
+pub const FORBIDDEN_BELOW_CORE: &[(&str, &str)] = &[
+    ("tokio", "the runtime belongs to `server`"),
+    ("mio", "sockets belong to `server`"),
+    ("socket2", "sockets belong to `server`"),
+    ("rustix", "files and sockets belong to `storage` and `server`"),
+    ("rand", "randomness is an argument"),
+    ("getrandom", "randomness is an argument"),
+    ("parking_lot", "one owner needs no lock"),
+    ("tracing-subscriber", "the host decides where events go"),
+    ("anyhow", "a library's errors are types"),
+];
+
+const PROPERTIES: (&str, &str) = ("proptest", "properties over random inputs, shrunk to one");
+const SCRATCH: (&str, &str) = ("tempfile", "directories that vanish with the test");
+const JSON: (&str, &str) = ("serde_json", "reads what the recorded fixtures contain");
+const SLICES: (&str, &str) = ("bytes", "shared slices of frames: data is stored as it arrived");
+const ERRORS: (&str, &str) = ("thiserror", "error enums are API; this only derives their texts");
+const EVENTS: (&str, &str) = ("tracing", "events with fields; costs a branch when off");
+const MESSAGES: (&str, &str) = ("anyhow", "errors that end in a message to a person");
+const FLAGS: (&str, &str) = ("clap", "flags, help and their errors as people expect them");
+
+const PROTO: &str = "oxkeeper-proto";
+const TREE: &str = "oxkeeper-tree";
+const STORAGE: &str = "oxkeeper-storage";
+const NODE: &str = "oxkeeper-node";
+const CONFIG: &str = "oxkeeper-config";
+const SERVER: &str = "oxkeeper-server";
+const BENCH: &str = "oxkeeper-bench";
+
+/// Every crate of the workspace.
+pub const ROOMS: [Room; 10] = [
+    Room {
+        name: PROTO,
+        core: true,
+        product: true,
+        knows: &[],
+        tests_know: &[],
+        budget: &[SLICES, ERRORS],
+        test_budget: &[PROPERTIES, JSON],
+    },
+    Room {
+        name: TREE,
+        core: true,
+        product: true,
+        knows: &[PROTO],
+        tests_know: &[],
+        budget: &[
+            SLICES,
+            ERRORS,
+            EVENTS,
+            ("crc32fast", "znode digests are CRC-32; several times faster than a plain table"),
+            ("foldhash", "fast hashing that can be seeded against flooding"),
+            ("hashbrown", "tables of bare handles: the key lies in the znode, not beside it"),
+            ("smallvec", "most directories and watch lists have under five entries"),
+            ("triomphe", "header and bytes of a znode in one allocation, an 8-byte handle"),
+        ],
+        test_budget: &[PROPERTIES, JSON],
+    },
+    Room {
+        name: STORAGE,
+        core: false,
+        product: true,
+        knows: &[PROTO],
+        tests_know: &[],
+        budget: &[
+            SLICES,
+            ERRORS,
+            EVENTS,
+            ("flate2", "gzip snapshots, by the pure Rust zlib-rs"),
+            ("rustix", "fdatasync, preallocation and locks without unsafe code"),
+            ("simd-adler32", "checksums of log and snapshot at memory speed"),
+            ("snap", "snappy blocks of snapshots; the framing is ours"),
+        ],
+        test_budget: &[PROPERTIES, JSON, SCRATCH],
+    },
+    Room {
+        name: NODE,
+        core: true,
+        product: true,
+        knows: &[PROTO, TREE],
+        tests_know: &[],
+        budget: &[
+            SLICES,
+            ERRORS,
+            EVENTS,
+            ("base64", "digest identities are base64"),
+            ("hashbrown", "tables keyed by what they hold"),
+            ("sha1", "digest identities are SHA-1"),
+            ("slab", "connections under small reusable numbers"),
+            ("smallvec", "most identity and event lists have under five entries"),
+        ],
+        test_budget: &[PROPERTIES, JSON],
+    },
+    Room {
+        name: CONFIG,
+        core: false,
+        product: true,
+        knows: &[],
+        tests_know: &[],
+        budget: &[
+            ERRORS,
+            ("java-properties", "zoo.cfg is a Java properties file, escapes and all"),
+        ],
+        test_budget: &[SCRATCH],
+    },
+    Room {
+        name: SERVER,
+        core: false,
+        product: true,
+        knows: &[PROTO, TREE, STORAGE, NODE, CONFIG],
+        tests_know: &[],
+        budget: &[
+            SLICES,
+            ERRORS,
+            EVENTS,
+            MESSAGES,
+            ("parking_lot", "the lock around the tree: fair, and an eighth the size"),
+            ("rustix", "limits, process figures and socket options without unsafe code"),
+            ("slab", "connections under small reusable numbers"),
+            ("tokio", "one single-threaded runtime per I/O thread; signals and timers"),
+            ("tracing-subscriber", "where log events go, as text or JSON"),
+        ],
+        test_budget: &[SCRATCH, JSON],
+    },
+    Room {
+        name: BENCH,
+        core: false,
+        product: true,
+        knows: &[PROTO],
+        tests_know: &[],
+        budget: &[
+            SLICES,
+            MESSAGES,
+            FLAGS,
+            ("hdrhistogram", "latency percentiles with bounded memory and error"),
+            ("serde", "figures as JSON"),
+            ("serde_json", "figures as JSON"),
+            ("tokio", "thousands of connections from one thread"),
+        ],
+        test_budget: &[],
+    },
+    Room {
+        name: "oxkeeper",
+        core: false,
+        product: true,
+        knows: &[BENCH, CONFIG, SERVER],
+        // Its process tests speak to the binary over the wire.
+        tests_know: &[PROTO],
+        budget: &[
+            MESSAGES,
+            FLAGS,
+            ("mimalloc", "less memory and time than the system's allocator"),
+        ],
+        test_budget: &[SCRATCH],
+    },
+    Room {
+        name: "oxkeeper-conformance",
+        core: false,
+        product: false,
+        knows: &[PROTO],
+        tests_know: &[],
+        budget: &[
+            SLICES,
+            MESSAGES,
+            ("serde", "recordings and reports are JSON"),
+            ("serde_json", "recordings and reports are JSON"),
+        ],
+        test_budget: &[SCRATCH],
+    },
+    Room {
+        name: "xtask",
+        core: false,
+        product: false,
+        knows: &[],
+        tests_know: &[],
+        budget: &[
+            MESSAGES,
+            ("serde", "cargo metadata is JSON"),
+            ("serde_json", "cargo metadata is JSON"),
+            ("sha1", "checksums of fixtures in the form that sha1sum reads"),
+        ],
+        test_budget: &[],
+    },
+];
