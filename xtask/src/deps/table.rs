@@ -59,7 +59,7 @@ pub const ROOMS: [Room; 10] = [
         product: true,
         knows: &[],
         tests_know: &[],
-        budget: &[SLICES, ERRORS],
+        budget: &[ERRORS],
         test_budget: &[PROPERTIES, JSON],
     },
     Room {
@@ -123,9 +123,10 @@ pub const ROOMS: [Room; 10] = [
         tests_know: &[],
         budget: &[
             ERRORS,
-            ("java-properties", "zoo.cfg is a Java properties file, escapes and all"),
+            ("serde", "effective values as JSON, for other programs"),
+            ("serde_json", "effective values as JSON, for other programs"),
         ],
-        test_budget: &[SCRATCH],
+        test_budget: &[PROPERTIES, SCRATCH],
     },
     Room {
         name: SERVER,
@@ -153,13 +154,13 @@ pub const ROOMS: [Room; 10] = [
         knows: &[PROTO],
         tests_know: &[],
         budget: &[
-            SLICES,
             MESSAGES,
             FLAGS,
             ("hdrhistogram", "latency percentiles with bounded memory and error"),
+            ("mio", "the bare readiness loop: a generator has to cost less than what it measures"),
+            ("rustix", "timers finer than a millisecond, limits and signals without unsafe code"),
             ("serde", "figures as JSON"),
             ("serde_json", "figures as JSON"),
-            ("tokio", "thousands of connections from one thread"),
         ],
         test_budget: &[],
     },

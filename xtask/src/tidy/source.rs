@@ -261,8 +261,8 @@ mod tests {
 
     #[test]
     fn test_items_are_found_with_their_whole_bodies() {
-        let text = "fn a() {}\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n    fn b() {}\n}\nfn c() {}\n\
-                    #[cfg(all(test, unix))]\nuse x;\n#[cfg(not(test))]\nfn d() {}\n";
+        let text = "fn a() {}\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n    fn b() {}\n}\n\
+                    fn c() {}\n#[cfg(all(test, unix))]\nuse x;\n#[cfg(not(test))]\nfn d() {}\n";
         let source = Source::new("x.rs", text);
         let lines: Vec<usize> = (1..=11).filter(|line| source.test_lines[line - 1]).collect();
         assert_eq!(lines, [2, 3, 4, 5, 6, 8, 9]);
