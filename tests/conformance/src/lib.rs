@@ -5,6 +5,7 @@
 //! bytes. `docs/deviations.md` lists the differences that are meant; every other one is a failure.
 
 pub mod options;
+pub mod peers;
 
 pub use options::{Options, Target};
 
