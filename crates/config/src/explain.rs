@@ -1,0 +1,135 @@
+//! `oxkeeper check-config`: every setting, the value in force, and where it comes from.
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::error::printable;
+use crate::keys::{self, Fallback, Key, Status};
+use crate::settings::{Notice, Settings, Source};
+
+/// The status of a setting that takes effect.
+const OBEYED: &str = "obeyed";
+
+/// One setting as it is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EffectiveValue {
+    /// Its name; of a family, the member's.
+    pub key: String,
+    /// The value in force, `***` for secrets; `None` if the setting is absent and has no default.
+    pub value: Option<String>,
+    /// Its unit, if it is a number with one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub unit: &'static str,
+    /// Who set it.
+    pub source: Source,
+    /// What this server does with it: `obeyed`, or why it has no effect.
+    pub status: String,
+    /// What it does, in a line.
+    pub meaning: &'static str,
+}
+
+/// Every row of the table, families by the members that are set.
+pub(crate) fn effective(settings: &Settings) -> Vec<EffectiveValue> {
+    let mut values = Vec::new();
+    for key in keys::all() {
+        if key.is_family() {
+            let members = settings.members(key.name);
+            values.extend(members.map(|(name, _)| one(settings, key, name)));
+        } else {
+            values.push(one(settings, key, key.name));
+        }
+    }
+    values
+}
+
+fn one(settings: &Settings, key: &'static Key, name: &str) -> EffectiveValue {
+    let given = settings.given(name);
+    let value = match (settings.outcome(name), given, key.default) {
+        (Some(outcome), _, _) => Some(outcome.to_owned()),
+        (None, Some(setting), _) => Some(setting.text.clone()),
+        (None, None, Fallback::Is(text)) => Some(text.to_owned()),
+        (None, None, Fallback::From(how)) => Some(format!("({how})")),
+        (None, None, Fallback::Unset) => None,
+    };
+    EffectiveValue {
+        key: name.to_owned(),
+        value: value.map(|value| if key.secret { "***".to_owned() } else { value }),
+        unit: key.unit,
+        source: given.map_or(Source::Default, |setting| setting.source.clone()),
+        status: match key.status {
+            Status::Obeyed => OBEYED.to_owned(),
+            Status::NoMeaning(reason) => format!("no meaning here: {reason}"),
+            Status::Later(meanwhile) => format!("no effect yet: {meanwhile}"),
+            Status::NotYet { because, .. } => format!("not supported yet: {because}"),
+        },
+        meaning: key.meaning,
+    }
+}
+
+/// Every setting with the value in force, in the order of the table.
+pub fn explain(config: &Config) -> Vec<EffectiveValue> {
+    config.effective.clone()
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    file: &'a str,
+    settings: &'a [EffectiveValue],
+    notices: &'a [Notice],
+}
+
+/// The same as JSON: `{"file", "settings": [...], "notices": [...]}`.
+pub fn explain_json(config: &Config) -> String {
+    let report =
+        Report { file: &config.file, settings: &config.effective, notices: &config.notices };
+    // Serializing plain structs to memory cannot fail; an empty report would be seen at once.
+    serde_json::to_string_pretty(&report).unwrap_or_default()
+}
+
+/// The same for people: what is set, the defaults that matter, the notices. Settings that are
+/// neither set nor obeyed are only counted; the JSON form lists them.
+pub fn explain_text(config: &Config) -> String {
+    let is_set = |value: &&EffectiveValue| value.source != Source::Default;
+    let (set, unset): (Vec<_>, Vec<_>) = config.effective.iter().partition(is_set);
+    let (defaults, others): (Vec<_>, Vec<_>) = unset.into_iter().partition(|v| v.status == OBEYED);
+    let mut text = format!("{}: the configuration is valid\n", printable(&config.file));
+    for (title, values) in [("Set", set), ("Defaults", defaults)] {
+        text += &format!("\n{title}\n");
+        for value in values {
+            text += &lines(value, &config.file);
+        }
+    }
+    text += &format!("\n{} further settings are not set and would have no effect\n", others.len());
+    if !config.notices.is_empty() {
+        text += "\nNotices\n";
+        for notice in &config.notices {
+            text += &format!("  {notice}\n");
+        }
+    }
+    text
+}
+
+/// `key = value unit  [where from]`, and below it what that means.
+fn lines(value: &EffectiveValue, file: &str) -> String {
+    let shown = match value.value.as_deref() {
+        None => "(not set)".to_owned(),
+        Some("") => "(empty)".to_owned(),
+        Some(text) => printable(text),
+    };
+    let described = value.value.as_deref().is_none_or(|text| text.starts_with('('));
+    let unit = match value.unit {
+        unit if unit.is_empty() || described => String::new(),
+        unit => format!(" {unit}"),
+    };
+    let origin = match &value.source {
+        Source::Default => String::new(),
+        Source::BuiltIn => "  [built in]".to_owned(),
+        source => format!("  [{}]", source.place(file)),
+    };
+    let remark = match value.status.as_str() {
+        OBEYED => String::new(),
+        status => format!(" ({status})"),
+    };
+    let key = printable(&value.key);
+    format!("  {key} = {shown}{unit}{origin}\n      {}{remark}\n", value.meaning)
+}

@@ -1,0 +1,212 @@
+//! The other servers: membership, elections, synchronisation.
+
+use super::{INT, Key, Kind, LONG, derived, key, unset};
+
+const LATER: &str = "ensembles are not supported yet";
+
+pub(super) const KEYS: &[Key] = &[
+    unset(
+        "server.N",
+        Kind::Text,
+        "A member: host:port:electionPort[:role][;[address:]clientPort].",
+    )
+    .in_file(),
+    key(
+        "standaloneEnabled",
+        Kind::Bool,
+        "true",
+        "Lets a single server line run without quorum machinery.",
+    )
+    .in_file()
+    .not_yet(&["true"], "it asks for an ensemble, which this version cannot form"),
+    unset("dynamicConfigFile", Kind::Path, "File that holds the server lines.").in_file(),
+    unset("group.N", Kind::Text, "Servers that form a group of a hierarchical quorum.")
+        .in_file()
+        .later(LATER),
+    key("weight.N", Kind::Text, "1", "Votes of a server in a hierarchical quorum.")
+        .in_file()
+        .later(LATER),
+    unset("version", Kind::Text, "Version of the membership, which only dynamic files carry.")
+        .in_file()
+        .later(LATER),
+    unset("initLimit", INT, "Ticks a follower may take to connect and catch up.")
+        .unit("ticks")
+        .in_file()
+        .later(LATER),
+    unset("syncLimit", INT, "Ticks a follower may lag before it is dropped.")
+        .unit("ticks")
+        .in_file()
+        .later(LATER),
+    derived(
+        "connectToLearnerMasterLimit",
+        INT,
+        "initLimit",
+        "Ticks a follower may take to connect after an election.",
+    )
+    .unit("ticks")
+    .in_file()
+    .later(LATER),
+    key("electionAlg", Kind::Int { min: 3, max: 3 }, "3", "Election algorithm; one is left.")
+        .in_file()
+        .later(LATER),
+    key(
+        "peerType",
+        Kind::Choice(&["participant", "observer"]),
+        "participant",
+        "Whether this server votes.",
+    )
+    .in_file()
+    .later(LATER),
+    key("quorumListenOnAllIPs", Kind::Bool, "false", "Binds the server ports to all interfaces.")
+        .in_file()
+        .later(LATER),
+    key("leaderServes", Kind::YesNo, "yes", "Whether a leader serves clients.").later(LATER),
+    key("quorumCnxnTimeoutMs", INT, "-1", "Read timeout of election connections.")
+        .unit("ms")
+        .later(LATER),
+    key("electionPortBindRetry", INT, "3", "Attempts at binding the election port; 0: no end.")
+        .later(LATER),
+    key("fastleader.minNotificationInterval", INT, "200", "First wait for votes.")
+        .unit("ms")
+        .later(LATER),
+    key("fastleader.maxNotificationInterval", INT, "60000", "Longest wait for votes.")
+        .unit("ms")
+        .later(LATER),
+    key("leader.maxTimeToWaitForEpoch", INT, "-1", "How long a new leader waits for voters.")
+        .also(&["maxTimeToWaitForEpoch"])
+        .unit("ms")
+        .later(LATER),
+    key("leader.maxConcurrentSnapSyncs", INT, "10", "Snapshots sent to followers at a time.")
+        .also(&["maxConcurrentSnapSyncs"])
+        .later(LATER),
+    key("leader.maxConcurrentDiffSyncs", INT, "100", "Followers caught up from the log at a time.")
+        .also(&["maxConcurrentDiffSyncs"])
+        .later(LATER),
+    key("learner.asyncSending", Kind::Bool, "false", "Sends to the leader off-thread.")
+        .later(LATER),
+    key("learner.closeSocketAsync", Kind::Bool, "false", "Closes a follower's socket off-thread.")
+        .later(LATER),
+    key("leader.closeSocketAsync", Kind::Bool, "false", "Closes a leader's sockets off-thread.")
+        .later(LATER),
+    key(
+        "forward_learner_requests_to_commit_processor_disabled",
+        Kind::Bool,
+        "false",
+        "Saves the leader the memory of requests that followers track themselves.",
+    )
+    .later(LATER),
+    key(
+        "follower.skipLearnerRequestToNextProcessor",
+        Kind::Bool,
+        "false",
+        "Saves an observer master the memory of requests that observers track themselves.",
+    )
+    .later(LATER),
+    key(
+        "leaderConnectDelayDuringRetryMs",
+        INT,
+        "100",
+        "Wait between attempts to reach the leader.",
+    )
+    .unit("ms")
+    .later(LATER),
+    key("leader.ackLoggingFrequency", INT, "1000", "Proposals between two samples of ack latency.")
+        .later(LATER),
+    key("forceSnapshotSync", Kind::Bool, "false", "Always sends followers a snapshot, for tests.")
+        .later(LATER),
+    key("leader.nodelay", Kind::Bool, "true", "Sets TCP_NODELAY on the leader's connections.")
+        .as_system_property()
+        .later(LATER),
+    key("follower.nodelay", Kind::Bool, "true", "Sets TCP_NODELAY on a follower's connection.")
+        .as_system_property()
+        .later(LATER),
+    key("tcpKeepAlive", Kind::Bool, "false", "Sets SO_KEEPALIVE on election connections.")
+        .later(LATER),
+    key("multiAddress.enabled", Kind::Bool, "false", "Allows several addresses per server.")
+        .in_file()
+        .later(LATER),
+    key(
+        "multiAddress.reachabilityCheckTimeoutMs",
+        INT,
+        "1000",
+        "How long a server's address is probed.",
+    )
+    .unit("ms")
+    .in_file()
+    .later(LATER),
+    key("multiAddress.reachabilityCheckEnabled", Kind::Bool, "true", "Probes servers' addresses.")
+        .in_file()
+        .later(LATER),
+    unset("oraclePath", Kind::Path, "File by which an outside judge decides for two servers.")
+        .in_file()
+        .later(LATER),
+    key("localSessionsEnabled", Kind::Bool, "false", "Keeps sessions where they are made.")
+        .in_file()
+        .later(LATER),
+    key(
+        "localSessionsUpgradingEnabled",
+        Kind::Bool,
+        "false",
+        "Makes a local session global once it creates an ephemeral znode.",
+    )
+    .in_file()
+    .later(LATER),
+    unset("observerMasterPort", INT, "Port on which followers feed observers.")
+        .in_file()
+        .later(LATER),
+    key("observerMaster.sizeLimit", INT, "33554432", "Commits an observer master retains.")
+        .unit("bytes")
+        .later(LATER),
+    key("syncEnabled", Kind::Bool, "true", "Lets an observer keep log and snapshots.")
+        .also(&["observer.syncEnabled"])
+        .in_file()
+        .later(LATER),
+    key("observer.reconnectDelayMs", LONG, "0", "Random wait before an observer reconnects.")
+        .unit("ms")
+        .later(LATER),
+    key("observer.election.DelayMs", LONG, "200", "Random wait before an observer's election.")
+        .unit("ms")
+        .later(LATER),
+    key("quorum.auth.enableSasl", Kind::Bool, "false", "Servers use SASL among themselves.")
+        .in_file()
+        .later(LATER),
+    key("quorum.auth.serverRequireSasl", Kind::Bool, "false", "Requires SASL of calling servers.")
+        .in_file()
+        .later(LATER),
+    key("quorum.auth.learnerRequireSasl", Kind::Bool, "false", "Requires SASL of called servers.")
+        .in_file()
+        .later(LATER),
+    key(
+        "quorum.auth.learner.saslLoginContext",
+        Kind::Text,
+        "QuorumLearner",
+        "Section of the JAAS file for calling servers.",
+    )
+    .in_file()
+    .later(LATER),
+    key(
+        "quorum.auth.server.saslLoginContext",
+        Kind::Text,
+        "QuorumServer",
+        "Section of the JAAS file for called servers.",
+    )
+    .in_file()
+    .later(LATER),
+    key(
+        "quorum.auth.kerberos.servicePrincipal",
+        Kind::Text,
+        "zkquorum/localhost",
+        "Kerberos name of the servers.",
+    )
+    .in_file()
+    .later(LATER),
+    key("quorum.cnxn.threads.size", INT, "20", "Threads that authenticate connecting servers.")
+        .in_file()
+        .later(LATER),
+    key("messageTracker.Enabled", Kind::Bool, "false", "Remembers the last packets per follower.")
+        .later(LATER),
+    key("messageTracker.BufferSize", INT, "10", "Packets remembered.").later(LATER),
+    key("cnxTimeout", INT, "5000", "How long calling an election port may take.")
+        .unit("ms")
+        .later(LATER),
+];
