@@ -245,7 +245,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("oxkeeper.lock");
         let first = OsDisk.lock(&path).unwrap();
-        let error = OsDisk.lock(&path).err().expect("two locks on one directory").to_string();
+        let error = OsDisk.lock(&path).expect_err("two locks on one directory").to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
         OsDisk.lock(&path).unwrap();

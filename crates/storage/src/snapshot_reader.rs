@@ -108,7 +108,7 @@ impl SnapshotReader {
 
     /// The next `len` bytes, borrowed until the next call. Allocates no more than the stream
     /// has to give, however large `len` is.
-    pub fn take(&mut self, len: usize) -> Result<&[u8], SnapshotError> {
+    pub fn next_bytes(&mut self, len: usize) -> Result<&[u8], SnapshotError> {
         if !self.fill(len)? {
             let offset = self.base + self.buf.len() as u64;
             return Err(SnapshotError::Short { path: self.path.clone(), offset });
@@ -118,17 +118,10 @@ impl SnapshotReader {
         Ok(&self.buf[start..start + len])
     }
 
-    /// Fills the buffer from the stream.
-    pub fn read_exact(&mut self, buf: &mut [u8]) -> Result<(), SnapshotError> {
-        let bytes = self.take(buf.len())?;
-        buf.copy_from_slice(bytes);
-        Ok(())
-    }
-
     /// The next `N` bytes, for numbers.
-    pub fn take_array<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
+    pub fn next_array<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
         let mut bytes = [0; N];
-        self.read_exact(&mut bytes)?;
+        bytes.copy_from_slice(self.next_bytes(N)?);
         Ok(bytes)
     }
 
@@ -144,7 +137,7 @@ impl SnapshotReader {
     pub fn check_seal(&mut self) -> Result<(), SnapshotError> {
         let offset = self.offset();
         let expected = i64::from(self.checksum());
-        let seal = self.take_array::<SEAL_BYTES>()?;
+        let seal = self.next_array::<SEAL_BYTES>()?;
         let found = seal[..8].iter().fold(0i64, |n, b| n << 8 | i64::from(*b));
         if found != expected || seal[8..12] != 1i32.to_be_bytes() {
             return Err(SnapshotError::Seal { path: self.path.clone(), offset });
