@@ -1,1 +1,32 @@
 //! The replicated state and the rules that change it.
+//!
+//! [`Tree`] is what every member of an ensemble agrees on: the znodes, the sessions and what
+//! follows from them. It is a value: it knows no clock, no disk and no socket. A request becomes a
+//! transaction in `prep`, against the tree *plus* everything already proposed (`overlay`); a
+//! transaction changes the tree in [`Tree::apply`], which is total: whatever a ZooKeeper leader may
+//! have logged has an outcome here, and it is the same on every member.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`tree`] | the state and how a znode is found |
+//! | [`znode`], [`run`], [`dir`] | one znode, a sorted run of handles, a directory |
+//! | [`apply`] | what each transaction does |
+//! | [`read`] | what reads need beyond a znode |
+//! | [`snapshot`] | writing the state while it changes, and loading it |
+//! | [`acl_table`], [`quota`], [`idle`], [`digest`] | what is kept beside the znodes |
+//! | [`changes`] | what a batch of transactions changed, for the watches |
+//! | [`limits`] | bounds, each with its reason |
+
+pub mod acl_table;
+pub mod changes;
+pub mod digest;
+pub mod ephemeral_type;
+pub mod limits;
+pub mod path;
+pub mod tree;
+
+pub use acl_table::AclHandle;
+pub use changes::{Change, ChangeKind, Changes};
+pub use digest::node_digest;
+pub use ephemeral_type::{EphemeralType, OwnerRules};
+pub use tree::{NodeRef, QuotaStats, QuotaView, Tree, TreeOptions};
