@@ -15,8 +15,11 @@ const OBEYED: &str = "obeyed";
 pub struct EffectiveValue {
     /// Its name; of a family, the member's.
     pub key: String,
-    /// The value in force, `***` for secrets; `None` if the setting is absent and has no default.
+    /// The value in force, `***` for secrets; `None` if there is none or `derived` describes it.
     pub value: Option<String>,
+    /// How the value is worked out, where that is not for the configuration to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub derived: Option<&'static str>,
     /// Its unit, if it is a number with one.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub unit: &'static str,
@@ -48,12 +51,16 @@ fn one(settings: &Settings, key: &'static Key, name: &str) -> EffectiveValue {
         (Some(outcome), _, _) => Some(outcome.to_owned()),
         (None, Some(setting), _) => Some(setting.text.clone()),
         (None, None, Fallback::Is(text)) => Some(text.to_owned()),
-        (None, None, Fallback::From(how)) => Some(format!("({how})")),
-        (None, None, Fallback::Unset) => None,
+        (None, None, Fallback::From(_) | Fallback::Unset) => None,
+    };
+    let derived = match (&value, key.default) {
+        (None, Fallback::From(how)) => Some(how),
+        _ => None,
     };
     EffectiveValue {
         key: name.to_owned(),
         value: value.map(|value| if key.secret { "***".to_owned() } else { value }),
+        derived,
         unit: key.unit,
         source: given.map_or(Source::Default, |setting| setting.source.clone()),
         status: match key.status {
@@ -111,15 +118,12 @@ pub fn explain_text(config: &Config) -> String {
 
 /// `key = value unit  [where from]`, and below it what that means.
 fn lines(value: &EffectiveValue, file: &str) -> String {
-    let shown = match value.value.as_deref() {
-        None => "(not set)".to_owned(),
-        Some("") => "(empty)".to_owned(),
-        Some(text) => printable(text),
-    };
-    let described = value.value.as_deref().is_none_or(|text| text.starts_with('('));
-    let unit = match value.unit {
-        unit if unit.is_empty() || described => String::new(),
-        unit => format!(" {unit}"),
+    let unit = if value.unit.is_empty() { "" } else { &format!(" {}", value.unit) };
+    let shown = match (value.value.as_deref(), value.derived) {
+        (None, None) => "(not set)".to_owned(),
+        (None, Some(how)) => format!("({how})"),
+        (Some(""), _) => "(empty)".to_owned(),
+        (Some(text), _) => format!("{}{unit}", printable(text)),
     };
     let origin = match &value.source {
         Source::Default => String::new(),
@@ -131,5 +135,5 @@ fn lines(value: &EffectiveValue, file: &str) -> String {
         status => format!(" ({status})"),
     };
     let key = printable(&value.key);
-    format!("  {key} = {shown}{unit}{origin}\n      {}{remark}\n", value.meaning)
+    format!("  {key} = {shown}{origin}\n      {}{remark}\n", value.meaning)
 }

@@ -225,7 +225,9 @@ impl Settings {
             Status::Obeyed | Status::NotYet { .. } => {
                 let in_file = matches!(source, Source::File { .. });
                 let Some(remark) = apart_from_zookeeper(found, in_file) else { return };
-                (NoticeLevel::Info, format!("{shown} takes effect here; {remark}"))
+                let written = printable(&found.written);
+                let effect = if found.by_alias { format!("as {shown}") } else { "here".into() };
+                (NoticeLevel::Info, format!("{written} takes effect {effect}; {remark}"))
             }
         };
         let text = format!("{}: {remark}", source.place(&self.file));
@@ -356,7 +358,7 @@ fn line_of(source: &Source) -> usize {
 fn apart_from_zookeeper(found: &Found, in_file: bool) -> Option<String> {
     let name = found.key.name;
     if found.by_alias {
-        return Some(format!("ZooKeeper obeys this setting only under the name {name}"));
+        return Some("ZooKeeper documents this name and does not read it".to_owned());
     }
     match found.key.taken {
         Taken::SystemProperty if in_file => {

@@ -239,6 +239,8 @@ pub(crate) struct Found {
     pub key: &'static Key,
     /// The name under which the value is kept: the row's, or the family member's.
     pub canonical: String,
+    /// The name as it was written.
+    pub written: String,
     /// Written with the `zookeeper.` prefix.
     pub prefixed: bool,
     /// Written under another name than the one ZooKeeper obeys.
@@ -271,17 +273,20 @@ impl Index {
 
     pub fn find(&self, written: &str) -> Option<Found> {
         let stripped = written.strip_prefix("zookeeper.");
-        let prefixed = stripped.is_some();
         let name = stripped.unwrap_or(written);
-        if let Some(key) = self.exact.get(name) {
-            let by_alias = name != key.name;
-            return Some(Found { key, canonical: key.name.to_owned(), prefixed, by_alias });
-        }
-        let (_, key) = self
-            .families
-            .iter()
-            .find(|(stem, _)| name.strip_prefix(stem).is_some_and(|member| !member.is_empty()))?;
-        Some(Found { key, canonical: name.to_owned(), prefixed, by_alias: false })
+        let member_of = |stem: &str| name.strip_prefix(stem).is_some_and(|m| !m.is_empty());
+        let family = || self.families.iter().find(|(stem, _)| member_of(stem));
+        let (key, canonical) = match self.exact.get(name) {
+            Some(key) => (*key, key.name),
+            None => (family()?.1, name),
+        };
+        Some(Found {
+            key,
+            canonical: canonical.to_owned(),
+            written: written.to_owned(),
+            prefixed: stripped.is_some(),
+            by_alias: canonical != name,
+        })
     }
 
     /// The known name closest to a mistyped one, spelled as it was meant to be written.

@@ -3,14 +3,14 @@
 /// Names longer than this are no typing mistake, and the comparison is quadratic.
 const LONGEST: usize = 100;
 
-/// The closest of `names`, if it is close enough to be worth suggesting: at most a third of the
-/// letters wrong. Case counts for nothing, since that is the commonest mistake.
+/// The closest of `names`, if it is close enough to be worth suggesting: at most two in
+/// five letters wrong. Case counts for nothing, since that is the commonest mistake.
 pub fn nearest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if written.len() > LONGEST {
         return None;
     }
     let written = written.to_lowercase();
-    let allowed = (written.chars().count() / 3).max(2);
+    let allowed = (written.chars().count() * 2 / 5).max(2);
     names
         .map(|name| (distance(&written, &name.to_lowercase()), name))
         .min_by_key(|(distance, _)| *distance)
