@@ -17,6 +17,7 @@ public final class CuttableProxy implements Closeable {
     private final ServerSocket listener = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
     private final Set<Socket> sockets = new HashSet<>();
     private volatile boolean refusing;
+    private boolean holding;
 
     public CuttableProxy(String target) throws IOException {
         int colon = target.lastIndexOf(':');
@@ -42,12 +43,22 @@ public final class CuttableProxy implements Closeable {
         cut();
     }
 
-    public void allow() {
+    /** Breaks every connection; those to come are accepted and not answered until allowed. */
+    public synchronized void hold() {
+        holding = true;
+        cut();
+    }
+
+    /** Lets connections through again. */
+    public synchronized void allow() {
         refusing = false;
+        holding = false;
+        notifyAll();
     }
 
     @Override
-    public void close() throws IOException {
+    public synchronized void close() throws IOException {
+        allow();
         refusing = true;
         listener.close();
         cut();
@@ -62,6 +73,7 @@ public final class CuttableProxy implements Closeable {
                     continue;
                 }
                 Socket server = new Socket(host, port);
+                waitWhileHeld();
                 client.setTcpNoDelay(true);
                 server.setTcpNoDelay(true);
                 synchronized (this) {
@@ -72,6 +84,16 @@ public final class CuttableProxy implements Closeable {
                 start(() -> forward(server, client));
             } catch (IOException closedOrUnreachable) {
                 // Either the proxy is closed, which ends the loop, or the client will try again.
+            }
+        }
+    }
+
+    private synchronized void waitWhileHeld() {
+        while (holding) {
+            try {
+                wait();
+            } catch (InterruptedException neverSent) {
+                return;
             }
         }
     }
