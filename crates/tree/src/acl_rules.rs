@@ -454,13 +454,8 @@ mod tests {
         let entries: Vec<_> = (0..1000).map(|perms| Acl::new(perms, "auth", "")).collect();
         let raw = list(&entries);
         let mut out = Vec::new();
-        let fixed = fix_up(
-            AclList::from_raw(&raw).unwrap(),
-            &auth,
-            Schemes::default(),
-            10_000,
-            &mut out,
-        );
+        let fixed =
+            fix_up(AclList::from_raw(&raw).unwrap(), &auth, Schemes::default(), 10_000, &mut out);
         assert_eq!(fixed, Err(ErrorCode::MARSHALLING_ERROR));
         assert!(out.len() < 20_000);
     }
@@ -528,8 +523,19 @@ mod tests {
             assert_eq!(found, expected, "{id} in {expression}");
         }
         for bad in [
-            "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4::5:6:7:8", "1::2::3", ":::", "12345::",
-            "::ffff:1.2.3.4", "g::", "1:", "", "1.2.3.4.5", "1.2.3.", "1.2.3.4/1/2",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8:9",
+            "1:2:3:4::5:6:7:8",
+            "1::2::3",
+            ":::",
+            "12345::",
+            "::ffff:1.2.3.4",
+            "g::",
+            "1:",
+            "",
+            "1.2.3.4.5",
+            "1.2.3.",
+            "1.2.3.4/1/2",
         ] {
             assert_eq!(IpRange::parse(bad), None, "{bad}");
         }

@@ -10,23 +10,32 @@
 //! |---|---|
 //! | [`tree`] | the state and how a znode is found |
 //! | [`znode`], [`run`], [`dir`] | one znode, a sorted run of handles, a directory |
+//! | [`prep`], [`overlay`] | what a request becomes, against what is under way |
+//! | [`acl_rules`], [`path`] | who may, and what may be a path |
 //! | [`apply`] | what each transaction does |
 //! | [`read`] | what reads need beyond a znode |
 //! | [`snapshot`] | writing the state while it changes, and loading it |
 //! | [`acl_table`], [`quota`], [`idle`], [`digest`] | what is kept beside the znodes |
 //! | [`changes`] | what a batch of transactions changed, for the watches |
+//! | [`watch`] | who hears of which change |
 //! | [`limits`] | bounds, each with its reason |
 
+pub mod acl_rules;
 pub mod acl_table;
 pub mod changes;
 pub mod digest;
 pub mod ephemeral_type;
 pub mod limits;
+pub mod overlay;
 pub mod path;
+pub mod prep;
 pub mod tree;
+pub mod watch;
 
+pub use acl_rules::{AuthId, Schemes};
 pub use acl_table::AclHandle;
 pub use changes::{Change, ChangeKind, Changes};
 pub use digest::node_digest;
 pub use ephemeral_type::{EphemeralType, OwnerRules};
+pub use overlay::Overlay;
 pub use tree::{NodeRef, QuotaStats, QuotaView, Tree, TreeOptions};
