@@ -19,20 +19,6 @@ use super::{
 };
 use crate::changes::{AclHandle, Change, ChangeKind};
 
-/// What is told to the watchers of a path.
-#[derive(Debug, Clone, Copy)]
-pub struct Event<'a> {
-    /// What happened.
-    pub event: EventType,
-    /// Where.
-    pub path: &'a str,
-    /// The transaction that did it; goes into the notification's header (ZOOKEEPER-4655).
-    pub zxid: Zxid,
-    /// Whoever may not READ by this ACL is told nothing (ZOOKEEPER-4799): the znode's own, for
-    /// NodeChildrenChanged the parent's.
-    pub acl: &'a AclHandle,
-}
-
 /// How many watchers a change triggered, as ZooKeeper adds them to its `node_*_watch_count`
 /// summaries (it adds no zeros).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,16 +32,18 @@ pub struct Fired {
 }
 
 impl Watches {
-    /// Triggers the watches that a change concerns. `deliver` is called with an event and the
-    /// connections that get it, each of them once, at most three times per change; it checks the
-    /// ACL. It is not called for nobody.
+    /// Triggers the watches that a change concerns. `deliver` is called for every connection and
+    /// event, one event after the other (so that an event need be encoded only once), with what the
+    /// notification says (ZOOKEEPER-4655 put the zxid into its header) and the list that decides
+    /// whether this connection may hear it: whoever may not READ the znode, or for
+    /// NodeChildrenChanged the parent, is told nothing (ZOOKEEPER-4799).
     pub fn fire(
         &mut self,
         change: &Change<'_>,
-        mut deliver: impl FnMut(&Event<'_>, &[ConnKey]),
+        mut deliver: impl FnMut(ConnKey, EventType, &str, Zxid, &AclHandle),
     ) -> Fired {
         let mut fired = Fired::default();
-        if self.paths.len() == 0 {
+        if self.is_empty() {
             return fired;
         }
         let &Change { kind, path, zxid, acl, parent_acl } = change;
@@ -64,30 +52,23 @@ impl Watches {
             ChangeKind::Deleted => EventType::NodeDeleted,
             ChangeKind::DataChanged => EventType::NodeDataChanged,
         };
-        let own = Event { event, path, zxid, acl };
-        let mut tell = |event: &Event<'_>, told: &[ConnKey]| {
-            if !told.is_empty() {
-                deliver(event, told);
-            }
-        };
-
         self.firing += 1;
         fired.child = self.trigger_own(path, kind == ChangeKind::Deleted);
         self.trigger_ancestors(path);
         fired.data = self.told.len();
-        tell(&own, &self.told);
+        self.told.iter().for_each(|&conn| deliver(conn, event, path, zxid, acl));
         if kind == ChangeKind::DataChanged {
             return fired;
         }
         if kind == ChangeKind::Deleted {
             self.keep_untold();
-            tell(&own, &self.told);
+            self.told.iter().for_each(|&conn| deliver(conn, event, path, zxid, acl));
         }
         let parent = parent_of(path);
         self.trigger_children(parent);
         fired.parent = self.told.len();
         let event = EventType::NodeChildrenChanged;
-        tell(&Event { event, path: parent, zxid, acl: parent_acl }, &self.told);
+        self.told.iter().for_each(|&conn| deliver(conn, event, parent, zxid, parent_acl));
         fired
     }
 

@@ -19,17 +19,14 @@
 //! |---|---|
 //! | here | adding, removing, asking, closing, counting |
 //! | `fire` | what a change of the tree triggers |
-//! | `rearm` | setWatches after a reconnect |
 //! | `report` | the walk behind wchc and wchp |
 
 mod fire;
 mod path_table;
-mod rearm;
 mod report;
 mod word_set;
 
-pub use fire::{Event, Fired};
-pub use rearm::LastChanged;
+pub use fire::Fired;
 pub use report::{ReportBy, ReportCursor, ReportLine};
 
 use path_table::{FLAG_BITS, NONE, PathEntry, PathId, PathTable};
@@ -380,6 +377,11 @@ impl Watches {
         }
         self.detached.push(last);
         budget
+    }
+
+    /// True if nobody watches anything.
+    pub fn is_empty(&self) -> bool {
+        self.words == 0
     }
 
     /// The numbers of mntr and wchs.

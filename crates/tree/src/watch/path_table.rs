@@ -80,11 +80,6 @@ impl PathTable {
         }
     }
 
-    /// Paths held.
-    pub(super) fn len(&self) -> usize {
-        self.paths
-    }
-
     /// The sum of their lengths.
     pub(super) fn path_bytes(&self) -> usize {
         self.path_bytes
