@@ -123,8 +123,8 @@ pub struct FileEnd {
     pub size: u64,
     /// What follows, if not a clean end: a torn write, not promised to anyone.
     pub torn: Option<Flaw>,
-    /// Whether the file carries our mark; Java's do not.
-    pub marked: bool,
+    /// Up to where the file was known to be synced; none in a file of Java's.
+    pub mark: Option<u64>,
 }
 
 /// What [`LogReader::finish`] found and did.
@@ -221,8 +221,7 @@ impl<D: Disk> LogReader<D> {
     pub fn finish(mut self) -> Result<LogReport, ReadError> {
         while self.next()?.is_some() {}
         for end in &self.report.files {
-            let path = self.dir.join(&end.name);
-            self.disk.open_read(&path).at("open", &path)?.sync_all().at("sync", &path)?;
+            make_durable(&self.disk, &self.dir.join(&end.name), end)?;
         }
         self.remove_empty_tail()?;
         self.trim_last()?;
@@ -270,7 +269,7 @@ impl<D: Disk> LogReader<D> {
                 }
                 let size = window.size;
                 let torn = (size > 0).then_some(Flaw::Header);
-                self.end_file(FileEnd { end: 0, size, torn, ..FileEnd::unread(name, true) });
+                self.end_file(FileEnd { end: 0, size, torn, ..FileEnd::unread(name, Some(0)) });
                 return Ok(None);
             }
         };
@@ -302,7 +301,7 @@ impl<D: Disk> LogReader<D> {
             end: offset,
             size,
             torn: flaw,
-            ..FileEnd::unread(log.name, log.mark.is_some())
+            ..FileEnd::unread(log.name, log.mark)
         });
         Ok(())
     }
@@ -341,7 +340,7 @@ impl<D: Disk> LogReader<D> {
         while let Some(end) = self.report.files.pop_if(|end| end.entries == 0) {
             let path = self.dir.join(&end.name);
             match end.torn {
-                Some(flaw) if !end.marked => {
+                Some(flaw) if end.mark.is_none() => {
                     let aside = format!("{PUT_ASIDE}{}", end.name);
                     self.disk.rename(&path, &self.dir.join(&aside)).at("rename", &path)?;
                     tracing::warn!(file = end.name, aside, %flaw, "put aside a torn log");
@@ -361,7 +360,7 @@ impl<D: Disk> LogReader<D> {
     /// as they are.
     fn trim_last(&mut self) -> Result<(), DiskError> {
         let last = match self.report.files.last() {
-            Some(last) if last.marked && last.size > last.end => last,
+            Some(last) if last.mark.is_some() && last.size > last.end => last,
             _ => return Ok(()),
         };
         let path = self.dir.join(&last.name);
@@ -380,9 +379,30 @@ impl<D: Disk> LogReader<D> {
 }
 
 impl FileEnd {
-    fn unread(name: String, marked: bool) -> FileEnd {
-        FileEnd { name, entries: 0, last: None, end: 0, size: 0, torn: None, marked }
+    fn unread(name: String, mark: Option<u64>) -> FileEnd {
+        FileEnd { name, entries: 0, last: None, end: 0, size: 0, torn: None, mark }
     }
+}
+
+/// Syncs what was read of a file. What lies above the mark is written once more before: if the
+/// last process ended because a sync had failed, those bytes may be in memory only *and* count
+/// as clean, so that no sync would ever write them.
+fn make_durable<D: Disk>(disk: &D, path: &Path, end: &FileEnd) -> Result<(), DiskError> {
+    let Some(mut offset) = end.mark.filter(|mark| *mark < end.end) else {
+        return disk.open_read(path).at("open", path)?.sync_all().at("sync", path);
+    };
+    let file = disk.open(path).at("open", path)?;
+    let mut chunk = vec![0; READ_CHUNK_BYTES];
+    while offset < end.end {
+        let len = chunk.len().min((end.end - offset) as usize);
+        let n = file.read_at(&mut chunk[..len], offset).at("read", path)?;
+        file.write_at(&chunk[..n], offset).at("write", path)?;
+        if n == 0 {
+            break;
+        }
+        offset += n as u64;
+    }
+    file.sync_all().at("sync", path)
 }
 
 fn rotten(file: PathBuf, offset: u64, flaw: Flaw, mark: Option<u64>) -> ReadError {
@@ -497,7 +517,8 @@ impl<F: DiskFile> Window<F> {
         }
         self.buf.drain(..self.at);
         self.at = 0;
-        let target = if possible { bytes.max(READ_CHUNK_BYTES) } else { READ_CHUNK_BYTES };
+        let left = usize::try_from(self.size.saturating_sub(self.end)).unwrap_or(usize::MAX);
+        let target = bytes.max(READ_CHUNK_BYTES).min(self.buf.len().saturating_add(left));
         let mut len = self.buf.len();
         self.buf.resize(target.max(len), 0);
         while len < target {

@@ -18,6 +18,8 @@ use crate::snapshots::{Compression, SnapshotFile};
 /// Bytes of a seal: the checksum as an i64, and the string "/".
 pub const SEAL_BYTES: usize = 13;
 
+const FIRST_CHUNK_BYTES: usize = 8 << 10;
+
 /// Why a snapshot could not be read. Another, older one may do.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -63,6 +65,8 @@ pub struct SnapshotReader {
     adler: Adler32,
     /// Offset in the stream of the beginning of `buf`.
     base: u64,
+    /// Bytes to ask the stream for next: few at first, a fresh server's snapshot has 478.
+    chunk_bytes: usize,
 }
 
 impl std::fmt::Debug for SnapshotReader {
@@ -98,6 +102,7 @@ impl SnapshotReader {
             hashed: 0,
             adler: Adler32::new(),
             base: 0,
+            chunk_bytes: FIRST_CHUNK_BYTES,
         }
     }
 
@@ -172,7 +177,8 @@ impl SnapshotReader {
         while self.buf.len() < len.max(1) {
             // By chunks: a length in a damaged file may be anything.
             let old = self.buf.len();
-            self.buf.resize(old + READ_CHUNK_BYTES, 0);
+            self.buf.resize(old + self.chunk_bytes, 0);
+            self.chunk_bytes = (self.chunk_bytes * 2).min(READ_CHUNK_BYTES);
             let read = read_some(&mut self.stream, &mut self.buf[old..]);
             self.buf.truncate(old + *read.as_ref().unwrap_or(&0));
             if read.at("read", &self.path)? == 0 {
@@ -222,12 +228,12 @@ impl<F: DiskFile> Sequential<F> {
 impl<F: DiskFile> Read for Sequential<F> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.at == self.buf.len() {
-            if out.len() >= READ_CHUNK_BYTES {
+            if out.len() >= FIRST_CHUNK_BYTES {
                 let n = self.file.read_at(out, self.offset)?;
                 self.offset += n as u64;
                 return Ok(n);
             }
-            self.buf.resize(READ_CHUNK_BYTES, 0);
+            self.buf.resize(FIRST_CHUNK_BYTES, 0);
             let read = self.file.read_at(&mut self.buf, self.offset);
             self.buf.truncate(*read.as_ref().unwrap_or(&0));
             self.at = 0;

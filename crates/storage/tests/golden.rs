@@ -182,7 +182,7 @@ fn every_log_ends_where_expected() {
             assert_eq!(end.end, expected["offset"], "{name} {}", end.name);
             assert_eq!(end.size, expected["size"], "{name} {}", end.name);
             assert_eq!(end.torn, torn, "{name} {}", end.name);
-            assert!(!end.marked || end.entries == 0, "{name}: Java's files have no mark");
+            assert!(end.mark.is_none() || end.entries == 0, "{name}: Java's files have no mark");
         }
         if let Some((file, offset)) = outcome {
             let expected = &ends[file.file_name().unwrap().to_str().unwrap()];

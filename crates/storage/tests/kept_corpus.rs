@@ -1,0 +1,32 @@
+//! The fuzz targets' kept corpora as ordinary tests: inputs that once reached something new, run
+//! through the very checks that the fuzzer runs.
+
+use std::path::Path;
+
+#[path = "../../../fuzz/checks/logs.rs"]
+mod logs;
+#[path = "../../../fuzz/checks/snapshots.rs"]
+mod snapshots;
+
+/// Runs a check over every file of a corpus, and over cuts of it, which are what crashes leave.
+fn replay(target: &str, check: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(&corpus).expect("the corpus is kept beside the targets") {
+        let bytes = std::fs::read(entry.expect("readable").path()).expect("readable");
+        (0..bytes.len()).step_by(97).for_each(|cut| check(&bytes[..cut]));
+        check(&bytes);
+        inputs += 1;
+    }
+    assert!(inputs >= 30, "{target}: {inputs} inputs are no corpus");
+}
+
+#[test]
+fn logs_hold() {
+    replay("logs", logs::run);
+}
+
+#[test]
+fn snapshots_hold() {
+    replay("snapshots", snapshots::run);
+}
