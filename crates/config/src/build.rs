@@ -35,12 +35,8 @@ pub(crate) fn build(mut settings: Settings, files: &dyn Files) -> Result<Config,
     let data_log_dir = directory(&mut settings, "dataLogDir").unwrap_or_else(|| data_dir.clone());
     settings.came_to("dataLogDir", data_log_dir.display());
     let my_id = read_my_id(&data_dir, files)?;
-    let listen = listen(&mut settings)?;
     let sessions = sessions(&mut settings)?;
-    let Some(listen) = ensemble::settle(&mut settings, my_id, listen)? else {
-        return Err(ConfigError::whole(&settings.file, no_client_port(&settings, my_id))
-            .about("clientPort"));
-    };
+    let listen = listen(&mut settings, my_id)?;
     let io_threads =
         settings.int("oxkeeper.ioThreads").and_then(|count| usize::try_from(count).ok());
     let mut config = Config {
@@ -111,7 +107,8 @@ fn read_my_id(data_dir: &Path, files: &dyn Files) -> Result<Option<i64>, ConfigE
     })
 }
 
-fn listen(settings: &mut Settings) -> Result<Option<Listen>, ConfigError> {
+/// What `clientPort` and `clientPortAddress` say.
+fn client_address(settings: &mut Settings) -> Result<Option<(BindAddr, u16)>, ConfigError> {
     let addr = match settings.text("clientPortAddress") {
         None => BindAddr::All,
         Some(text) => BindAddr::parse(&text).ok_or_else(|| {
@@ -119,19 +116,28 @@ fn listen(settings: &mut Settings) -> Result<Option<Listen>, ConfigError> {
         })?,
     };
     settings.came_to("clientPortAddress", &addr);
-    let backlog = settings.int("clientPortListenBacklog").unwrap_or(-1);
-    let Some(port) = settings.int("clientPort") else {
-        if settings.given("clientPortAddress").is_some() {
-            return Err(settings.bad("clientPortAddress", "clientPort must be set too"));
+    match settings.int("clientPort") {
+        Some(port) => Ok(Some((addr, u16::try_from(port).unwrap_or_default()))),
+        None if settings.given("clientPortAddress").is_some() => {
+            Err(settings.bad("clientPortAddress", "clientPort must be set too"))
         }
-        return Ok(None);
+        None => Ok(None),
+    }
+}
+
+fn listen(settings: &mut Settings, my_id: Option<i64>) -> Result<Listen, ConfigError> {
+    let address = client_address(settings)?;
+    let Some((client_addr, client_port)) = ensemble::settle(settings, my_id, address)? else {
+        let problem = no_client_port(settings, my_id);
+        return Err(ConfigError::whole(&settings.file, problem).about("clientPort"));
     };
-    Ok(Some(Listen {
-        client_addr: addr,
-        client_port: u16::try_from(port).unwrap_or_default(),
+    let backlog = settings.int("clientPortListenBacklog").unwrap_or(-1);
+    Ok(Listen {
+        client_addr,
+        client_port,
         backlog: u32::try_from(backlog).ok().filter(|backlog| *backlog > 0),
         tcp_keep_alive: settings.bool("clientTcpKeepAlive"),
-    }))
+    })
 }
 
 fn sessions(settings: &mut Settings) -> Result<Sessions, ConfigError> {

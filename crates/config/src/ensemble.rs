@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::config::{BindAddr, Listen};
+use crate::config::BindAddr;
 use crate::error::{ConfigError, printable};
 use crate::files::Files;
 use crate::properties;
@@ -19,8 +19,11 @@ use crate::value::java_trim;
 struct Member {
     participant: bool,
     /// Where its clients connect, if the line says so.
-    client: Option<(BindAddr, u16)>,
+    client: Option<Address>,
 }
+
+/// Where clients connect.
+type Address = (BindAddr, u16);
 
 const FORM: &str = "must be host:port:electionPort[:participant|observer][;[address:]clientPort], \
                     with | between several addresses";
@@ -71,8 +74,9 @@ fn dynamic(path: &str, line: usize) -> Source {
 pub(crate) fn settle(
     settings: &mut Settings,
     my_id: Option<i64>,
-    listen: Option<Listen>,
-) -> Result<Option<Listen>, ConfigError> {
+    listen: Option<Address>,
+) -> Result<Option<Address>, ConfigError> {
+    check_authentication(settings)?;
     let names: Vec<String> = settings.members("server.N").map(|(name, _)| name.into()).collect();
     let mut participants = Vec::new();
     let mut observer = None;
@@ -109,29 +113,42 @@ pub(crate) fn settle(
     }
     settings.came_to("clientPort", format!("{port}, from {name}"));
     settings.came_to("clientPortAddress", format!("{addr}, from {name}"));
-    let backlog = listen.as_ref().and_then(|listen| listen.backlog);
-    let tcp_keep_alive = settings.bool("clientTcpKeepAlive");
-    Ok(Some(Listen { client_addr: addr, client_port: port, backlog, tcp_keep_alive }))
+    Ok(Some((addr, port)))
+}
+
+/// Servers cannot be asked for what they do not offer themselves.
+fn check_authentication(settings: &Settings) -> Result<(), ConfigError> {
+    let enabled = settings.bool("quorum.auth.enableSasl");
+    let learner = settings.bool("quorum.auth.learnerRequireSasl");
+    for (name, needed, offered) in [
+        ("quorum.auth.serverRequireSasl", "quorum.auth.enableSasl", enabled),
+        ("quorum.auth.learnerRequireSasl", "quorum.auth.enableSasl", enabled),
+        ("quorum.auth.serverRequireSasl", "quorum.auth.learnerRequireSasl", learner),
+    ] {
+        if settings.bool(name) && !offered {
+            return Err(settings.bad(name, format_args!("needs {needed}=true")));
+        }
+    }
+    Ok(())
 }
 
 /// The same server's client address given twice must be one address.
 fn agree(
     settings: &Settings,
     name: &str,
-    listen: Option<&Listen>,
+    listen: Option<&Address>,
     addr: &BindAddr,
     port: u16,
 ) -> Result<(), ConfigError> {
-    let Some(listen) = listen else { return Ok(()) };
-    let names =
-        matches!(addr, BindAddr::Name(_)) || matches!(listen.client_addr, BindAddr::Name(_));
-    let same_addr = listen.client_addr.is_all() || listen.client_addr == *addr || names;
-    if listen.client_port == port && same_addr {
+    let Some((listen_addr, listen_port)) = listen else { return Ok(()) };
+    let names = matches!(addr, BindAddr::Name(_)) || matches!(listen_addr, BindAddr::Name(_));
+    let same_addr = listen_addr.is_all() || listen_addr == addr || names;
+    if *listen_port == port && same_addr {
         return Ok(());
     }
     let problem = format!(
         "its client address {addr}:{port} differs from clientPort and clientPortAddress, {}:{}",
-        listen.client_addr, listen.client_port
+        listen_addr, listen_port
     );
     Err(settings.bad(name, problem))
 }
@@ -187,7 +204,7 @@ fn parse_member(text: &str, several: bool) -> Result<Member, &'static str> {
     Ok(Member { participant: participant.unwrap_or(true), client })
 }
 
-fn parse_client(text: &str) -> Result<(BindAddr, u16), &'static str> {
+fn parse_client(text: &str) -> Result<Address, &'static str> {
     let parts = host_and_ports(text).ok_or(FORM)?;
     let (addr, port) = match parts[..] {
         [port] => (BindAddr::All, port),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::{ConfigError, printable};
-use crate::keys::{Found, Index, Kind, Status, Taken};
+use crate::keys::{Found, INDEX, Kind, Status, Taken};
 use crate::properties::{self, Property};
 use crate::value::{self, Value, java_trim};
 
@@ -92,7 +92,6 @@ pub(crate) struct Setting {
 pub(crate) struct Settings {
     /// How messages call the configuration file.
     pub file: String,
-    pub index: Index,
     pub allow_unknown_keys: bool,
     values: BTreeMap<String, Setting>,
     /// What derived or corrected settings came to, for `check-config`.
@@ -105,7 +104,6 @@ impl Settings {
     pub fn new(file: &str, allow_unknown_keys: bool) -> Settings {
         Settings {
             file: file.to_owned(),
-            index: Index::new(),
             allow_unknown_keys,
             values: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -143,7 +141,7 @@ impl Settings {
 
     /// Takes one setting, whose key and value are trimmed.
     pub fn take(&mut self, key: &str, text: &str, source: Source) -> Result<(), ConfigError> {
-        let Some(found) = self.index.find(key) else {
+        let Some(found) = INDEX.find(key) else {
             return self.unknown(key, source);
         };
         let canonical = found.canonical.clone();
@@ -171,7 +169,7 @@ impl Settings {
             self.notice(NoticeLevel::Warning, Some(key), text);
             return Ok(());
         }
-        if let Some(nearest) = self.index.nearest(key) {
+        if let Some(nearest) = INDEX.nearest(key) {
             problem += &format!("; did you mean {nearest}?");
         }
         problem += " (--allow-unknown-keys ignores it)";
@@ -283,7 +281,7 @@ impl Settings {
     fn value(&self, name: &str) -> Option<Value> {
         match self.values.get(name) {
             Some(setting) => setting.value.clone(),
-            None => value::default(self.index.find(name)?.key),
+            None => value::default(INDEX.find(name)?.key),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Who may do what: authentication schemes and ACLs.
+//! Who may do what: authentication schemes and ACLs. What is not supported yet here fails closed
+//! (an unknown scheme matches no ACL), except where a row refuses the start.
 
 use super::{INT, Key, Kind, key, unset};
 

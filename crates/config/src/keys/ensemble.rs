@@ -1,4 +1,5 @@
-//! The other servers: membership, elections, synchronisation.
+//! The other servers: membership, elections, synchronisation. A standalone server ignores all of
+//! it, as ZooKeeper does in the same file, and refuses what only an ensemble could honour.
 
 use super::{INT, Key, Kind, LONG, derived, key, unset};
 

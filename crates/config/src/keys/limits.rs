@@ -1,4 +1,5 @@
-//! Bounds that protect the server from its clients.
+//! Bounds that protect the server from its clients, and the clients from each other: sizes,
+//! numbers of connections and requests, throttles, quotas, the pace of the reaper.
 
 use super::{INT, Key, Kind, LONG, derived, from, key};
 

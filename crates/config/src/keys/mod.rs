@@ -7,10 +7,10 @@
 //! moves a file over, what this server does with it. Parsing, `check-config`, "did you mean" and
 //! the notices at start are all generated from the rows.
 //!
-//! The rows are split by subject only to keep the files readable: [`serving`], [`storage`],
-//! [`limits`], [`access`], [`ensemble`], [`tls`], [`operations`], [`internals`].
+//! The rows are split by subject only to keep the files readable.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 mod access;
 mod ensemble;
@@ -227,7 +227,10 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     subjects.into_iter().flatten()
 }
 
-/// The rows by name: built once per parse.
+/// The rows by name. The table never changes, so neither does this.
+pub(crate) static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
+
+/// The rows by name.
 pub(crate) struct Index {
     exact: HashMap<&'static str, &'static Key>,
     families: Vec<(&'static str, &'static Key)>,
@@ -254,7 +257,7 @@ impl PartialEq for Key {
 }
 
 impl Index {
-    pub fn new() -> Index {
+    fn new() -> Index {
         let mut exact = HashMap::new();
         let mut families = Vec::new();
         for key in all() {
@@ -322,7 +325,7 @@ mod tests {
 
     #[test]
     fn every_setting_that_zookeeper_reads_is_known() {
-        let index = Index::new();
+        let index = &*INDEX;
         let names = include_str!("../../tests/fixtures/zookeeper-settings.txt");
         let mut count = 0;
         for name in names.lines().filter(|line| !line.starts_with('#')) {
@@ -334,7 +337,7 @@ mod tests {
 
     #[test]
     fn both_spellings_families_and_aliases_are_found() {
-        let index = Index::new();
+        let index = &*INDEX;
         let plain = index.find("snapCount").unwrap();
         let prefixed = index.find("zookeeper.snapCount").unwrap();
         assert_eq!((plain.canonical.as_str(), plain.prefixed), ("snapCount", false));

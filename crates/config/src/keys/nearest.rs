@@ -1,4 +1,5 @@
-//! The known name that a mistyped one most likely meant.
+//! The known name that a mistyped one most likely meant. A suggestion that is far off confuses
+//! more than none, so there is a bound on the number of wrong letters.
 
 /// Names longer than this are no typing mistake, and the comparison is quadratic.
 const LONGEST: usize = 100;

@@ -1,4 +1,5 @@
-//! Watching the server: admin HTTP, metrics, audit.
+//! Watching the server: admin HTTP, metrics, audit, path statistics. Each row says what serves
+//! the same need until it takes effect.
 
 use super::{INT, Key, Kind, PORT, derived, key, unset};
 
@@ -38,25 +39,35 @@ pub(super) const KEYS: &[Key] = &[
     key("metricsProvider.httpHost", Kind::Text, "0.0.0.0", "Address of the Prometheus exporter.")
         .in_file()
         .later(NO_EXPORTER),
-    key("metricsProvider.httpPort", PORT, "7000", "Port of the Prometheus exporter.")
+    key("metricsProvider.httpPort", Kind::Text, "7000", "Port of the Prometheus exporter.")
         .in_file()
         .later(NO_EXPORTER),
-    unset("metricsProvider.httpsPort", PORT, "TLS port of the Prometheus exporter.")
+    unset("metricsProvider.httpsPort", Kind::Text, "TLS port of the Prometheus exporter.")
         .in_file()
         .later(NO_EXPORTER),
-    key("metricsProvider.exportJvmInfo", Kind::Bool, "true", "Exports figures of the JVM too.")
+    key("metricsProvider.exportJvmInfo", Kind::Text, "true", "Exports figures of the JVM too.")
         .in_file()
         .no_meaning("there is no JVM"),
-    key("metricsProvider.numWorkerThreads", INT, "1", "Threads that record metrics.")
+    key("metricsProvider.numWorkerThreads", Kind::Text, "1", "Threads that record metrics.")
         .in_file()
         .no_meaning("recording a metric takes no thread here"),
-    key("metricsProvider.maxQueueSize", INT, "1000000", "Measurements waiting to be recorded.")
-        .in_file()
-        .no_meaning("recording a metric takes no queue here"),
-    key("metricsProvider.workerShutdownTimeoutMs", INT, "1000", "Wait for the metric threads.")
-        .unit("ms")
-        .in_file()
-        .no_meaning("recording a metric takes no thread here"),
+    key(
+        "metricsProvider.maxQueueSize",
+        Kind::Text,
+        "1000000",
+        "Measurements waiting to be recorded.",
+    )
+    .in_file()
+    .no_meaning("recording a metric takes no queue here"),
+    key(
+        "metricsProvider.workerShutdownTimeoutMs",
+        Kind::Text,
+        "1000",
+        "Wait for the metric threads.",
+    )
+    .unit("ms")
+    .in_file()
+    .no_meaning("recording a metric takes no thread here"),
     unset("metricsProvider.*", Kind::Text, "Any further setting of the metrics provider.")
         .in_file()
         .later(NO_EXPORTER),

@@ -1,6 +1,7 @@
-//! Where clients connect and how long their sessions live.
+//! Where clients connect, how long their sessions live, which four-letter words are answered, and
+//! the settings that only this server has.
 
-use super::{Key, Kind, PORT, derived, from, key, unset};
+use super::{INT, Key, Kind, PORT, derived, from, key, unset};
 
 /// Twenty ticks, the default of the longest session, must fit Java's `int`.
 const LONGEST_TICK: i64 = i32::MAX as i64 / 20;
@@ -21,7 +22,7 @@ pub(super) const KEYS: &[Key] = &[
     .in_file(),
     derived(
         "clientPortListenBacklog",
-        from(-1),
+        INT,
         "-1, the server's choice",
         "Connections the system may hold before they are accepted; -1 leaves it to the server.",
     )

@@ -1,4 +1,5 @@
-//! TLS, towards clients (`ssl.`) and between servers (`ssl.quorum.`).
+//! TLS, towards clients (`ssl.`) and between servers (`ssl.quorum.`): the same settings twice, so
+//! the rows are written once and doubled.
 
 use super::{INT, Key, Kind, derived, key, unset};
 
