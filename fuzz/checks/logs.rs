@@ -15,7 +15,7 @@ use oxkeeper_storage::{LogReader, SimDisk, frame_entry};
 pub fn run(data: &[u8]) {
     let Some((&form, data)) = data.split_first() else { return };
     let disk = SimDisk::new();
-    let file = if form % 2 == 0 { data.to_vec() } else { framed(data) };
+    let file = if form & 1 == 0 { data.to_vec() } else { framed(data) };
     disk.put(Path::new("/d/log.1"), &file);
     if form & 2 != 0 {
         // A later file makes the first one a middle one, which is judged more strictly.

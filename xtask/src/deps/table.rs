@@ -87,7 +87,6 @@ pub const ROOMS: [Room; 10] = [
         knows: &[PROTO],
         tests_know: &[],
         budget: &[
-            SLICES,
             ERRORS,
             EVENTS,
             ("flate2", "gzip snapshots, by the pure Rust zlib-rs"),

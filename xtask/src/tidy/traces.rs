@@ -36,9 +36,10 @@ const HOSTS: [&str; 19] = [
     "semver.org",
 ];
 
-/// Every line of a text file; lock files name their registry by nature.
+/// Every line of a text file. Lock files name their registry by nature, and a fuzz corpus says
+/// nothing at all.
 pub fn check(path: &str, text: &str) -> Vec<Fault> {
-    if path.ends_with(".lock") {
+    if path.ends_with(".lock") || path.starts_with("fuzz/corpus/") {
         return Vec::new();
     }
     let mut faults = Vec::new();
