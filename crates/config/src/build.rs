@@ -428,7 +428,7 @@ impl Config {
                     Ok(crate::PathKind::Other) => "is not a directory".to_owned(),
                     Err(error) => format!("cannot be accessed: {error}"),
                 };
-                let problem = format!("{name}: {} {problem}", path.display());
+                let problem = format!("{name}: {} {problem}", printable(&path.to_string_lossy()));
                 return Err(ConfigError::whole(&self.file, problem)
                     .about(name)
                     .exiting(ExitCode::UnableToAccessDatadir));

@@ -42,7 +42,8 @@ pub(crate) fn read_dynamic_file(
     };
     for family in ["server.N", "group.N", "weight.N"] {
         if let Some((name, _)) = settings.members(family).next() {
-            let problem = format_args!("must stand in {}, which dynamicConfigFile names", path);
+            let problem =
+                format!("must stand in {}, which dynamicConfigFile names", printable(&path));
             return Err(settings.bad(name, problem));
         }
     }

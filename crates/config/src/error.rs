@@ -82,7 +82,7 @@ impl ConfigError {
 }
 
 /// The longest piece of a file that a message repeats.
-const LONGEST_QUOTE: usize = 80;
+const LONGEST_QUOTE: usize = 160;
 
 /// Text from a file, fit for one line of a terminal: control characters escaped, length bounded.
 pub(crate) fn printable(text: &str) -> String {

@@ -406,7 +406,13 @@ fn unknown_keys_are_refused_with_the_nearest_name_or_tolerated() {
 #[test]
 fn messages_stay_short_and_on_one_line() {
     let long = "x".repeat(10_000);
-    for line in [format!("{long}=1"), format!("tickTime={long}"), "tickTime=\\n\\u001b[0m".into()] {
+    for line in [
+        format!("{long}=1"),
+        format!("tickTime={long}"),
+        "tickTime=\\n\\u001b[0m".into(),
+        "server.1=a:1:2\ndynamicConfigFile=\\n\\u0007".into(),
+        format!("dynamicConfigFile=\\u0009{long}"),
+    ] {
         let error = refused(&line);
         assert!(error.len() < 400, "{} bytes", error.len());
         assert!(!error.chars().any(char::is_control), "{error:?}");
@@ -446,6 +452,18 @@ fn values_that_zookeeper_corrects_are_corrected_and_said() {
             "zoo.cfg:7: largeRequestThreshold=0 is taken as -1",
         ])
     );
+}
+
+/// ZooKeeper divides by zero when it takes its first snapshot with such a file (deviation D65).
+#[test]
+fn limits_of_nothing_are_no_limits() {
+    for value in ["0", "-1"] {
+        let lines = format!("snapSizeLimitInKb={value}\ntxnLogSizeLimitInKb={value}\n");
+        let storage = accepted(&lines).storage;
+        assert_eq!((storage.snap_size_limit_kb, storage.txn_log_size_limit_kb), (None, None));
+    }
+    let storage = accepted("snapSizeLimitInKb=7\npreAllocSize=0\n").storage;
+    assert_eq!((storage.snap_size_limit_kb, storage.pre_alloc_size_kb), (Some(7), 0));
 }
 
 #[test]
