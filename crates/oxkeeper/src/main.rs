@@ -1,2 +1,158 @@
-//! The oxkeeper command.
-fn main() {}
+//! The oxkeeper command: one binary for everything.
+//!
+//! It parses arguments and hands over. `serve` exits with ZooKeeper's codes, so that whatever
+//! supervises ZooKeeper today understands it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use oxkeeper_config::{Config, ConfigError, NoticeLevel, Options, OsFiles};
+use oxkeeper_server::logging::{self, LogFormat};
+use oxkeeper_server::{Ready, StartError};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A coordination service that takes the place of Apache ZooKeeper.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server. Without a file: standalone on 127.0.0.1:2181, data in ./oxkeeper-data.
+    Serve(ServeArgs),
+    /// Explain every value that a configuration file leads to, and start nothing.
+    CheckConfig(CheckArgs),
+    /// Load a ZooKeeper server, of any make, and measure it.
+    Bench(Box<oxkeeper_bench::BenchArgs>),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// A stock zoo.cfg; `myid` is read from its dataDir.
+    file: Option<PathBuf>,
+    /// Set a key, over the file; ZooKeeper's system properties too. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Tolerate keys that neither ZooKeeper nor Oxkeeper knows.
+    #[arg(long)]
+    allow_unknown_keys: bool,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What to log: error, warn, info, debug, trace, or directives such as `info,tree=debug`.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+    /// How to log.
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormatArg,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormatArg {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
+        Command::CheckConfig(args) => check_config(&args),
+        Command::Bench(args) => oxkeeper_bench::run(*args),
+    }
+}
+
+fn load(args: &ConfigArgs) -> Result<Config, ConfigError> {
+    let options =
+        Options { set: args.set.clone(), allow_unknown_keys: args.allow_unknown_keys };
+    match &args.file {
+        Some(file) => Config::from_path(file, &options, &OsFiles),
+        None => Config::without_file(&options, &OsFiles),
+    }
+}
+
+fn serve(args: &ServeArgs) -> ExitCode {
+    let format = match args.log_format {
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    };
+    if let Err(error) = logging::start(&args.log_level, format) {
+        eprintln!("oxkeeper: {error}");
+        return ExitCode::from(oxkeeper_config::ExitCode::InvalidInvocation.value());
+    }
+    let config = match load(&args.config).and_then(|config| {
+        config.check_directories(&OsFiles)?;
+        Ok(config)
+    }) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    for notice in &config.notices {
+        match notice.level {
+            NoticeLevel::Info => tracing::info!("{notice}"),
+            NoticeLevel::Warning => tracing::warn!("{notice}"),
+        }
+    }
+    match oxkeeper_server::serve(&config, say_ready) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(StartError { message, code }) => {
+            eprintln!("oxkeeper: {message}");
+            ExitCode::from(code.value())
+        }
+    }
+}
+
+/// Tells a person at the terminal what to do next. Programs that wait for a server read the first
+/// word of the first line.
+fn say_ready(ready: &Ready) {
+    let addr = match ready.addr {
+        addr if addr.ip().is_unspecified() => format!("127.0.0.1:{}", addr.port()),
+        addr => addr.to_string(),
+    };
+    println!("ready: oxkeeper {} after {} ms", env!("CARGO_PKG_VERSION"), ready.took.as_millis());
+    println!("  listening on  {}", ready.addr);
+    println!("  data in       {} ({} znodes)", ready.data_dir.display(), ready.znodes);
+    println!("  connect       zkCli.sh -server {addr}");
+    println!("                python: KazooClient(hosts=\"{addr}\")");
+    println!("  look inside   echo srvr | nc {} {}", addr_host(&addr), ready.addr.port());
+}
+
+fn addr_host(addr: &str) -> &str {
+    addr.rsplit_once(':').map_or(addr, |(host, _)| host)
+}
+
+fn check_config(args: &CheckArgs) -> ExitCode {
+    match load(&args.config) {
+        Ok(config) if args.json => println!("{}", oxkeeper_config::explain_json(&config)),
+        Ok(config) => {
+            print!("{}", oxkeeper_config::explain_text(&config));
+            for notice in &config.notices {
+                println!("note: {notice}");
+            }
+        }
+        Err(error) => return refuse(&error),
+    }
+    ExitCode::SUCCESS
+}
+
+fn refuse(error: &ConfigError) -> ExitCode {
+    eprintln!("oxkeeper: {error}");
+    ExitCode::from(error.exit_code().value())
+}

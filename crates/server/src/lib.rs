@@ -1,1 +1,46 @@
 //! The host of one server: sockets, files, clocks, threads, signals.
+//!
+//! [`serve`] boots a tree from its files and runs the node over it until a signal or a failure ends
+//! it. Everything that touches the outside world is here; what the server *does* is decided in
+//! `oxkeeper-node`, which knows nothing of this room.
+//!
+//! ```text
+//!  accept ─► connections ─► Front ─┐ one I/O thread; more of them with more cores
+//!                                  ├─► Core ─► log thread ─► (synced) ─► apply ─► replies
+//!                           Front ─┘         └► snapshot thread
+//! ```
+
+mod admin;
+mod boot;
+mod client_port;
+pub mod clock;
+mod connection;
+mod descriptors;
+mod io_thread;
+mod log_thread;
+pub mod logging;
+mod mailbox;
+mod serve;
+mod settings;
+mod snapshot_thread;
+
+pub use serve::{Ready, serve};
+
+use oxkeeper_config::ExitCode;
+
+/// Why a server did not start, or ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartError {
+    /// One line that says what to do.
+    pub message: String,
+    /// ZooKeeper's exit code for it.
+    pub code: ExitCode,
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,312 @@
+//! The sessions' clock: who is alive until when.
+//!
+//! Deadlines are rounded up to the next multiple of the tick, so that sessions expire in buckets
+//! (`ExpiryQueue`). Reads never come here: a Front notes when it heard a client, and the clock asks
+//! before it lets a session go. A session without a connection cannot be heard and expires at once
+//! when its bucket is due.
+
+use std::collections::{BTreeMap, HashMap};
+
+use oxkeeper_proto::SessionId;
+
+use crate::messages::{ConnId, FrontId, Now};
+
+/// One live session.
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    /// The timeout that expiry goes by, ms: that of the last handshake.
+    timeout_ms: i32,
+    deadline_us: u64,
+    owner: Option<(FrontId, ConnId)>,
+    closing: bool,
+}
+
+/// The sessions' clock.
+#[derive(Debug)]
+pub struct SessionClock {
+    tick_us: u64,
+    sessions: HashMap<SessionId, Session>,
+    buckets: BTreeMap<u64, Vec<SessionId>>,
+    next_id: i64,
+    last_look_us: u64,
+}
+
+/// What a look at the clock found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Ask these Fronts when they heard of these sessions.
+    pub ask: BTreeMap<FrontId, Vec<(ConnId, SessionId)>>,
+    /// Nobody is connected for these: they end now.
+    pub expired: Vec<SessionId>,
+}
+
+impl SessionClock {
+    /// A clock over the sessions that a restart found; each gets its whole timeout again.
+    pub fn new(
+        tick_time_ms: u32,
+        server_id: u8,
+        now: Now,
+        sessions: impl IntoIterator<Item = (SessionId, i32)>,
+    ) -> Self {
+        let mut clock = SessionClock {
+            tick_us: u64::from(tick_time_ms.max(1)) * 1000,
+            sessions: HashMap::new(),
+            buckets: BTreeMap::new(),
+            next_id: first_id(now.wall_ms, server_id),
+            last_look_us: now.mono_us,
+        };
+        for (session, timeout_ms) in sessions {
+            clock.start(now, session, timeout_ms, None);
+        }
+        clock
+    }
+
+    /// An id no session has had (`SessionTrackerImpl.initializeNextSessionId`).
+    pub fn next_id(&mut self) -> SessionId {
+        loop {
+            let id = self.next_id;
+            self.next_id = self.next_id.wrapping_add(1);
+            // The smallest value marks containers in `ephemeralOwner`.
+            if id != i64::MIN && !self.sessions.contains_key(&SessionId(id)) {
+                return SessionId(id);
+            }
+        }
+    }
+
+    /// Follows a session from now on.
+    pub fn start(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        timeout_ms: i32,
+        owner: Option<(FrontId, ConnId)>,
+    ) {
+        let deadline_us = self.deadline(now.mono_us, timeout_ms);
+        let entry = Session { timeout_ms, deadline_us, owner, closing: false };
+        self.sessions.insert(session, entry);
+        self.buckets.entry(deadline_us).or_default().push(session);
+    }
+
+    /// True if the session is known and not about to end.
+    pub fn is_open(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|entry| !entry.closing)
+    }
+
+    /// Sessions followed now.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// True if there is no session.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Hands a session to another connection; returns the one that had it.
+    /// `None` if the session is unknown or closing.
+    pub fn renew(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        timeout_ms: i32,
+        owner: (FrontId, ConnId),
+    ) -> Option<()> {
+        let deadline_us = self.deadline(now.mono_us, timeout_ms);
+        let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing)?;
+        entry.timeout_ms = timeout_ms;
+        entry.owner = Some(owner);
+        if deadline_us != entry.deadline_us {
+            entry.deadline_us = deadline_us;
+            self.buckets.entry(deadline_us).or_default().push(session);
+        }
+        Some(())
+    }
+
+    /// Takes a session's connection away, to be closed.
+    pub fn disown(&mut self, session: SessionId) -> Option<(FrontId, ConnId)> {
+        self.sessions.get_mut(&session)?.owner.take()
+    }
+
+    /// A connection is gone; its session lives on from when it was last heard there.
+    pub fn connection_closed(
+        &mut self,
+        session: SessionId,
+        owner: (FrontId, ConnId),
+        heard_us: u64,
+    ) {
+        let Some(entry) = self.sessions.get(&session) else { return };
+        let deadline_us = self.deadline(heard_us, entry.timeout_ms).max(entry.deadline_us);
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            if entry.owner == Some(owner) {
+                entry.owner = None;
+            }
+            entry.deadline_us = deadline_us;
+            self.buckets.entry(deadline_us).or_default().push(session);
+        }
+    }
+
+    /// Marks a session as ending: its closeSession is proposed.
+    pub fn closing(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.closing = true;
+        }
+    }
+
+    /// Forgets a session and returns its connection.
+    pub fn end(&mut self, session: SessionId) -> Option<(FrontId, ConnId)> {
+        self.sessions.remove(&session)?.owner
+    }
+
+    /// A Front's answer. True if the session was not heard of in time and ends.
+    pub fn heard(&mut self, now: Now, session: SessionId, heard_us: u64) -> bool {
+        let Some(entry) = self.sessions.get(&session) else { return false };
+        if entry.closing {
+            return false;
+        }
+        let deadline_us = self.deadline(heard_us, entry.timeout_ms).max(entry.deadline_us);
+        if deadline_us <= now.mono_us {
+            return true;
+        }
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.deadline_us = deadline_us;
+            self.buckets.entry(deadline_us).or_default().push(session);
+        }
+        false
+    }
+
+    /// What is due, at most `limit` sessions. A look that comes more than a tick late finds
+    /// nothing: first everything that clients sent meanwhile must be read, the next look follows
+    /// at once.
+    pub fn look(&mut self, now: Now, limit: usize) -> Due {
+        let mut due = Due::default();
+        let late = now.mono_us.saturating_sub(self.last_look_us) > self.tick_us;
+        self.last_look_us = now.mono_us;
+        if late {
+            return due;
+        }
+        let mut left = limit;
+        while left > 0 {
+            let Some(mut bucket) = self.buckets.first_entry() else { break };
+            let deadline_us = *bucket.key();
+            if deadline_us > now.mono_us {
+                break;
+            }
+            let Some(session) = bucket.get_mut().pop() else {
+                bucket.remove();
+                continue;
+            };
+            let Some(entry) = self.sessions.get(&session) else { continue };
+            if entry.deadline_us != deadline_us || entry.closing {
+                continue;
+            }
+            left -= 1;
+            match entry.owner {
+                Some((front, conn)) => due.ask.entry(front).or_default().push((conn, session)),
+                None => due.expired.push(session),
+            }
+        }
+        due
+    }
+
+    /// When to look next, monotonic µs.
+    pub fn next_look_us(&self) -> Option<u64> {
+        let first = *self.buckets.first_key_value()?.0;
+        // Look once per tick at least, so that lateness can be told from idleness.
+        Some(first.min(self.last_look_us + self.tick_us / 2))
+    }
+
+    /// Sessions by deadline, for `dump`.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, Vec<SessionId>)> + '_ {
+        self.buckets.iter().map(|(&deadline_us, sessions)| {
+            let current = sessions.iter().copied().filter(|session| {
+                self.sessions.get(session).is_some_and(|entry| entry.deadline_us == deadline_us)
+            });
+            (deadline_us, current.collect())
+        })
+    }
+
+    fn deadline(&self, from_us: u64, timeout_ms: i32) -> u64 {
+        let until = from_us + u64::from(timeout_ms.max(0) as u32) * 1000;
+        (until / self.tick_us + 1) * self.tick_us
+    }
+}
+
+fn first_id(wall_ms: i64, server_id: u8) -> i64 {
+    let millis = ((wall_ms as u64) << 24) >> 8;
+    (millis | (u64::from(server_id) << 56)) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: (FrontId, ConnId) = (FrontId(0), ConnId { slot: 3, generation: 1 });
+
+    fn at(ms: u64) -> Now {
+        Now { mono_us: ms * 1000, wall_ms: ms as i64 }
+    }
+
+    /// Looks once every half tick from `from` to `to` and returns the last non-empty result.
+    fn look_until(clock: &mut SessionClock, from: u64, to: u64) -> Vec<(u64, Due)> {
+        let mut found = Vec::new();
+        let mut ms = from;
+        while ms <= to {
+            let due = clock.look(at(ms), 100);
+            if due != Due::default() {
+                found.push((ms, due));
+            }
+            ms += 500;
+        }
+        found
+    }
+
+    #[test]
+    fn a_session_without_connection_ends_at_the_tick_after_its_timeout() {
+        let mut clock = SessionClock::new(1000, 1, at(0), []);
+        clock.start(at(300), SessionId(7), 2000, None);
+        let found = look_until(&mut clock, 0, 5000);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].0, &found[0].1.expired[..]), (3000, &[SessionId(7)][..]));
+    }
+
+    #[test]
+    fn a_connected_session_is_asked_about_and_lives_if_it_was_heard() {
+        let mut clock = SessionClock::new(1000, 1, at(0), []);
+        clock.start(at(0), SessionId(7), 2000, Some(OWNER));
+        let found = look_until(&mut clock, 0, 3000);
+        assert_eq!(found[0].1.ask[&OWNER.0], [(OWNER.1, SessionId(7))]);
+        assert!(!clock.heard(at(3000), SessionId(7), 2_500_000));
+        let found = look_until(&mut clock, 3000, 5000);
+        assert_eq!(found[0].0, 5000);
+        assert!(clock.heard(at(5000), SessionId(7), 2_500_000));
+    }
+
+    #[test]
+    fn a_late_look_expires_nobody_before_the_sockets_were_read() {
+        let mut clock = SessionClock::new(1000, 1, at(0), []);
+        clock.start(at(0), SessionId(7), 2000, None);
+        assert_eq!(clock.look(at(60_000), 100), Due::default());
+        assert_eq!(clock.look(at(60_001), 100).expired, [SessionId(7)]);
+    }
+
+    #[test]
+    fn ids_carry_the_server_and_never_repeat() {
+        let mut clock = SessionClock::new(1000, 3, at(1_700_000_000_000), []);
+        let (a, b) = (clock.next_id(), clock.next_id());
+        assert_eq!(a.0 >> 56, 3);
+        assert_eq!(b.0, a.0 + 1);
+    }
+
+    #[test]
+    fn a_mass_expiry_is_paced() {
+        let sessions = (1..=10).map(|id| (SessionId(id), 1000));
+        let mut clock = SessionClock::new(1000, 1, at(0), sessions);
+        let mut total = 0;
+        for ms in [500, 1000, 1500, 2000, 2001, 2002, 2003] {
+            let found = clock.look(at(ms), 4).expired.len();
+            assert!(found <= 4);
+            total += found;
+        }
+        assert_eq!(total, 10);
+    }
+}

@@ -1,0 +1,118 @@
+//! A committed transaction reaches a Front: events, then the outcome, then the reads it releases.
+
+use oxkeeper_proto::connect::{begin_frame, end_frame};
+use oxkeeper_proto::response::{ReplyHeader, WatcherEvent, xid};
+use oxkeeper_proto::{ErrorCode, OpCode, perms};
+use oxkeeper_tree::acl_rules;
+use oxkeeper_tree::watch::ConnKey;
+
+use super::read::write_reply;
+use super::{Front, Phase, Shared, Waiting};
+use crate::messages::{Committed, ConnId, CoreLink, Now, OutcomeKind};
+
+impl Front {
+    /// Takes one transaction. Values must come in the order of their zxids, each before the next is
+    /// applied if this Front shares the core's thread.
+    pub fn committed(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        committed: &Committed,
+        link: &mut impl CoreLink,
+    ) {
+        if !committed.changes.is_empty() && !self.watches.is_empty() {
+            self.fire(committed);
+        }
+        let Some(outcome) = committed.outcome else { return };
+        if outcome.front != self.id {
+            return;
+        }
+        let id = outcome.conn;
+        match outcome.kind {
+            OutcomeKind::Reply { xid, op, err } => {
+                self.finish_write(now, id, xid, op, err, committed);
+                self.run_gate(shared, now, id, link);
+                self.release_throttled();
+            }
+            OutcomeKind::Connected { session, timeout_ms } => {
+                self.connected(now, id, session, timeout_ms)
+            }
+            OutcomeKind::SessionEnded => self.kill(id, "session ended"),
+        }
+    }
+
+    /// Fires this Front's watches. An event is encoded once, however many connections get it.
+    fn fire(&mut self, committed: &Committed) {
+        let Front { watches, conns, event, dirty, stats, settings, .. } = self;
+        for change in committed.changes.iter() {
+            let mut encoded_for = None;
+            watches.fire(&change, |ConnKey(slot), kind, path, zxid, acl| {
+                let Some(conn) = conns.get_mut(slot as usize) else { return };
+                let may_see = settings.rules.skip_acl
+                    || acl_rules::permits(
+                        acl.list(),
+                        perms::READ,
+                        &conn.auth,
+                        settings.rules.schemes,
+                    );
+                if !may_see || conn.dead || matches!(conn.phase, Phase::Closing) {
+                    return;
+                }
+                if encoded_for != Some((kind, path.len())) {
+                    encoded_for = Some((kind, path.len()));
+                    event.clear();
+                    let start = begin_frame(event);
+                    ReplyHeader { xid: xid::NOTIFICATION, zxid, err: ErrorCode::OK }.encode(event);
+                    WatcherEvent { event: kind, path: path.into() }.encode(event);
+                    end_frame(event, start);
+                }
+                conn.out.extend_from_slice(event);
+                conn.stats.sent += 1;
+                stats.packets_sent += 1;
+                stats.watch_bytes += event.len() as u64;
+                if !conn.dirty {
+                    conn.dirty = true;
+                    dirty.push(ConnId { slot, generation: conn.generation });
+                }
+            });
+        }
+    }
+
+    fn finish_write(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        xid: i32,
+        op: OpCode,
+        err: ErrorCode,
+        committed: &Committed,
+    ) {
+        let Some(conn) = self.conns.get_mut(id.slot as usize) else { return };
+        if conn.generation != id.generation {
+            return;
+        }
+        // Outcomes come in the order the writes went out, so the oldest write is the one meant.
+        let Some(Waiting::Write { xid: expected, at_us, .. }) = conn.gate.pop_front() else {
+            return;
+        };
+        debug_assert_eq!(expected, xid);
+        conn.writes -= 1;
+        self.outstanding -= 1;
+        if err == ErrorCode::SESSION_MOVED {
+            return self.kill(id, "session moved");
+        }
+        let before = conn.out.len();
+        write_reply(&mut conn.out, xid, committed.zxid, err, &committed.body);
+        conn.stats.sent += 1;
+        let took_ms = now.mono_us.saturating_sub(at_us) / 1000;
+        conn.stats.answered(op, xid, committed.zxid, took_ms, now.mono_ms());
+        if op == OpCode::CLOSE_SESSION {
+            conn.phase = Phase::Closing;
+            conn.session = oxkeeper_proto::SessionId::NONE;
+        }
+        self.stats.response_bytes += (conn.out.len() - before) as u64;
+        self.stats.answered(op, took_ms);
+        self.mark_dirty(id);
+        self.check_outbox(id);
+    }
+}

@@ -1,0 +1,128 @@
+//! One connection: its phase, its gate and what waits to be sent.
+
+use std::collections::VecDeque;
+
+use oxkeeper_proto::{AdminWord, OpCode, SessionId, Zxid};
+
+use crate::messages::{AuthSet, Peer};
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing usable has arrived yet: a handshake or a four-letter word may follow.
+    Fresh,
+    /// The handshake is with the core; nothing is read until it is decided.
+    Connecting {
+        /// Whether the client sent the `readOnly` byte, so that it is answered in kind.
+        read_only: Option<bool>,
+    },
+    /// A session is open.
+    Ready,
+    /// A four-letter word is being answered.
+    Admin(AdminWord),
+    /// closeSession is under way: no further request is taken, the outcome is still awaited.
+    Ending,
+    /// No further request is taken; what is queued is still sent, then the socket is closed.
+    Closing,
+}
+
+/// A request of this connection whose turn has not come.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// A write that the core has.
+    Write { xid: i32, op: OpCode, at_us: u64 },
+    /// A frame that waits behind such a write.
+    Held { frame: Box<[u8]>, at_us: u64 },
+}
+
+/// What `cons` and `stat` tell about a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnStats {
+    /// Packets received.
+    pub received: u64,
+    /// Packets sent.
+    pub sent: u64,
+    /// The last operation answered.
+    pub last_op: Option<OpCode>,
+    /// Its xid, −1 before the first.
+    pub last_cxid: i64,
+    /// The zxid of the last reply.
+    pub last_zxid: Zxid,
+    /// When it was sent, monotonic ms.
+    pub last_response_ms: u64,
+    /// How long it took, ms.
+    pub last_latency_ms: u64,
+    /// Shortest so far.
+    pub latency_min_ms: u64,
+    /// Longest so far.
+    pub latency_max_ms: u64,
+    /// Sum, for the average.
+    pub latency_sum_ms: u64,
+    /// How many.
+    pub latency_count: u64,
+}
+
+impl ConnStats {
+    pub(crate) fn new() -> Self {
+        ConnStats {
+            received: 0,
+            sent: 0,
+            last_op: None,
+            last_cxid: -1,
+            last_zxid: Zxid(-1),
+            last_response_ms: 0,
+            last_latency_ms: 0,
+            latency_min_ms: u64::MAX,
+            latency_max_ms: 0,
+            latency_sum_ms: 0,
+            latency_count: 0,
+        }
+    }
+
+    pub(crate) fn answered(&mut self, op: OpCode, xid: i32, zxid: Zxid, took_ms: u64, now_ms: u64) {
+        self.last_op = Some(op);
+        self.last_cxid = i64::from(xid);
+        self.last_zxid = zxid;
+        self.last_response_ms = now_ms;
+        self.last_latency_ms = took_ms;
+        self.latency_min_ms = self.latency_min_ms.min(took_ms);
+        self.latency_max_ms = self.latency_max_ms.max(took_ms);
+        self.latency_sum_ms += took_ms;
+        self.latency_count += 1;
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub generation: u32,
+    pub phase: Phase,
+    pub peer: Peer,
+    pub session: SessionId,
+    pub timeout_ms: i32,
+    pub auth: AuthSet,
+    /// Bytes to be sent, from `sent` on.
+    pub out: Vec<u8>,
+    pub sent: usize,
+    pub gate: VecDeque<Waiting>,
+    /// Bytes of held frames in the gate.
+    pub held_bytes: usize,
+    /// Writes in the gate that the core has.
+    pub writes: u32,
+    /// True once the host must drop the socket without sending more.
+    pub dead: bool,
+    /// True while the host knows that this connection has work for it.
+    pub dirty: bool,
+    pub opened_wall_ms: i64,
+    pub opened_us: u64,
+    pub heard_us: u64,
+    pub large_bytes: usize,
+    pub stats: ConnStats,
+}
+
+impl Conn {
+    /// Bytes not handed to the socket yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.out.len() - self.sent
+    }
+}

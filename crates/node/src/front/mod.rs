@@ -1,0 +1,335 @@
+//! A Front: the connections of one I/O thread.
+//!
+//! It owns everything a connection needs that is not replicated: the handshake, the *gate* that
+//! keeps each session's replies in order, the watch tables, the bytes to be sent. Reads are answered
+//! here, from the tree, without leaving the thread. Writes go to the core and come back as
+//! [`Committed`] values.
+//!
+//! # Order
+//! Replies leave in the order of their requests. A read whose session has a write under way waits in
+//! the gate behind it; other sessions are not held up. Each committed transaction first fires this
+//! Front's watches, then answers its origin, then runs the reads it released: an event therefore
+//! precedes every reply that could show its change.
+//!
+//! # Sources
+//! `NIOServerCnxn`, `ZooKeeperServer.processConnectRequest` and `processPacket`,
+//! `FinalRequestProcessor`, `quorum/CommitProcessor`.
+
+mod auth;
+mod commit;
+mod conn;
+mod handshake;
+mod read;
+mod receive;
+mod view;
+mod watching;
+
+use std::sync::Arc;
+
+use core::net::IpAddr;
+use oxkeeper_proto::{AdminWord, SessionId};
+use oxkeeper_tree::Tree;
+use oxkeeper_tree::acl_rules::AuthId;
+use oxkeeper_tree::watch::{ConnKey, Watches};
+use slab::Slab;
+
+pub use conn::ConnStats;
+pub(crate) use conn::{Conn, Phase, Waiting};
+pub use view::ConnView;
+
+use crate::limits;
+use crate::messages::{AuthSet, ConnId, CoreLink, FrontId, Now, Peer, ToCore};
+use crate::settings::Settings;
+use crate::stats::FrontStats;
+
+/// The state that Fronts read and only the core changes. The host puts it behind a lock.
+#[derive(Debug)]
+pub struct Shared {
+    /// The committed tree.
+    pub tree: Tree,
+    /// False while this server must not answer.
+    pub serving: bool,
+}
+
+/// What the host must do next for one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnState {
+    /// Bytes wait in [`Front::output`].
+    pub has_output: bool,
+    /// Read more from the socket.
+    pub wants_input: bool,
+    /// Drop the socket once the output is sent.
+    pub close_after_output: bool,
+    /// Drop the socket now.
+    pub close_now: bool,
+}
+
+/// A four-letter word that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminRequest {
+    /// Who asked.
+    pub conn: ConnId,
+    /// What.
+    pub word: AdminWord,
+    /// The eight bytes behind `stmk`.
+    pub argument: i64,
+    /// Whether the server was serving when it was asked.
+    pub serving: bool,
+}
+
+/// See the module's essay.
+#[derive(Debug)]
+pub struct Front {
+    id: FrontId,
+    settings: Arc<Settings>,
+    conns: Slab<Conn>,
+    next_generation: u32,
+    watches: Watches,
+    /// Connections that the host must look at.
+    dirty: Vec<ConnId>,
+    admin: Vec<AdminRequest>,
+    /// Connections held back by the limit of requests under way.
+    throttled: Vec<ConnId>,
+    /// Writes that the core has, over all connections.
+    outstanding: usize,
+    large_bytes: usize,
+    stats: FrontStats,
+    /// An encoded event, kept while it goes to one watcher after the other.
+    event: Vec<u8>,
+}
+
+impl Front {
+    /// A Front without connections.
+    pub fn new(id: FrontId, settings: Arc<Settings>) -> Self {
+        Front {
+            id,
+            conns: Slab::new(),
+            next_generation: 0,
+            watches: Watches::new(Default::default(), settings.seed),
+            dirty: Vec::new(),
+            admin: Vec::new(),
+            throttled: Vec::new(),
+            outstanding: 0,
+            large_bytes: 0,
+            stats: FrontStats::default(),
+            event: Vec::new(),
+            settings,
+        }
+    }
+
+    /// This Front's name.
+    pub fn id(&self) -> FrontId {
+        self.id
+    }
+
+    /// Counters since the start or the last reset.
+    pub fn stats(&self) -> &FrontStats {
+        &self.stats
+    }
+
+    /// Connections now.
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// The watch tables, for reports.
+    pub fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    /// Takes a new connection.
+    pub fn open(&mut self, now: Now, peer: Peer) -> ConnId {
+        let generation = self.next_generation;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let slot = self.conns.insert(Conn {
+            generation,
+            phase: Phase::Fresh,
+            peer,
+            session: SessionId::NONE,
+            timeout_ms: 0,
+            auth: ip_identity(peer.addr.ip()),
+            out: Vec::new(),
+            sent: 0,
+            gate: Default::default(),
+            held_bytes: 0,
+            writes: 0,
+            dead: false,
+            dirty: false,
+            opened_wall_ms: now.wall_ms,
+            opened_us: now.mono_us,
+            heard_us: now.mono_us,
+            large_bytes: 0,
+            stats: ConnStats::new(),
+        });
+        ConnId { slot: slot as u32, generation }
+    }
+
+    /// Forgets a connection whose socket is gone. Its session lives on until it expires.
+    pub fn closed(&mut self, now: Now, id: ConnId, link: &mut impl CoreLink) {
+        if self.conn(id).is_none() {
+            return;
+        }
+        let conn = self.conns.remove(id.slot as usize);
+        self.outstanding -= conn.writes as usize;
+        self.large_bytes -= conn.large_bytes;
+        self.watches.close(ConnKey(id.slot));
+        if conn.session != SessionId::NONE {
+            let message =
+                ToCore::Closed { conn: id, session: conn.session, heard_us: conn.heard_us };
+            link.submit(now, self.id, message);
+        }
+        self.release_throttled();
+    }
+
+    /// The bytes that wait to be sent.
+    pub fn output(&self, id: ConnId) -> &[u8] {
+        self.conn(id).map_or(&[], |conn| &conn.out[conn.sent..])
+    }
+
+    /// Notes that the socket took `bytes` of the output. A drained buffer is given back: an idle
+    /// connection holds none.
+    pub fn sent(&mut self, id: ConnId, bytes: usize) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        conn.sent += bytes;
+        if conn.sent == conn.out.len() {
+            conn.sent = 0;
+            conn.out = Vec::new();
+        }
+    }
+
+    /// What the host must do next for a connection; a closed one is dropped.
+    pub fn state(&self, id: ConnId) -> ConnState {
+        let Some(conn) = self.conn(id) else {
+            return ConnState {
+                has_output: false,
+                wants_input: false,
+                close_after_output: true,
+                close_now: true,
+            };
+        };
+        ConnState {
+            has_output: conn.pending_bytes() > 0,
+            wants_input: self.wants_input(conn),
+            close_after_output: conn.phase == Phase::Closing,
+            close_now: conn.dead,
+        }
+    }
+
+    /// Connections that got output, must be closed or may be read again since the last call.
+    pub fn drain_dirty(&mut self, into: &mut Vec<ConnId>) {
+        for id in self.dirty.drain(..) {
+            if let Some(conn) = self.conns.get_mut(id.slot as usize)
+                && conn.generation == id.generation
+                && conn.dirty
+            {
+                conn.dirty = false;
+                into.push(id);
+            }
+        }
+    }
+
+    /// The host is looking at this connection anyway: no need to name it again.
+    pub fn attended(&mut self, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id)
+            && conn.dirty
+        {
+            conn.dirty = false;
+            if self.dirty.last() == Some(&id) {
+                self.dirty.pop();
+            }
+        }
+    }
+
+    /// True if nothing of this connection is under way.
+    pub fn is_quiet(&self, id: ConnId) -> bool {
+        self.conn(id).is_none_or(|conn| {
+            conn.gate.is_empty() && !matches!(conn.phase, Phase::Connecting { .. } | Phase::Ending)
+        })
+    }
+
+    /// Clears away some of what closed connections watched. True if there is more.
+    pub fn sweep(&mut self) -> bool {
+        self.watches.unswept() > 0 && {
+            self.watches.sweep(limits::WATCHES_SWEPT_PER_TURN);
+            self.watches.unswept() > 0
+        }
+    }
+
+    /// True if four-letter words wait for their answer.
+    pub fn has_admin(&self) -> bool {
+        !self.admin.is_empty()
+    }
+
+    /// True if [`Front::drain_dirty`] would find something.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Four-letter words asked since the last call.
+    pub fn drain_admin(&mut self) -> Vec<AdminRequest> {
+        std::mem::take(&mut self.admin)
+    }
+
+    /// Answers a four-letter word and closes its connection.
+    pub fn answer_admin(&mut self, id: ConnId, text: &[u8]) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.out.extend_from_slice(text);
+            conn.phase = Phase::Closing;
+        }
+        self.mark_dirty(id);
+    }
+
+    fn conn(&self, id: ConnId) -> Option<&Conn> {
+        self.conns.get(id.slot as usize).filter(|conn| conn.generation == id.generation)
+    }
+
+    fn conn_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(id.slot as usize).filter(|conn| conn.generation == id.generation)
+    }
+
+    fn wants_input(&self, conn: &Conn) -> bool {
+        matches!(conn.phase, Phase::Fresh | Phase::Ready)
+            && !conn.dead
+            && conn.pending_bytes() < limits::OUTBOX_PAUSE_BYTES
+            && conn.gate.len() < limits::GATE_REQUESTS_MAX
+            && conn.held_bytes < limits::GATE_BYTES_MAX
+            && (conn.writes == 0 || self.outstanding <= self.settings.outstanding_max)
+    }
+
+    fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id.slot as usize)
+            && conn.generation == id.generation
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Closes without sending what is queued.
+    fn kill(&mut self, id: ConnId, why: &str) {
+        if let Some(conn) = self.conn_mut(id) {
+            if !conn.dead {
+                tracing::debug!(peer = %conn.peer.addr, session = %conn.session, why, "closing");
+            }
+            conn.dead = true;
+            conn.phase = Phase::Closing;
+        }
+        self.mark_dirty(id);
+    }
+
+    /// Lets connections be read again that waited for others' writes.
+    fn release_throttled(&mut self) {
+        if self.outstanding > self.settings.outstanding_max {
+            return;
+        }
+        for id in std::mem::take(&mut self.throttled) {
+            self.mark_dirty(id);
+        }
+    }
+}
+
+/// Every connection starts with the identity of its address (`IPAuthenticationProvider`).
+fn ip_identity(ip: IpAddr) -> AuthSet {
+    Arc::from([AuthId { scheme: "ip".into(), id: ip.to_canonical().to_string() }])
+}

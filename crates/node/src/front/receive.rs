@@ -1,0 +1,369 @@
+//! Bytes from a socket: frames, four-letter words, requests.
+
+use std::mem;
+
+use oxkeeper_proto::codec::Reader;
+use oxkeeper_proto::connect::split_frame;
+use oxkeeper_proto::request::{Class, RequestHeader};
+use oxkeeper_proto::{AdminWord, ErrorCode, OpCode, Request, Zxid};
+
+use super::read::{self, ReadContext};
+use super::{AdminRequest, Front, Phase, Shared, Waiting};
+use crate::limits;
+use crate::messages::{ConnId, CoreLink, Now, ToCore};
+
+/// What to do after one step over the input.
+enum Step {
+    /// This many bytes were used.
+    Used(usize),
+    /// A frame is incomplete, or nothing may be read now.
+    Stop,
+}
+
+impl Front {
+    /// Takes bytes that arrived and returns how many were used. The host keeps the rest and brings
+    /// it again, together with what follows, when [`Front::state`] wants input.
+    pub fn receive(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        bytes: &[u8],
+        link: &mut impl CoreLink,
+    ) -> usize {
+        let mut used = 0;
+        loop {
+            let Some(conn) = self.conn(id) else { return bytes.len() };
+            if !self.wants_input(conn) {
+                if matches!(conn.phase, Phase::Closing | Phase::Ending) {
+                    return bytes.len();
+                }
+                if conn.phase == Phase::Ready && conn.writes > 0 {
+                    self.throttled.push(id);
+                }
+                return used;
+            }
+            let phase = conn.phase;
+            let rest = &bytes[used..];
+            let step = match phase {
+                Phase::Fresh => self.receive_first(shared, now, id, rest, link),
+                _ => self.receive_request(shared, now, id, rest, link),
+            };
+            match step {
+                Step::Used(n) => used += n,
+                Step::Stop => return used,
+            }
+        }
+    }
+
+    /// The first bytes of a connection are a four-letter word or the frame of a handshake.
+    fn receive_first(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        bytes: &[u8],
+        link: &mut impl CoreLink,
+    ) -> Step {
+        let Some(first) = bytes.first_chunk::<4>() else { return Step::Stop };
+        if let Some(word) = AdminWord::from_bytes(*first) {
+            return self.receive_word(shared, id, word, &bytes[4..]);
+        }
+        match split_frame(bytes, self.settings.frame_bytes_max) {
+            Ok(None) => Step::Stop,
+            Ok(Some((frame, _))) => {
+                self.handshake(shared, now, id, frame, link);
+                Step::Used(4 + frame.len())
+            }
+            Err(error) => {
+                self.refuse_frame(id, &error);
+                Step::Used(bytes.len())
+            }
+        }
+    }
+
+    fn receive_word(&mut self, shared: &Shared, id: ConnId, word: AdminWord, rest: &[u8]) -> Step {
+        let mut argument = 0;
+        if word.argument_bytes() > 0 {
+            let Some(raw) = rest.first_chunk::<8>() else { return Step::Stop };
+            argument = i64::from_be_bytes(*raw);
+        }
+        if let Some(conn) = self.conn_mut(id) {
+            conn.phase = Phase::Admin(word);
+            conn.stats.received += 1;
+        }
+        if word == AdminWord::TelnetClose {
+            self.kill(id, "telnet interrupt");
+        } else {
+            self.admin.push(AdminRequest { conn: id, word, argument, serving: shared.serving });
+        }
+        Step::Used(4 + rest.len())
+    }
+
+    fn receive_request(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        bytes: &[u8],
+        link: &mut impl CoreLink,
+    ) -> Step {
+        match split_frame(bytes, self.settings.frame_bytes_max) {
+            Ok(None) => Step::Stop,
+            Ok(Some((frame, _))) => {
+                self.request(shared, now, id, frame, link);
+                Step::Used(4 + frame.len())
+            }
+            Err(error) => {
+                self.refuse_frame(id, &error);
+                Step::Used(bytes.len())
+            }
+        }
+    }
+
+    fn refuse_frame(&mut self, id: ConnId, error: &oxkeeper_proto::connect::FrameTooLarge) {
+        if let Some(conn) = self.conn(id) {
+            tracing::warn!(
+                peer = %conn.peer.addr,
+                session = %conn.session,
+                length = error.len,
+                limit = error.max,
+                "closing a connection: {error}; raise jute.maxbuffer here and in the client if \
+                 requests of this size are meant"
+            );
+        }
+        self.stats.frames_refused += 1;
+        self.kill(id, "frame too large");
+    }
+
+    /// One whole request of an open session.
+    fn request(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        frame: &[u8],
+        link: &mut impl CoreLink,
+    ) {
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += frame.len() as u64 + 4;
+        let Some(conn) = self.conn_mut(id) else { return };
+        conn.stats.received += 1;
+        conn.heard_us = now.mono_us;
+        let mut reader = Reader::new(frame);
+        let Ok(header) = RequestHeader::decode(&mut reader) else {
+            return self.kill(id, "a request without a header");
+        };
+        if !shared.serving {
+            return self.kill(id, "not serving");
+        }
+        match header.op {
+            OpCode::AUTH => return self.authenticate(id, header.xid, reader.rest()),
+            OpCode::SASL => return self.refuse_sasl(id, header.xid, reader.rest()),
+            _ => {}
+        }
+        if !self.may_ask(id, header.xid) || !self.admit_large(id, frame.len()) {
+            return;
+        }
+        let Some(conn) = self.conn_mut(id) else { return };
+        if conn.gate.is_empty() && header.op.class() != Class::Write {
+            self.run_held(shared, now, id, frame, now.mono_us, link);
+        } else if header.op.class() == Class::Write && !self.must_hold(id) {
+            self.submit_write(now, id, header, reader.rest(), link);
+        } else if let Some(conn) = self.conn_mut(id) {
+            conn.held_bytes += frame.len();
+            conn.gate.push_back(Waiting::Held { frame: frame.into(), at_us: now.mono_us });
+        }
+    }
+
+    /// Whether a write must wait in the gate: behind a request that ends the connection always,
+    /// behind a read only where the core runs on another thread.
+    fn must_hold(&self, id: ConnId) -> bool {
+        self.settings.hold_writes_behind_reads
+            && self.conn(id).is_some_and(|conn| {
+                conn.gate.iter().any(|waiting| matches!(waiting, Waiting::Held { .. }))
+            })
+    }
+
+    fn submit_write(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        header: RequestHeader,
+        body: &[u8],
+        link: &mut impl CoreLink,
+    ) {
+        let front = self.id;
+        let Some(conn) = self.conn_mut(id) else { return };
+        conn.writes += 1;
+        conn.gate.push_back(Waiting::Write {
+            xid: header.xid,
+            op: header.op,
+            at_us: now.mono_us,
+        });
+        let message = ToCore::Write {
+            conn: id,
+            session: conn.session,
+            xid: header.xid,
+            op: header.op,
+            body,
+            auth: &conn.auth,
+        };
+        link.submit(now, front, message);
+        if header.op == OpCode::CLOSE_SESSION {
+            conn.phase = Phase::Ending;
+        }
+        self.outstanding += 1;
+    }
+
+    /// Runs what the gate releases: reads at its head, and writes that were held behind them.
+    pub(super) fn run_gate(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        link: &mut impl CoreLink,
+    ) {
+        loop {
+            let Some(conn) = self.conn_mut(id) else { return };
+            if conn.dead || !matches!(conn.gate.front(), Some(Waiting::Held { .. })) {
+                return;
+            }
+            let Some(Waiting::Held { frame, at_us }) = conn.gate.pop_front() else { return };
+            conn.held_bytes -= frame.len();
+            self.run_held(shared, now, id, &frame, at_us, link);
+        }
+    }
+
+    /// Runs a request whose turn has come.
+    fn run_held(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        frame: &[u8],
+        at_us: u64,
+        link: &mut impl CoreLink,
+    ) {
+        let mut reader = Reader::with_field_max(frame, self.settings.field_bytes_max);
+        let Ok(header) = RequestHeader::decode(&mut reader) else { return };
+        match header.op.class() {
+            Class::Write => self.submit_held_write(now, id, header, reader.rest(), link),
+            Class::Read | Class::Sync => self.read(shared, now, id, header, reader, at_us),
+            Class::Connection | Class::Refused => self.refuse_op(id, header),
+        }
+    }
+
+    /// A held write goes to the head of the gate again, now as the core's.
+    fn submit_held_write(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        header: RequestHeader,
+        body: &[u8],
+        link: &mut impl CoreLink,
+    ) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        let behind = mem::take(&mut conn.gate);
+        self.submit_write(now, id, header, body, link);
+        if let Some(conn) = self.conn_mut(id) {
+            conn.gate.extend(behind);
+        }
+    }
+
+    fn read(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        header: RequestHeader,
+        mut reader: Reader<'_>,
+        at_us: u64,
+    ) {
+        let Some(conn) = self.conns.get_mut(id.slot as usize) else { return };
+        let mut context = ReadContext {
+            shared,
+            rules: &self.settings.rules,
+            watches: &mut self.watches,
+            stats: &mut self.stats,
+            id,
+            session: conn.session,
+            auth: &conn.auth,
+        };
+        let out_before = conn.out.len();
+        let xid = if header.op == OpCode::PING {
+            oxkeeper_proto::response::xid::PING
+        } else {
+            header.xid
+        };
+        let err = match Request::decode(header.op, &mut reader) {
+            Ok(Some(request)) => read::answer(&mut context, xid, &request, &mut conn.out),
+            Ok(None) | Err(_) => {
+                read::error_reply(
+                    &mut conn.out,
+                    xid,
+                    shared.tree.last_zxid(),
+                    ErrorCode::MARSHALLING_ERROR,
+                );
+                ErrorCode::MARSHALLING_ERROR
+            }
+        };
+        if err == ErrorCode::MARSHALLING_ERROR {
+            tracing::warn!(
+                peer = %conn.peer.addr,
+                session = %conn.session,
+                op = %header.op,
+                "a request could not be read"
+            );
+        }
+        self.stats.response_bytes += (conn.out.len() - out_before) as u64;
+        let took_ms = now.mono_us.saturating_sub(at_us) / 1000;
+        conn.stats.sent += 1;
+        conn.stats.answered(header.op, xid, shared.tree.last_zxid(), took_ms, now.mono_ms());
+        self.stats.answered(header.op, took_ms);
+        self.mark_dirty(id);
+    }
+
+    /// A number no client may use: say so and close (`UnimplementedRequestProcessor`).
+    fn refuse_op(&mut self, id: ConnId, header: RequestHeader) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        tracing::warn!(peer = %conn.peer.addr, session = %conn.session, op = %header.op,
+            "an operation clients may not use, closing");
+        read::error_reply(&mut conn.out, header.xid, Zxid(-1), ErrorCode::UNIMPLEMENTED);
+        conn.stats.sent += 1;
+        conn.phase = Phase::Closing;
+        self.stats.packets_sent += 1;
+        self.mark_dirty(id);
+    }
+
+    /// Counts a large request; too many bytes of them under way end the connection
+    /// (`ZooKeeperServer.checkRequestSizeWhenMessageReceived`).
+    fn admit_large(&mut self, id: ConnId, bytes: usize) -> bool {
+        let threshold = self.settings.large_request_threshold;
+        if threshold == 0 || bytes <= threshold {
+            return true;
+        }
+        if self.large_bytes + bytes > self.settings.large_request_bytes_max {
+            self.stats.large_requests_rejected += 1;
+            self.kill(id, "too many bytes of large requests under way");
+            return false;
+        }
+        true
+    }
+
+    /// Whether the connection got too far behind in reading what it is sent.
+    pub(super) fn check_outbox(&mut self, id: ConnId) {
+        let Some(conn) = self.conn(id) else { return };
+        let pending = conn.pending_bytes();
+        if pending > limits::OUTBOX_BYTES_MAX && !conn.dead {
+            tracing::warn!(
+                peer = %conn.peer.addr,
+                session = %conn.session,
+                pending,
+                limit = limits::OUTBOX_BYTES_MAX,
+                "closing a client that does not read what it is sent"
+            );
+            self.kill(id, "outbox full");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the four-letter words show of a Front.
+
+use oxkeeper_proto::SessionId;
+
+use super::{ConnStats, Front, Phase};
+use crate::messages::{ConnId, Now, Peer};
+
+/// One connection as `cons` and `stat` list it.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnView {
+    /// Which.
+    pub id: ConnId,
+    /// Remote address.
+    pub peer: Peer,
+    /// Its session, none before the handshake is done.
+    pub session: SessionId,
+    /// Negotiated timeout, ms.
+    pub timeout_ms: i32,
+    /// Requests under way.
+    pub queued: usize,
+    /// Whether it is being read.
+    pub reading: bool,
+    /// Whether output waits.
+    pub writing: bool,
+    /// Whether this is the connection that asks.
+    pub asking: bool,
+    /// When it was opened, ms since 1970.
+    pub opened_wall_ms: i64,
+    /// When its client was last heard, monotonic µs.
+    pub heard_us: u64,
+    /// Counters.
+    pub stats: ConnStats,
+}
+
+impl Front {
+    /// All connections, in no particular order.
+    pub fn conn_views(&self) -> Vec<ConnView> {
+        let view = |(slot, conn): (usize, &super::Conn)| ConnView {
+            id: ConnId { slot: slot as u32, generation: conn.generation },
+            peer: conn.peer,
+            session: conn.session,
+            timeout_ms: conn.timeout_ms,
+            queued: conn.gate.len(),
+            reading: self.wants_input(conn),
+            writing: conn.pending_bytes() > 0,
+            asking: matches!(conn.phase, Phase::Admin(_)),
+            opened_wall_ms: conn.opened_wall_ms,
+            heard_us: conn.heard_us,
+            stats: conn.stats,
+        };
+        self.conns.iter().map(view).collect()
+    }
+
+    /// `crst`: forgets what every connection did so far.
+    pub fn reset_conn_stats(&mut self) {
+        for (_, conn) in self.conns.iter_mut() {
+            conn.stats = ConnStats::new();
+        }
+    }
+
+    /// `srst`: forgets what this Front counted so far.
+    pub fn reset_stats(&mut self) {
+        self.stats = Default::default();
+    }
+
+    /// Connections that never opened a session, to be closed after
+    /// `zookeeper.nio.sessionlessCnxnTimeout`.
+    pub fn expire_sessionless(&mut self, now: Now, timeout_ms: u64) {
+        let stale: Vec<ConnId> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| {
+                matches!(conn.phase, Phase::Fresh | Phase::Connecting { .. })
+                    && now.mono_us.saturating_sub(conn.opened_us) > timeout_ms * 1000
+            })
+            .map(|(slot, conn)| ConnId { slot: slot as u32, generation: conn.generation })
+            .collect();
+        self.stats.sessionless_expired += stale.len() as u64;
+        for id in stale {
+            self.kill(id, "no handshake in time");
+        }
+    }
+}

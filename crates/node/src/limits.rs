@@ -1,0 +1,42 @@
+//! Bounds inside a node, each with its reason.
+
+/// Reply bytes waiting for a client that does not read before its requests are no longer taken. One
+/// frame of the default size, so that one large reply alone never stops a connection.
+pub const OUTBOX_PAUSE_BYTES: usize = 1 << 20;
+
+/// Bytes waiting for a client before it is closed. Events cannot be held back like replies, and
+/// dropping one would be a lie, so the connection ends; the client sees the loss and reads again.
+pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
+
+/// Requests of one connection waiting behind its own writes. Beyond it the connection is not read.
+/// Twice Java's default of requests under way in the whole server.
+pub const GATE_REQUESTS_MAX: usize = 2048;
+
+/// Bytes of requests of one connection waiting behind its own writes, for the same reason.
+pub const GATE_BYTES_MAX: usize = 4 << 20;
+
+/// Identities one connection may collect with auth packets. Each is compared at every check; no
+/// client known to us sends more than a handful.
+pub const AUTH_IDS_MAX: usize = 128;
+
+/// Transactions applied before the lock on the tree is given up for a moment: at under a
+/// microsecond each this stays below 200 µs.
+pub const APPLY_BATCH: usize = 128;
+
+/// Znodes copied per snapshot step: about 100 µs of handle copies.
+pub const SNAPSHOT_ZNODES_PER_STEP: usize = 2048;
+
+/// Snapshot pieces handed out and not yet written. Bounds the memory of a snapshot on a slow disk.
+pub const SNAPSHOT_CHUNKS_AHEAD: usize = 4;
+
+/// Sessions expired in one turn, so that a mass expiry does not hold up everyone else.
+pub const EXPIRIES_PER_TURN: usize = 256;
+
+/// Containers and TTL znodes removed in one turn, for the same reason.
+pub const REAPED_PER_TURN: usize = 64;
+
+/// Paths shown per log line about a client's bytes.
+pub const LOGGED_PATH_BYTES: usize = 256;
+
+/// Watches of closed connections cleared away in one turn: some 100 µs.
+pub const WATCHES_SWEPT_PER_TURN: usize = 1024;

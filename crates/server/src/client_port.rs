@@ -1,0 +1,201 @@
+//! The client port: accepting connections and dealing them out to the I/O threads.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oxkeeper_config::{BindAddr, Config, ExitCode};
+use oxkeeper_node::Peer;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::StartError;
+use crate::connection::{self, Scratch};
+use crate::io_thread::IoThread;
+use crate::mailbox::Mailbox;
+
+/// Java's default for the queue of connections not accepted yet.
+const BACKLOG_DEFAULT: u32 = 50;
+
+/// How long to leave the port alone when there are no descriptors left. Long enough not to spin,
+/// short enough for a client's connect timeout.
+const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// Binds the client port.
+pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
+    let listen = &config.listen;
+    let addr = resolve(&listen.client_addr, listen.client_port).await?;
+    let failed = |error: io::Error| StartError {
+        message: match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "cannot listen on {addr}: the port is in use; stop the other server or choose \
+                 another clientPort"
+            ),
+            _ => format!("cannot listen on {addr}: {error}"),
+        },
+        code: ExitCode::UnexpectedError,
+    };
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(failed)?;
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(addr).map_err(failed)?;
+    socket.listen(listen.backlog.unwrap_or(BACKLOG_DEFAULT)).map_err(failed)
+}
+
+async fn resolve(addr: &BindAddr, port: u16) -> Result<SocketAddr, StartError> {
+    match addr {
+        BindAddr::All => Ok(SocketAddr::from(([0, 0, 0, 0], port))),
+        BindAddr::Ip(ip) => Ok(SocketAddr::new(*ip, port)),
+        BindAddr::Name(name) => {
+            let found = tokio::net::lookup_host((name.as_str(), port)).await;
+            found.ok().and_then(|mut addrs| addrs.next()).ok_or_else(|| StartError {
+                message: format!("clientPortAddress {name} does not resolve to an address"),
+                code: ExitCode::UnexpectedError,
+            })
+        }
+    }
+}
+
+/// How many connections there are, in all and per address.
+#[derive(Debug, Default)]
+pub struct Counts {
+    total: usize,
+    by_ip: HashMap<IpAddr, u32>,
+    /// Connections closed at once because a limit was reached.
+    pub rejected: u64,
+}
+
+/// The bounds on connections, and the counts they are held against.
+#[derive(Debug)]
+pub struct Door {
+    per_ip_max: u32,
+    total_max: u32,
+    counts: Mutex<Counts>,
+}
+
+impl Door {
+    /// A door with the bounds of the configuration; 0 means none.
+    pub fn new(config: &Config) -> Self {
+        Door {
+            per_ip_max: config.limits.max_client_cnxns,
+            total_max: config.limits.max_cnxns,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// Connections refused so far.
+    pub fn rejected(&self) -> u64 {
+        self.counts.lock().rejected
+    }
+
+    fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Entered, String> {
+        let mut counts = self.counts.lock();
+        if self.total_max > 0 && counts.total >= self.total_max as usize {
+            counts.rejected += 1;
+            return Err(format!("too many connections, max is {} (maxCnxns)", self.total_max));
+        }
+        let here = counts.by_ip.get(&ip).copied().unwrap_or(0);
+        if self.per_ip_max > 0 && here >= self.per_ip_max {
+            counts.rejected += 1;
+            return Err(format!(
+                "too many connections from {ip}, max is {} (maxClientCnxns)",
+                self.per_ip_max
+            ));
+        }
+        counts.total += 1;
+        *counts.by_ip.entry(ip).or_default() += 1;
+        Ok(Entered { door: Arc::clone(self), ip })
+    }
+}
+
+/// A connection that is counted; dropping it uncounts it.
+#[derive(Debug)]
+struct Entered {
+    door: Arc<Door>,
+    ip: IpAddr,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut counts = self.door.counts.lock();
+        counts.total -= 1;
+        if let Some(here) = counts.by_ip.get_mut(&self.ip) {
+            *here -= 1;
+            if *here == 0 {
+                counts.by_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// Accepts until it is dropped. Connections go to `targets` in turn.
+pub async fn accept(
+    listener: TcpListener,
+    door: Arc<Door>,
+    targets: Vec<Arc<Mailbox>>,
+    keep_alive: bool,
+) {
+    let mut next = 0;
+    let mut short = false;
+    loop {
+        let (stream, addr) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if is_shortage(&error) && !short {
+                    short = true;
+                    tracing::error!(%error, "no descriptors left: new connections wait until \
+                        others close; raise the limit on open files");
+                }
+                tokio::time::sleep(PAUSE_WITHOUT_DESCRIPTORS).await;
+                continue;
+            }
+        };
+        short = false;
+        match door.enter(addr.ip().to_canonical()) {
+            Ok(entered) => {
+                let target = &targets[next % targets.len()];
+                next = next.wrapping_add(1);
+                hand_over(target, stream, addr, entered, keep_alive);
+            }
+            Err(why) => tracing::warn!(peer = %addr, "{why}"),
+        }
+    }
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    let shortages =
+        [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
+    shortages.iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
+fn hand_over(
+    target: &Mailbox,
+    stream: TcpStream,
+    addr: SocketAddr,
+    entered: Entered,
+    keep_alive: bool,
+) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    if keep_alive {
+        let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+    }
+    let Ok(stream) = stream.into_std() else { return };
+    target.put_work(Box::new(move |thread: &Rc<IoThread>| {
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let now = thread.clock.now();
+        let peer = Peer { addr };
+        let id = thread.with(|state| state.front.open(now, peer));
+        let scratch: Scratch = thread.scratch();
+        let thread = Rc::clone(thread);
+        tokio::task::spawn_local(async move {
+            connection::serve(thread, scratch, stream, id).await;
+            drop(entered);
+        });
+    }));
+}

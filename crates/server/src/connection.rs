@@ -1,0 +1,150 @@
+//! One connection: a byte stream between a client and the Front.
+//!
+//! Any stream will do, so that TLS and what else wraps a socket come in here and nowhere deeper.
+//! The task keeps no buffer while the connection is idle: input lands in the thread's own buffer
+//! and only the beginning of an incomplete frame is kept.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use oxkeeper_node::ConnId;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::io_thread::IoThread;
+
+/// Bytes read at once. A pipelining client fills it; larger gains nothing measurable.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// Serves a connection to its end.
+pub async fn serve<S>(thread: Rc<IoThread>, scratch: Scratch, mut stream: S, id: ConnId)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut left = Vec::new();
+    poll_fn(|cx| {
+        thread.register_waker(id, cx.waker());
+        match step(&thread, &scratch, &mut stream, id, &mut left, cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    thread.connection_closed(id);
+}
+
+/// The buffer that all connections of a thread read into.
+pub type Scratch = Rc<std::cell::RefCell<Box<[u8]>>>;
+
+/// A buffer for a thread.
+pub fn scratch() -> Scratch {
+    Rc::new(std::cell::RefCell::new(vec![0; READ_BYTES].into_boxed_slice()))
+}
+
+/// Sends and reads as far as it goes. Ready means that the connection is over.
+fn step<S>(
+    thread: &IoThread,
+    scratch: &Scratch,
+    stream: &mut S,
+    id: ConnId,
+    left: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut retried = false;
+    loop {
+        if let Poll::Ready(result) = send(thread, stream, id, cx) {
+            result?;
+        }
+        let state = thread.with(|state| state.front.state(id));
+        if state.close_now || (state.close_after_output && !state.has_output) {
+            return Poll::Ready(Ok(()));
+        }
+        if thread.draining() {
+            let over = !state.has_output && thread.with(|state| state.front.is_quiet(id));
+            return if over { Poll::Ready(Ok(())) } else { Poll::Pending };
+        }
+        if !state.wants_input {
+            // A client that goes away meanwhile is noticed when it is read or written to again.
+            return Poll::Pending;
+        }
+        if !left.is_empty() && !retried {
+            // What was held back may be taken now, without waiting for more to arrive.
+            retried = true;
+            if take(thread, id, left, &[]) > 0 {
+                continue;
+            }
+        }
+        let mut scratch = scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(result) => result?,
+        }
+        let bytes = buffer.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        take(thread, id, left, bytes);
+    }
+}
+
+/// Hands bytes to the Front, together with what was left before, and keeps what it does not take.
+/// Returns how many were taken.
+fn take(thread: &IoThread, id: ConnId, left: &mut Vec<u8>, bytes: &[u8]) -> usize {
+    if left.is_empty() {
+        let used = thread.receive(id, bytes);
+        if used < bytes.len() {
+            left.extend_from_slice(&bytes[used..]);
+        }
+        return used;
+    }
+    left.extend_from_slice(bytes);
+    let used = thread.receive(id, left);
+    if used == left.len() {
+        *left = Vec::new();
+    } else {
+        left.drain(..used);
+    }
+    used
+}
+
+fn send<S>(
+    thread: &IoThread,
+    stream: &mut S,
+    id: ConnId,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>>
+where
+    S: AsyncWrite + Unpin,
+{
+    loop {
+        let written = thread.with(|state| {
+            state.front.attended(id);
+            let output = state.front.output(id);
+            if output.is_empty() {
+                return None;
+            }
+            match Pin::new(&mut *stream).poll_write(cx, output) {
+                Poll::Ready(Ok(bytes)) => {
+                    state.front.sent(id, bytes);
+                    Some(Poll::Ready(Ok(bytes)))
+                }
+                other => Some(other),
+            }
+        });
+        match written {
+            None => return Poll::Ready(Ok(())),
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+            Some(Poll::Ready(Ok(0))) => {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            Some(Poll::Ready(Ok(_))) => {}
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! One I/O thread: a single-threaded runtime, its connections, a Front, and on the first thread the
+//! core.
+//!
+//! Connections are tasks that read, hand the bytes to the Front and send what it has for them. What
+//! they cause elsewhere is collected and carried out in *turns*: the turn's task is woken by the
+//! first connection that needs it and runs behind all others that are ready, so one turn serves
+//! them all; group commit falls out of that. Nothing here waits while holding the lock on the tree.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use oxkeeper_node::limits::APPLY_BATCH;
+use oxkeeper_node::{
+    AdminRequest, Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Now, Shared, ToCore,
+};
+use oxkeeper_storage::LogError;
+use parking_lot::RwLock;
+
+use crate::admin::AdminContext;
+use crate::clock::Clock;
+use crate::connection::{self, Scratch};
+use crate::log_thread::{LogCommand, LogThread};
+use crate::mailbox::{FrontMail, Mailbox};
+use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
+
+/// The core and the threads that write for it.
+#[derive(Debug)]
+pub struct CorePart {
+    /// The core.
+    pub core: Core,
+    /// Writes the log.
+    pub log: LogThread,
+    /// Writes snapshots.
+    pub snapshots: SnapshotThread,
+}
+
+/// A thread's own state.
+#[derive(Debug)]
+pub struct State {
+    /// The connections.
+    pub front: Front,
+    /// On the first thread only.
+    pub core: Option<CorePart>,
+    wakers: Vec<Option<Waker>>,
+    dirty: Vec<ConnId>,
+    committed: Committed,
+}
+
+/// See the module's essay.
+#[derive(Debug)]
+pub struct IoThread {
+    /// Which of the server's threads.
+    pub id: FrontId,
+    /// The time.
+    pub clock: Clock,
+    /// The tree.
+    pub shared: Arc<RwLock<Shared>>,
+    /// Every thread's mailbox; the first is the core's.
+    pub mailboxes: Arc<[Arc<Mailbox>]>,
+    /// What the four-letter words report besides.
+    pub admin: Arc<AdminContext>,
+    scratch: Scratch,
+    state: RefCell<State>,
+    turn_wanted: Cell<bool>,
+    draining: Cell<bool>,
+}
+
+/// Why a thread's turns ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to stop and everything is answered.
+    Stopped,
+    /// The log cannot be written any more.
+    LogFailed(LogError),
+}
+
+impl IoThread {
+    /// A thread's state, before its runtime starts.
+    pub fn new(
+        clock: Clock,
+        shared: Arc<RwLock<Shared>>,
+        mailboxes: Arc<[Arc<Mailbox>]>,
+        admin: Arc<AdminContext>,
+        front: Front,
+        core: Option<CorePart>,
+    ) -> Rc<IoThread> {
+        Rc::new(IoThread {
+            id: front.id(),
+            clock,
+            shared,
+            mailboxes,
+            admin,
+            state: RefCell::new(State {
+                front,
+                core,
+                wakers: Vec::new(),
+                dirty: Vec::new(),
+                committed: Committed::default(),
+            }),
+            scratch: connection::scratch(),
+            turn_wanted: Cell::new(false),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// The buffer that this thread's connections read into.
+    pub fn scratch(&self) -> Scratch {
+        Rc::clone(&self.scratch)
+    }
+
+    /// This thread's mailbox.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailboxes[usize::from(self.id.0)]
+    }
+
+    /// True once no more input is to be read.
+    pub fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Stops reading from all connections; what was taken is still answered.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for waker in self.state.borrow().wakers.iter().flatten() {
+            waker.wake_by_ref();
+        }
+        self.want_turn();
+    }
+
+    /// Runs `f` with the thread's state.
+    pub fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        f(&mut self.state.borrow_mut())
+    }
+
+    /// Lets a connection hand bytes to the Front; returns how many were used.
+    pub fn receive(&self, id: ConnId, bytes: &[u8]) -> usize {
+        let now = self.clock.now();
+        let shared = self.shared.read();
+        if self.id.0 != 0 {
+            self.drain_mail(&shared, now);
+        }
+        let mut state = self.state.borrow_mut();
+        let State { front, core, .. } = &mut *state;
+        let used = match core {
+            Some(part) => {
+                let mut link = LocalLink { core: &mut part.core, shared: &shared };
+                front.receive(&shared, now, id, bytes, &mut link)
+            }
+            None => {
+                let mut link = RemoteLink { mailbox: &self.mailboxes[0] };
+                front.receive(&shared, now, id, bytes, &mut link)
+            }
+        };
+        // The caller sends what this connection now has to say; a turn is for everything else.
+        front.attended(id);
+        let busy = core.as_ref().is_some_and(|part| part.core.has_work());
+        if busy || front.has_dirty() || front.has_admin() {
+            self.want_turn();
+        }
+        used
+    }
+
+    /// Notes that a connection's socket is gone.
+    pub fn connection_closed(&self, id: ConnId) {
+        let now = self.clock.now();
+        let shared = self.shared.read();
+        let mut state = self.state.borrow_mut();
+        let State { front, core, wakers, .. } = &mut *state;
+        if let Some(waker) = wakers.get_mut(id.slot as usize) {
+            *waker = None;
+        }
+        match core {
+            Some(part) => {
+                let mut link = LocalLink { core: &mut part.core, shared: &shared };
+                front.closed(now, id, &mut link);
+            }
+            None => front.closed(now, id, &mut RemoteLink { mailbox: &self.mailboxes[0] }),
+        }
+        drop(state);
+        self.want_turn();
+    }
+
+    /// Remembers whom to wake when a connection has something to do.
+    pub fn register_waker(&self, id: ConnId, waker: &Waker) {
+        let mut state = self.state.borrow_mut();
+        let slot = id.slot as usize;
+        if state.wakers.len() <= slot {
+            state.wakers.resize(slot + 1, None);
+        }
+        match &mut state.wakers[slot] {
+            Some(known) if known.will_wake(waker) => {}
+            entry => *entry = Some(waker.clone()),
+        }
+    }
+
+    fn want_turn(&self) {
+        if !self.turn_wanted.replace(true) {
+            self.mailbox().wake();
+        }
+    }
+
+    /// Takes turns until the server stops.
+    pub async fn run(self: &Rc<Self>) -> Ended {
+        loop {
+            if let Some(ended) = self.turn() {
+                return ended;
+            }
+            let deadline =
+                self.with(|state| state.core.as_ref().and_then(|part| part.core.deadline_us()));
+            let arrived = self.mailbox().arrived();
+            match deadline {
+                Some(at_us) => {
+                    let _ = tokio::time::timeout(self.clock.until(at_us), arrived).await;
+                }
+                None => arrived.await,
+            }
+        }
+    }
+
+    fn turn(self: &Rc<Self>) -> Option<Ended> {
+        self.turn_wanted.set(false);
+        for work in self.mailbox().take_work() {
+            work(self);
+        }
+        let now = self.clock.now();
+        let more = if self.with(|state| state.core.is_some()) {
+            match self.core_turn(now) {
+                Ok(more) => more,
+                Err(error) => return Some(Ended::LogFailed(error)),
+            }
+        } else {
+            self.remote_turn(now);
+            false
+        };
+        self.wake_connections();
+        crate::admin::answer(self);
+        let unswept = self.with(|state| state.front.sweep());
+        if more || unswept {
+            self.want_turn();
+        }
+        let drained = self.draining()
+            && self.with(|state| {
+                state.front.connections() == 0
+                    && state.core.as_ref().is_none_or(|part| part.core.outstanding() == 0)
+            });
+        drained.then_some(Ended::Stopped)
+    }
+
+    /// The turn of the thread that has the core. True if more is to be done at once.
+    fn core_turn(&self, now: Now) -> Result<bool, LogError> {
+        let mailbox = self.mailbox();
+        if let Some(error) = mailbox.take_failure() {
+            return Err(error);
+        }
+        let mut state = self.state.borrow_mut();
+        let State { front, core, committed, .. } = &mut *state;
+        let Some(part) = core else { return Ok(false) };
+        for _ in 0..mailbox.take_chunks_written() {
+            part.core.snapshot_written();
+        }
+        if mailbox.take_snapshot_over() {
+            part.core.snapshot_done();
+        }
+        {
+            let shared = self.shared.read();
+            for (from, message) in mailbox.take_to_core() {
+                part.core.submit(&shared, now, from, message.borrow());
+            }
+            part.core.wake(&shared, now);
+            part.core.end_turn();
+        }
+        self.run_effects(front, part, now);
+        let synced = mailbox.synced();
+        if synced > part.core.last_synced() {
+            part.core.synced(synced);
+        }
+        if part.core.can_apply() || part.core.snapshot_wants_step() {
+            let mut shared = self.shared.write();
+            for _ in 0..APPLY_BATCH {
+                if !part.core.apply_next(&mut shared, now, committed) {
+                    break;
+                }
+                let mut link = LocalLink { core: &mut part.core, shared: &shared };
+                front.committed(&shared, now, committed, &mut link);
+                self.send_to_others(committed);
+            }
+            part.core.snapshot_step(&mut shared);
+            part.core.end_turn();
+            drop(shared);
+            self.wake_others();
+        }
+        self.run_effects(front, part, now);
+        Ok(part.core.can_apply() || part.core.snapshot_wants_step())
+    }
+
+    /// Carries out what the core wants done, in its order.
+    fn run_effects(&self, front: &mut Front, part: &mut CorePart, now: Now) {
+        while let Some(effect) = part.core.poll_effect() {
+            match effect {
+                Effect::Append(batch) => part.log.send(LogCommand::Append(batch)),
+                Effect::RollLog => part.log.send(LogCommand::Roll),
+                Effect::SnapshotBegin(head) => part.snapshots.send(SnapshotCommand::Begin(head)),
+                Effect::SnapshotChunk(chunk) => part.snapshots.send(SnapshotCommand::Chunk(chunk)),
+                Effect::SnapshotEnd => part.snapshots.send(SnapshotCommand::End),
+                Effect::Tell(to, message) if to == front.id() => {
+                    let shared = self.shared.read();
+                    let mut link = LocalLink { core: &mut part.core, shared: &shared };
+                    front.told(now, message, &mut link);
+                    part.core.end_turn();
+                }
+                Effect::Tell(to, message) => {
+                    let mailbox = &self.mailboxes[usize::from(to.0)];
+                    mailbox.put_to_front(FrontMail::Told(message));
+                    mailbox.wake();
+                }
+            }
+        }
+    }
+
+    fn send_to_others(&self, committed: &mut Committed) {
+        if self.mailboxes.len() == 1 {
+            return;
+        }
+        let theirs = committed.outcome.is_some_and(|outcome| outcome.front != self.id);
+        if committed.changes.is_empty() && !theirs {
+            return;
+        }
+        let shared = Arc::new(std::mem::take(committed));
+        for (index, mailbox) in self.mailboxes.iter().enumerate() {
+            if index != usize::from(self.id.0) {
+                mailbox.put_to_front(FrontMail::Committed(Arc::clone(&shared)));
+            }
+        }
+    }
+
+    fn wake_others(&self) {
+        for (index, mailbox) in self.mailboxes.iter().enumerate() {
+            if index != usize::from(self.id.0) {
+                mailbox.wake();
+            }
+        }
+    }
+
+    /// The turn of a thread without the core: what was committed elsewhere reaches its Front.
+    fn remote_turn(&self, now: Now) {
+        let shared = self.shared.read();
+        self.drain_mail(&shared, now);
+    }
+
+    /// Brings the Front what the core's thread sent. Whoever reads the tree does this first, under
+    /// the same lock: an event thus precedes any reply that could show its change.
+    fn drain_mail(&self, shared: &Shared, now: Now) {
+        let mut state = self.state.borrow_mut();
+        let mut link = RemoteLink { mailbox: &self.mailboxes[0] };
+        for mail in self.mailbox().take_to_front() {
+            match mail {
+                FrontMail::Committed(committed) => {
+                    state.front.committed(shared, now, &committed, &mut link)
+                }
+                FrontMail::Told(message) => state.front.told(now, message, &mut link),
+            }
+        }
+    }
+
+    fn wake_connections(&self) {
+        let mut state = self.state.borrow_mut();
+        let State { front, dirty, wakers, .. } = &mut *state;
+        front.drain_dirty(dirty);
+        for id in dirty.drain(..) {
+            if let Some(Some(waker)) = wakers.get(id.slot as usize) {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Four-letter words that wait for their answer.
+    pub fn take_admin(&self) -> Vec<AdminRequest> {
+        self.with(|state| state.front.drain_admin())
+    }
+}
+
+/// The core on the same thread: a call.
+struct LocalLink<'a> {
+    core: &'a mut Core,
+    shared: &'a Shared,
+}
+
+impl CoreLink for LocalLink<'_> {
+    fn submit(&mut self, now: Now, front: FrontId, message: ToCore<'_>) {
+        self.core.submit(self.shared, now, front, message);
+    }
+}
+
+/// The core on another thread: its mailbox.
+struct RemoteLink<'a> {
+    mailbox: &'a Mailbox,
+}
+
+impl CoreLink for RemoteLink<'_> {
+    fn submit(&mut self, _now: Now, front: FrontId, message: ToCore<'_>) {
+        self.mailbox.put_to_core(front, message.to_owned());
+    }
+}

@@ -1,0 +1,288 @@
+//! A server's life: bind, recover, run, stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use oxkeeper_config::{Config, ExitCode};
+use oxkeeper_node::{Core, Front, FrontId, Shared};
+use oxkeeper_storage::{TxnLog, TxnLogOptions};
+use parking_lot::RwLock;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+use crate::StartError;
+use crate::admin::AdminContext;
+use crate::boot::{self, Booted};
+use crate::client_port::{self, Door};
+use crate::clock::Clock;
+use crate::descriptors;
+use crate::io_thread::{CorePart, Ended, IoThread};
+use crate::log_thread::LogThread;
+use crate::mailbox::Mailbox;
+use crate::settings::settings;
+use crate::snapshot_thread::{SnapshotPolicy, SnapshotThread};
+
+/// How long a stopping server waits for its clients to take their answers.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// What a server that is ready has to say.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Where its data is.
+    pub data_dir: PathBuf,
+    /// Znodes recovered.
+    pub znodes: usize,
+    /// From the start of the process's work to here.
+    pub took: Duration,
+}
+
+/// Runs a server until a signal ends it. `ready` is called once it listens.
+///
+/// # Errors
+/// If it cannot start, or if its log cannot be written any more.
+pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
+    let began = Instant::now();
+    descriptors::raise_limit();
+    let runtime = runtime()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let listener = client_port::bind(config).await?;
+        let seed = random_seed();
+        let booted = boot::boot(config, seed)?;
+        Server::start(config, booted, seed)?.run(config, listener, began, ready).await
+    })
+}
+
+struct Server {
+    first: Rc<IoThread>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    others: Vec<JoinHandle<()>>,
+    door: Arc<Door>,
+}
+
+impl Server {
+    fn start(config: &Config, booted: Booted, seed: u64) -> Result<Server, StartError> {
+        let Booted { dir, shared, wants_snapshot } = booted;
+        let clock = Clock::new();
+        let threads = io_threads(config);
+        let settings = Arc::new(settings(config, seed, threads));
+        let mailboxes: Arc<[Arc<Mailbox>]> = (0..threads).map(|_| Arc::default()).collect();
+        let door = Arc::new(Door::new(config));
+        let mut core = Core::new(Arc::clone(&settings), &shared, clock.now());
+        if wants_snapshot {
+            core.request_snapshot();
+        }
+        let log = TxnLog::new(
+            dir.disk().clone(),
+            dir.log_dir().to_owned(),
+            log_options(config),
+            shared.tree.last_zxid(),
+        );
+        let slow = Duration::from_millis(config.storage.fsync_warning_threshold_ms);
+        let log = LogThread::start(log, slow, Arc::clone(&mailboxes[0])).map_err(no_thread)?;
+        let policy = SnapshotPolicy {
+            compression: boot::compression(config),
+            digest: config.storage.digest_enabled,
+            zxid_section: config.storage.serialize_last_processed_zxid,
+            retain: retain(config, dir.created_by_us()),
+        };
+        let admin = Arc::new(AdminContext::new(config, &dir, Arc::clone(&door)));
+        let snapshots = SnapshotThread::start(dir, policy, Arc::clone(&mailboxes[0]))
+            .map_err(no_thread)?;
+        let shared = Arc::new(RwLock::new(shared));
+        let front = Front::new(FrontId(0), Arc::clone(&settings));
+        let part = CorePart { core, log, snapshots };
+        let first = IoThread::new(
+            clock,
+            Arc::clone(&shared),
+            Arc::clone(&mailboxes),
+            Arc::clone(&admin),
+            front,
+            Some(part),
+        );
+        let mut others = Vec::new();
+        for index in 1..threads {
+            let front = Front::new(FrontId(index as u16), Arc::clone(&settings));
+            let (shared, mailboxes) = (Arc::clone(&shared), Arc::clone(&mailboxes));
+            others.push(start_thread(clock, shared, mailboxes, Arc::clone(&admin), front)?);
+        }
+        Ok(Server { first, mailboxes, others, door })
+    }
+
+    async fn run(
+        mut self,
+        config: &Config,
+        listener: TcpListener,
+        began: Instant,
+        ready: impl FnOnce(&Ready),
+    ) -> Result<(), StartError> {
+        let addr = listener.local_addr().map_err(|error| unexpected(error.to_string()))?;
+        let znodes = self.first.shared.read().tree.node_count();
+        let data_dir = config.storage.data_dir.clone();
+        ready(&Ready { addr, data_dir, znodes, took: began.elapsed() });
+        let keep_alive = config.listen.tcp_keep_alive;
+        let accepting = tokio::task::spawn_local(client_port::accept(
+            listener,
+            Arc::clone(&self.door),
+            self.targets(),
+            keep_alive,
+        ));
+        let sessionless = config.limits.sessionless_cnxn_timeout_ms;
+        let sweeping = tokio::task::spawn_local(expire_sessionless(
+            Arc::clone(&self.mailboxes),
+            u64::from(sessionless),
+        ));
+        let ended = tokio::select! {
+            ended = self.first.run() => ended,
+            _ = stop_signal() => {
+                accepting.abort();
+                self.drain().await
+            }
+        };
+        sweeping.abort();
+        self.stop(ended)
+    }
+
+    /// The threads that take connections. With four threads or more the first one's time belongs
+    /// to the core alone.
+    fn targets(&self) -> Vec<Arc<Mailbox>> {
+        let first = if self.mailboxes.len() >= 4 { 1 } else { 0 };
+        self.mailboxes[first..].to_vec()
+    }
+
+    /// Answers what was taken, then ends.
+    async fn drain(&mut self) -> Ended {
+        tracing::info!("stopping: no more requests are taken, those taken are answered");
+        for mailbox in self.mailboxes.iter() {
+            mailbox.put_work(Box::new(|thread| thread.drain()));
+        }
+        match tokio::time::timeout(DRAIN_MAX, self.first.run()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::warn!("some clients did not take their answers in time");
+                Ended::Stopped
+            }
+        }
+    }
+
+    fn stop(self, ended: Ended) -> Result<(), StartError> {
+        if let Ended::LogFailed(error) = ended {
+            // Nothing that waits for this log may be answered: the process ends here and now.
+            return Err(StartError {
+                message: format!("stopping: {error}"),
+                code: ExitCode::TxnlogErrorTakingSnapshot,
+            });
+        }
+        for thread in self.others {
+            let _ = thread.join();
+        }
+        self.first.with(|state| {
+            if let Some(part) = &mut state.core {
+                part.snapshots.stop();
+                part.log.stop();
+            }
+        });
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn start_thread(
+    clock: Clock,
+    shared: Arc<RwLock<Shared>>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    admin: Arc<AdminContext>,
+    front: Front,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = runtime()?;
+    let name = format!("io-{}", front.id().0);
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, async {
+                IoThread::new(clock, shared, mailboxes, admin, front, None).run().await;
+            });
+        })
+        .map_err(no_thread)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| unexpected(format!("cannot start the runtime: {error}")))
+}
+
+/// Few cores are best spent without handing anything from thread to thread; with more, the core's
+/// thread is kept free of connections.
+fn io_threads(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let default = if cores < 4 { 1 } else { (cores / 2).max(2) };
+    config.io_threads.unwrap_or(default).clamp(1, 256)
+}
+
+fn log_options(config: &Config) -> TxnLogOptions {
+    let storage = &config.storage;
+    if !storage.force_sync {
+        tracing::warn!("forceSync=no: acknowledged writes are lost if the machine loses power");
+    }
+    TxnLogOptions {
+        prealloc_bytes: storage.pre_alloc_size_kb * 1024,
+        size_limit_bytes: storage.txn_log_size_limit_kb.map(|kb| kb * 1024),
+        force_sync: storage.force_sync,
+    }
+}
+
+/// How many snapshots are kept. In a directory of our own making old ones go even if nobody set
+/// `autopurge`; with a configuration file its word counts.
+fn retain(config: &Config, _created_by_us: bool) -> Option<usize> {
+    let purge = config.storage.purge;
+    purge.interval_hours.map(|_| purge.retain_count as usize)
+}
+
+async fn expire_sessionless(mailboxes: Arc<[Arc<Mailbox>]>, timeout_ms: u64) {
+    let mut interval = tokio::time::interval(Duration::from_millis((timeout_ms / 4).max(100)));
+    loop {
+        interval.tick().await;
+        for mailbox in mailboxes.iter() {
+            mailbox.put_work(Box::new(move |thread| {
+                let now = thread.clock.now();
+                thread.with(|state| state.front.expire_sessionless(now, timeout_ms));
+            }));
+        }
+    }
+}
+
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Different in every process: it keeps clients from choosing names that collide in the tables.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+fn no_thread(error: std::io::Error) -> StartError {
+    unexpected(format!("cannot start a thread: {error}"))
+}
+
+fn unexpected(message: String) -> StartError {
+    StartError { message, code: ExitCode::UnexpectedError }
+}

@@ -1,0 +1,49 @@
+//! From the configuration to what the node is told.
+
+use oxkeeper_config::Config;
+use oxkeeper_node::Settings;
+use oxkeeper_tree::acl_rules::Schemes;
+use oxkeeper_tree::prep::Rules;
+
+/// The node's settings. `threads` is the number of I/O threads.
+pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
+    let limits = &config.limits;
+    let frame_bytes_max = limits.jute_maxbuffer as usize;
+    let field_bytes_max = frame_bytes_max + limits.jute_extrasize as usize;
+    Settings {
+        rules: rules(config, field_bytes_max),
+        tick_time_ms: config.sessions.tick_time_ms,
+        session_timeout_min_ms: config.sessions.min_session_timeout_ms as i32,
+        session_timeout_max_ms: config.sessions.max_session_timeout_ms as i32,
+        frame_bytes_max,
+        field_bytes_max,
+        outstanding_max: limits.global_outstanding_limit as usize / threads.max(1),
+        large_request_threshold: limits.large_request_threshold.unwrap_or(0) as usize,
+        large_request_bytes_max: limits.large_request_max_bytes as usize,
+        server_id: config.my_id.map_or(1, |id| id as u8),
+        super_digest: config.auth.super_digest.as_ref().map(|digest| digest.expose().to_owned()),
+        digest_auth: config.auth.digest_enabled,
+        enforce_auth_schemes: config.auth.enforced_schemes.iter().flatten().cloned().collect(),
+        snap_count: u64::from(config.storage.snap_count),
+        snap_size_bytes: config.storage.snap_size_limit_kb.unwrap_or(0) * 1024,
+        container_check_interval_ms: u64::from(config.tree.container_check_interval_ms),
+        container_max_per_minute: config.tree.container_max_per_minute,
+        container_never_used_ms: config.tree.container_max_never_used_interval_ms.unwrap_or(0)
+            as i64,
+        hold_writes_behind_reads: threads > 1,
+        seed,
+    }
+}
+
+fn rules(config: &Config, entry_bytes_max: usize) -> Rules {
+    Rules {
+        extended_types: config.tree.extended_types_enabled,
+        skip_acl: config.tree.skip_acl,
+        enforce_quota: config.tree.enforce_quota,
+        digest_enabled: config.tree.digest_enabled,
+        close_session_txn: config.storage.close_session_txn_enabled,
+        reconfig_enabled: config.tree.reconfig_enabled,
+        schemes: Schemes { digest: config.auth.digest_enabled, sasl: false, x509: false },
+        entry_bytes_max,
+    }
+}
