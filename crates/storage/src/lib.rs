@@ -37,6 +37,7 @@
 pub mod data_dir;
 pub mod disk;
 pub mod epochs;
+pub mod fuzzing;
 pub mod limits;
 pub mod log_format;
 pub mod log_reader;

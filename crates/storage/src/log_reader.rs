@@ -223,8 +223,8 @@ impl<D: Disk> LogReader<D> {
         for end in &self.report.files {
             make_durable(&self.disk, &self.dir.join(&end.name), end)?;
         }
-        self.remove_empty_tail()?;
-        self.trim_last()?;
+        let kept = self.remove_empty_tail()?;
+        self.trim(kept)?;
         self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
         Ok(self.report)
     }
@@ -336,8 +336,11 @@ impl<D: Disk> LogReader<D> {
     /// Removes files without entries from the end of the log: their names may be needed again.
     /// A file of Java's with something in it that is no entry is put aside, not removed: only
     /// a mark could tell that nobody was promised it.
-    fn remove_empty_tail(&mut self) -> Result<(), DiskError> {
-        while let Some(end) = self.report.files.pop_if(|end| end.entries == 0) {
+    /// Returns how many of the files are left.
+    fn remove_empty_tail(&mut self) -> Result<usize, DiskError> {
+        let files = &self.report.files;
+        let kept = files.iter().rposition(|end| end.entries > 0).map_or(0, |last| last + 1);
+        for end in files[kept..].iter().rev() {
             let path = self.dir.join(&end.name);
             match end.torn {
                 Some(flaw) if end.mark.is_none() => {
@@ -350,16 +353,16 @@ impl<D: Disk> LogReader<D> {
                     tracing::warn!(file = end.name, "removed a log without entries");
                 }
             }
-            self.report.removed.push(end.name);
+            self.report.removed.push(end.name.clone());
         }
-        Ok(())
+        Ok(kept)
     }
 
-    /// Cuts what is behind the last entry of the last file, if the file is ours: a torn write,
+    /// Cuts what is behind the last entry of the last file kept, if the file is ours: a torn write,
     /// and the padding with whatever a torn batch left further behind in it. Java's files stay
     /// as they are.
-    fn trim_last(&mut self) -> Result<(), DiskError> {
-        let last = match self.report.files.last() {
+    fn trim(&mut self, kept: usize) -> Result<(), DiskError> {
+        let last = match self.report.files[..kept].last() {
             Some(last) if last.mark.is_some() && last.size > last.end => last,
             _ => return Ok(()),
         };

@@ -65,7 +65,8 @@ pub struct SnapshotReader {
     adler: Adler32,
     /// Offset in the stream of the beginning of `buf`.
     base: u64,
-    /// Bytes to ask the stream for next: few at first, a fresh server's snapshot has 478.
+    /// Bytes to ask the stream for next: few at first, as a fresh
+    /// server's snapshot has only 478.
     chunk_bytes: usize,
 }
 

@@ -164,7 +164,10 @@ impl<D: Disk> TxnLog<D> {
     /// Begins a new file with the next write, as a snapshot does. Syncs what was written.
     pub fn roll(&mut self) -> Result<(), LogError> {
         self.sync()?;
-        self.settle()?;
+        // Also if nothing else is synced, or a power cut could leave a gap between two files.
+        let done = self.current.as_mut().map_or(Ok(()), Current::complete);
+        let done = done.map_err(|source| self.disk_error(source));
+        self.note_failure(done)?;
         if let Some(finished) = self.current.take() {
             self.finished_bytes += finished.size;
         }
@@ -255,10 +258,10 @@ impl<D: Disk> TxnLog<D> {
         let size = position + self.options.prealloc_bytes;
         file.set_len(size).at("extend", &path)?;
         file.write_at(&header(position), 0).at("write", &path)?;
-        if self.options.force_sync {
-            file.sync_all().at("sync", &path)?;
-            self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
-        }
+        // Even if nothing else is synced: a file whose entries came to disk without its header
+        // could not be told from a damaged one.
+        file.sync_all().at("sync", &path)?;
+        self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
         tracing::info!(file = %path.display(), "new transaction log");
         Ok(Current {
             file,
@@ -347,6 +350,14 @@ impl<F: DiskFile> Current<F> {
         self.batches_since_mark = 0;
         self.unsynced_mark = true;
         Ok(())
+    }
+
+    /// Makes everything in the file durable and marks it so.
+    fn complete(&mut self) -> Result<(), DiskError> {
+        if self.synced < self.position {
+            self.sync()?;
+        }
+        self.settle()
     }
 
     fn settle(&mut self) -> Result<(), DiskError> {

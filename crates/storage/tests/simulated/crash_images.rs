@@ -2,12 +2,10 @@
 //! recovered: everything acknowledged is there, nothing half-done is, and the log is a prefix of
 //! what was written.
 
-mod support;
-
+use crate::support::{Recovered, batch, log_options, open, recover, write_snapshot};
 use oxkeeper_proto::Zxid;
 use oxkeeper_storage::sim_disk::{Fault, SimDisk};
 use oxkeeper_storage::{Compression, DataDir, LogError, TxnLog};
-use support::{Recovered, batch, log_options, open, recover, write_snapshot};
 
 /// What a workload was told, and what it may have left behind.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,0 +1,121 @@
+//! TRUNC: going back to every zxid there is, and being interrupted at every operation of it.
+
+use std::path::Path;
+
+use oxkeeper_proto::Zxid;
+use oxkeeper_storage::sim_disk::Fault;
+use oxkeeper_storage::{Compression, Disk, SimDisk, TruncateError, TxnLog};
+
+use crate::support::{batch, log_options, open, recover, write_snapshot};
+
+const LAST: i64 = 24;
+
+/// Logs from 1, 9 and 17 on, snapshots at 0, 8 and 16.
+fn disk() -> SimDisk {
+    let disk = SimDisk::new();
+    let dir = open(&disk).unwrap();
+    let mut log = TxnLog::new(disk.clone(), dir.log_dir().to_owned(), log_options(), Zxid(0));
+    for first in (1..LAST).step_by(2) {
+        if first % 8 == 1 {
+            log.roll().unwrap();
+            write_snapshot(&dir, first - 1, Compression::None).unwrap();
+        }
+        log.append(&batch(first, first + 1), Zxid(first + 1)).unwrap();
+    }
+    log.settle().unwrap();
+    disk
+}
+
+fn files(disk: &SimDisk) -> Vec<String> {
+    disk.list(Path::new("/data/version-2")).unwrap()
+}
+
+#[test]
+fn every_zxid_can_be_gone_back_to() {
+    let whole = disk();
+    for zxid in 1..=LAST {
+        let disk = whole.crash(0);
+        let dir = open(&disk).unwrap();
+        let truncated = dir.truncate(Zxid(zxid)).unwrap();
+        assert_eq!(truncated.log, format!("log.{:x}", (zxid - 1) / 8 * 8 + 1));
+        let image = disk.crash(zxid as u64);
+        let recovered = recover(&open(&image).unwrap()).unwrap();
+        assert_eq!(recovered.last, zxid);
+        assert_eq!(recovered.snapshot, Some(zxid / 8 * 8).map(|s| s.min(16)));
+        assert_eq!(recovered.report.cut, [], "the cut was clean");
+
+        // Other txns can follow.
+        let dir = open(&image).unwrap();
+        let path = dir.log_dir().to_owned();
+        let mut log = TxnLog::new(image.clone(), path, log_options(), Zxid(zxid));
+        log.append(&batch(zxid + 1, zxid + 2), Zxid(zxid + 2)).unwrap();
+        drop(dir);
+        assert_eq!(recover(&open(&image).unwrap()).unwrap().last, zxid + 2);
+    }
+}
+
+#[test]
+fn a_zxid_that_is_not_there_changes_nothing() {
+    let disk = disk();
+    let dir = open(&disk).unwrap();
+    let mut log = TxnLog::new(disk.clone(), dir.log_dir().to_owned(), log_options(), Zxid(LAST));
+    log.append(&batch(LAST + 5, LAST + 5), Zxid(LAST + 5)).unwrap();
+    let before = files(&disk);
+    let operations = disk.operations();
+    for zxid in [0, LAST + 1, LAST + 4, LAST + 6, i64::MAX] {
+        let error = dir.truncate(Zxid(zxid)).unwrap_err();
+        assert!(matches!(error, TruncateError::Impossible { .. }), "{zxid}: {error}");
+    }
+    assert_eq!((files(&disk), disk.operations()), (before, operations));
+}
+
+#[test]
+fn without_an_older_snapshot_a_leader_must_send_one() {
+    let disk = disk();
+    let dir = open(&disk).unwrap();
+    for old in ["snapshot.0", "snapshot.8"] {
+        disk.remove(&dir.snapshot_dir().join(old)).unwrap();
+    }
+    let operations = disk.operations();
+    let error = dir.truncate(Zxid(12)).unwrap_err();
+    assert!(matches!(error, TruncateError::Impossible { .. }), "{error}");
+    assert_eq!(disk.operations(), operations, "nothing was touched");
+    dir.truncate(Zxid(16)).unwrap();
+}
+
+#[test]
+fn damage_before_the_zxid_changes_nothing() {
+    let disk = disk();
+    let dir = open(&disk).unwrap();
+    disk.rot(&dir.log_dir().join("log.9"), 100, 1);
+    let operations = disk.operations();
+    let error = dir.truncate(Zxid(14)).unwrap_err();
+    assert!(matches!(error, TruncateError::Read(_)), "{error}");
+    assert_eq!(disk.operations(), operations, "nothing was touched");
+}
+
+#[test]
+fn an_interrupted_truncation_leaves_a_prefix_and_can_be_repeated() {
+    let whole = disk();
+    for zxid in [3, 8, 13, 20] {
+        for operation in 1.. {
+            let disk = whole.crash(0);
+            let dir = open(&disk).unwrap();
+            disk.fail_at(disk.operations() + operation, Fault::Stop);
+            if dir.truncate(Zxid(zxid)).is_ok() {
+                assert!(operation > 3, "a truncation of {operation} operations");
+                break;
+            }
+            for seed in 0..10 {
+                let image = disk.crash(seed);
+                let recovered = recover(&open(&image).unwrap()).unwrap();
+                let (last, snapshot) = (recovered.last, recovered.snapshot.unwrap());
+                assert!((zxid..=LAST).contains(&last), "{zxid} at {operation}: {last}");
+                assert!(snapshot <= last);
+                open(&image).unwrap().truncate(Zxid(zxid)).unwrap();
+                let again = recover(&open(&image).unwrap()).unwrap();
+                assert_eq!(again.last, zxid);
+            }
+        }
+    }
+}
