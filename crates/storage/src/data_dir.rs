@@ -1,4 +1,12 @@
 //! A server's directories: created, locked, checked for mix-ups.
+//!
+//! Two servers on one directory would each find the other's log files "damaged", and a swapped
+//! `dataDir` and `dataLogDir` look like an empty server. Both are noticed here, before anything
+//! is read, and nothing of the user's is touched: only what an interrupted snapshot of ours left
+//! behind is removed.
+//!
+//! The lock is the kernel's (`flock`), so that it ends with the process in whatever way it ends.
+//! It holds off servers of ours; Java takes none.
 
 use std::path::{Path, PathBuf};
 

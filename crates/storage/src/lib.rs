@@ -7,9 +7,9 @@
 //!
 //! ```text
 //!  <dataDir>/oxkeeper.lock                      one server per directory        data_dir
-//!  <dataDir>/version-2/snapshot.<zxid>[.gz]     the tree at a zxid              snapshots, …
+//!  <dataDir>/version-2/snapshot.<zxid>[.gz]     the tree at a zxid              snapshot_*
 //!  <dataDir>/version-2/currentEpoch             promises of an ensemble member  epochs
-//!  <dataLogDir>/version-2/log.<zxid>            every write since               txn_log, log_reader
+//!  <dataLogDir>/version-2/log.<zxid>            every write since               txn_log, log_*
 //! ```
 //!
 //! # The promise
@@ -37,7 +37,6 @@
 pub mod data_dir;
 pub mod disk;
 pub mod epochs;
-pub mod fuzzing;
 pub mod limits;
 pub mod log_format;
 pub mod log_reader;

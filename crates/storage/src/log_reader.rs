@@ -2,12 +2,12 @@
 //!
 //! Files of ours are judged by their mark ([`crate::log_format`]), Java's as Java judges them:
 //!
-//! | what follows the last good entry | Java's file | ours, above the mark | ours, below it |
+//! | what follows the last good entry | Java's file | ours, above mark | below mark |
 //! |---|---|---|---|
 //! | zeros, or the end of the file | clean end | clean end | rotten¹ |
-//! | an entry cut short, without its end byte, of length 0 with a checksum | torn | torn | rotten |
-//! | a whole entry with a wrong checksum, an impossible length | rotten | torn | rotten |
-//! | no whole header, and only zeros behind it, in the last file | no entries | no entries | – |
+//! | an entry cut short, or without its end byte; length 0 | torn | torn | rotten |
+//! | a whole entry with a wrong checksum; an impossible length | rotten | torn | rotten |
+//! | no whole header, zeros behind it, last file | no entries | no entries | – |
 //!
 //! ¹ unless the file ends exactly there: Java cuts like that (TRUNC), without moving our mark.
 //!

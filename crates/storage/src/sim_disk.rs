@@ -389,7 +389,7 @@ impl DiskFile for SimFile {
         let begun = state.begin();
         let failed = begun.is_err() || state.full;
         // Every other stop is in the middle of the write.
-        let half = failed || matches!(begun, Ok(true)) && state.operations % 2 == 0;
+        let half = failed || matches!(begun, Ok(true)) && state.operations.is_multiple_of(2);
         let written = match half {
             true if is_word(offset as usize, bytes) => &[][..],
             true => &bytes[..bytes.len() / 2],

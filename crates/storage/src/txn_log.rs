@@ -56,8 +56,7 @@ impl Default for TxnLogOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The disk is full. Nothing acknowledged is lost: restart once there is space.
-    #[error("the disk of {} is full ({free_bytes} bytes free); make space and start again: {source}",
-        source.path.display())]
+    #[error("the disk is full ({free_bytes} bytes free); make space and start again: {source}")]
     DiskFull {
         /// What was being done.
         source: DiskError,

@@ -1,4 +1,8 @@
-//! Purging, epochs, and the growth of a log's file.
+//! What goes on beside reading and writing txns: purging, epochs, the growth of a log's file,
+//! and the refusal of batches that nobody could read back.
+//!
+//! As everywhere in these tests, whatever changes the disk is interrupted at each of its
+//! operations.
 
 use std::path::Path;
 

@@ -1,4 +1,7 @@
 //! What a server starts with, and when it refuses to.
+//!
+//! The rules are Java's (`FileTxnSnapLog`, `FileSnap`), except where Java goes on with less than
+//! it once knew without a word: those tests say so.
 
 use std::path::Path;
 
