@@ -1,1 +1,122 @@
-//! A load generator for any ZooKeeper server.
+//! A load generator for any ZooKeeper server, and the measure that Oxkeeper is held to.
+//!
+//! `oxkeeper bench` answers three questions: what does a request cost the server, how long does a
+//! client wait, how much memory does the state take. It asks them of one server or of two in turns,
+//! and of a server that answers canned bytes, which is as cheap as the sockets allow.
+//!
+//! From the outside in:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`args`], [`catalogue`] | what can be asked: options, scenarios and their numbers |
+//! | [`compare`], [`rounds`], [`report`], [`figures`], [`units`] | rounds in turns, medians, tables |
+//! | [`target`], [`launch`], [`procfs`] | servers, their processes, what they use |
+//! | [`stage`], [`layout`] | the trees that are loaded first and removed afterwards |
+//! | [`drive`], [`engine`], [`timer`], [`tally`] | threads, the loop over sockets, what it counts |
+//! | [`work`], [`template`], [`session`] | the requests themselves |
+//! | [`canned`] | the server without a server in it |
+
+pub mod args;
+pub mod canned;
+pub mod catalogue;
+pub mod compare;
+pub mod drive;
+pub mod engine;
+pub mod figures;
+pub mod launch;
+pub mod layout;
+pub mod procfs;
+pub mod progress;
+pub mod report;
+pub mod rounds;
+pub mod session;
+pub mod stage;
+pub mod tally;
+pub mod target;
+pub mod template;
+pub mod timer;
+pub mod units;
+pub mod work;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+pub use args::BenchArgs;
+use canned::Canned;
+use catalogue::{CANNED, Kind, Plan};
+use progress::Progress;
+use report::ScenarioReport;
+
+/// Runs what the command line asks for and prints the results to stdout.
+///
+/// The exit code says whether the server did what it was asked: 1 when it refused requests.
+///
+/// # Errors
+/// When a server cannot be reached, misbehaves, or an option makes no sense.
+pub fn run(args: BenchArgs) -> Result<ExitCode> {
+    raise_file_limit();
+    if args.scenarios.iter().any(|name| name == CANNED) {
+        return serve_canned(&args);
+    }
+    let presets = catalogue::chosen(&args.scenarios);
+    let plans: Vec<Plan> =
+        presets.iter().map(|preset| Plan::new(preset, &args)).collect::<Result<_>>()?;
+    let starts = plans.iter().any(|plan| plan.kind == Kind::Start);
+    ensure!(!starts || args.cmd.is_some(), "start needs the command to time: --cmd 'exec …'");
+    let mut targets = target::targets(&args)?;
+    let progress = Progress::on_terminal();
+    let mut reports: Vec<ScenarioReport> = Vec::new();
+    let mut failure = None;
+    for plan in &plans {
+        let report = compare::compare(plan, &mut targets, &progress);
+        progress.clear();
+        match report {
+            Ok(report) => {
+                if !args.json {
+                    let mut stdout = std::io::stdout().lock();
+                    writeln!(stdout, "{}", report.text())?;
+                }
+                reports.push(report);
+            }
+            // What has been measured before is still worth printing.
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    for target in &mut targets {
+        target.down()?;
+    }
+    if args.json {
+        println!("{}", json(&reports)?);
+    }
+    match failure {
+        Some(error) => Err(error),
+        None if reports.iter().any(ScenarioReport::has_errors) => Ok(ExitCode::FAILURE),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn json(reports: &[ScenarioReport]) -> Result<String> {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let document = serde_json::json!({ "version": 1, "cores": cores, "scenarios": reports });
+    Ok(serde_json::to_string_pretty(&document)?)
+}
+
+fn serve_canned(args: &BenchArgs) -> Result<ExitCode> {
+    let server = Canned::bind(args.listen)?;
+    println!("listening on {}", server.address()?);
+    std::io::stdout().flush()?;
+    server.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ten thousand sessions are ten thousand descriptors; the soft limit is often 1,024.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

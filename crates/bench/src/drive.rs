@@ -1,0 +1,157 @@
+//! Running generator threads, with the server's and our own CPU time taken at the same moments.
+
+use std::sync::atomic::Ordering;
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::engine::{Clock, Engine, Load, Span, Work};
+use crate::procfs::CpuTime;
+use crate::progress::{Progress, Pulse};
+use crate::tally::Tally;
+
+/// How often the watching thread looks at the clock: rarely, for it shares the cores.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What the measured part of a run cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Its length in seconds.
+    pub seconds: f64,
+    /// CPU time of the server in nanoseconds, if its process is known.
+    pub server_ns: Option<u64>,
+    /// CPU time of the generator in nanoseconds.
+    pub own_ns: Option<u64>,
+}
+
+/// Takes the CPU times of both sides at the edges of a measurement.
+pub struct Meter {
+    clock: Clock,
+    pid: Option<u32>,
+    from_ns: u64,
+    server: Option<CpuTime>,
+    own: Option<CpuTime>,
+}
+
+impl Meter {
+    /// Starts measuring `pid`.
+    pub fn start(clock: Clock, pid: Option<u32>) -> Meter {
+        let server = pid.and_then(|pid| CpuTime::of(pid).ok());
+        let own = CpuTime::of(std::process::id()).ok();
+        Meter { clock, pid, from_ns: clock.now_ns(), server, own }
+    }
+
+    /// Ends it.
+    pub fn stop(&self) -> Cost {
+        let seconds = (self.clock.now_ns() - self.from_ns) as f64 / 1e9;
+        let since = |pid: Option<u32>, start: &Option<CpuTime>| {
+            Some(CpuTime::of(pid?).ok()?.since_ns(start.as_ref()?))
+        };
+        let server_ns = since(self.pid, &self.server);
+        Cost { seconds, server_ns, own_ns: since(Some(std::process::id()), &self.own) }
+    }
+}
+
+/// How long a run lasts.
+#[derive(Debug, Clone, Copy)]
+pub struct Phases {
+    /// What does not count.
+    pub warmup: Duration,
+    /// What does; without it, the work ends by itself.
+    pub measure: Option<Duration>,
+}
+
+/// A finished run.
+pub struct Driven<W> {
+    /// Everything counted, over all threads.
+    pub tally: Tally,
+    /// What it cost.
+    pub cost: Cost,
+    /// The threads' connections and works; to be closed by whoever is done with them.
+    pub jobs: Vec<(Engine, W)>,
+}
+
+impl<W> Driven<W> {
+    /// Ends all sessions.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn close(self) -> Result<()> {
+        self.jobs.into_iter().try_for_each(|(engine, _)| engine.close())
+    }
+}
+
+/// Runs every job on a thread of its own.
+///
+/// # Errors
+/// The first error of any thread.
+pub fn drive<W: Work + Send>(
+    mut jobs: Vec<(Engine, W)>,
+    load: Load,
+    phases: Phases,
+    clock: Clock,
+    pid: Option<u32>,
+    show: (&Progress, &str),
+) -> Result<Driven<W>> {
+    let load = match load {
+        Load::Open(rate) => Load::Open(rate / jobs.len() as f64),
+        closed @ Load::Closed(_) => closed,
+    };
+    let from_ns = clock.now_ns() + phases.warmup.as_nanos() as u64;
+    let until_ns = phases.measure.map_or(u64::MAX, |time| from_ns + time.as_nanos() as u64);
+    let span = Span { from_ns, until_ns };
+    let counters: Vec<_> = jobs.iter().map(|(engine, _)| engine.done.clone()).collect();
+    let done = || counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum::<u64>();
+    let (results, cost) = std::thread::scope(|scope| {
+        let threads: Vec<_> = jobs
+            .iter_mut()
+            .map(|(engine, work)| scope.spawn(move || engine.run(work, load, span)))
+            .collect();
+        let mut pulse = Pulse::new(done());
+        watch(clock, from_ns, &threads, &done, &mut pulse, show);
+        let meter = Meter::start(clock, pid);
+        watch(clock, until_ns, &threads, &done, &mut pulse, show);
+        let mut cost = meter.stop();
+        if phases.measure.is_none() {
+            cost.seconds = (clock.now_ns() - from_ns) as f64 / 1e9;
+        }
+        let results: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
+        (results, cost)
+    });
+    let mut total: Option<Tally> = None;
+    for result in results {
+        let tally = result.map_err(|_| anyhow!("a generator thread panicked"))??;
+        match &mut total {
+            Some(total) => total.merge(&tally),
+            None => total = Some(tally),
+        }
+    }
+    let tally = total.ok_or_else(|| anyhow!("no generator threads"))?;
+    Ok(Driven { tally, cost, jobs })
+}
+
+/// Shows progress until a moment, or until a thread has ended when none should.
+fn watch<T>(
+    clock: Clock,
+    until_ns: u64,
+    threads: &[ScopedJoinHandle<'_, T>],
+    done: &dyn Fn() -> u64,
+    pulse: &mut Pulse,
+    (progress, label): (&Progress, &str),
+) {
+    loop {
+        let now_ns = clock.now_ns();
+        let over = threads.iter().all(ScopedJoinHandle::is_finished);
+        if now_ns >= until_ns || over {
+            return;
+        }
+        let done = done();
+        if let Some(rate) = pulse.beat(done) {
+            progress.rate(label, done, rate);
+        }
+        // A run without a set end is left soon after its last reply.
+        let look = if until_ns == u64::MAX { LOOK_EVERY / 25 } else { LOOK_EVERY };
+        std::thread::sleep(look.min(Duration::from_nanos(until_ns - now_ns)));
+    }
+}
