@@ -11,10 +11,12 @@
 //! every Front ([`Front::committed`]) before that Front reads the tree again. An event therefore
 //! precedes any reply that could show its change, and registering a watch needs no lock.
 
+pub mod admin;
 pub mod core;
 pub mod front;
 pub mod limits;
 pub mod messages;
+pub mod metrics;
 pub mod settings;
 pub mod stats;
 
