@@ -10,7 +10,8 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
-use oxkeeper_proto::{AclList, OPEN_ACL_UNSAFE};
+use oxkeeper_proto::data::encode_acl;
+use oxkeeper_proto::{Acl, AclList, OPEN_ACL_UNSAFE, perms};
 use triomphe::ThinArc;
 
 /// A list that outlives its znode: watches and queued requests keep one. Cloning is cheap, and free
@@ -28,6 +29,13 @@ impl AclHandle {
             true => AclHandle(None),
             false => AclHandle(Some(ThinArc::from_header_and_slice((), list.raw()))),
         }
+    }
+
+    /// `world:anyone` may read (`Ids.READ_ACL_UNSAFE`).
+    pub(crate) fn read_only() -> AclHandle {
+        let mut raw = Vec::new();
+        encode_acl(&mut raw, &[Acl::new(perms::READ, "world", "anyone")]);
+        AclHandle(Some(ThinArc::from_header_and_slice((), &raw)))
     }
 
     /// True for the open list.
@@ -72,7 +80,8 @@ impl fmt::Debug for AclHandle {
 
 /// A list that lets only the super user in: one entry for everybody with no permission at all. (An
 /// empty list would allow everything.)
-const NOBODY: &[u8] = b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x05world\x00\x00\x00\x06anyone";
+const NOBODY: &[u8] =
+    b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x05world\x00\x00\x00\x06anyone";
 
 /// The number of a list; [`AclId::OPEN`] stands outside the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,7 +141,7 @@ impl AclTable {
         let entries = &self.entries;
         let same = |id: &u32| entries[id].list.raw() == list.raw();
         if let Some(&id) = self.by_list.find(hash, same) {
-            self.acquire_known(AclId(id));
+            self.acquire_known(AclId(id), 1);
             return AclId(id);
         }
         let id = self.next_free();
@@ -145,10 +154,10 @@ impl AclTable {
         self.acquire(AclList::from_raw(NOBODY).expect("valid"))
     }
 
-    /// Counts one znode more for a number already given out.
-    pub fn acquire_known(&mut self, id: AclId) {
+    /// Counts more znodes for a number already given out.
+    pub fn acquire_known(&mut self, id: AclId, znodes: u64) {
         if let Some(entry) = self.entries.get_mut(&id.0) {
-            entry.znodes += 1;
+            entry.znodes += znodes;
         }
     }
 
@@ -232,8 +241,6 @@ impl AclTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oxkeeper_proto::Acl;
-    use oxkeeper_proto::data::encode_acl;
 
     fn list(id: &str) -> Vec<u8> {
         let mut out = Vec::new();
@@ -276,7 +283,7 @@ mod tests {
         assert_eq!(id, AclId(7));
         let far = table.load(i64::MAX, AclList::from_raw(&b).unwrap());
         assert_eq!(far, AclId(8));
-        table.acquire_known(id);
+        table.acquire_known(id, 1);
         table.purge_unused();
         assert_eq!(table.iter().map(|(id, _)| id).collect::<Vec<_>>(), [id]);
         assert_eq!(table.acquire(AclList::from_raw(&c).unwrap()), AclId(9));

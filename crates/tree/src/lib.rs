@@ -15,22 +15,30 @@
 //! | [`apply`] | what each transaction does |
 //! | [`read`] | what reads need beyond a znode |
 //! | [`snapshot`] | writing the state while it changes, and loading it |
-//! | [`acl_table`], [`quota`], [`idle`], [`digest`] | what is kept beside the znodes |
+//! | [`acl_table`], [`quota`], [`digest`], `idle` | what is kept beside the znodes |
 //! | [`changes`] | what a batch of transactions changed, for the watches |
 //! | [`watch`] | who hears of which change |
 //! | [`limits`] | bounds, each with its reason |
 
 pub mod acl_rules;
 pub mod acl_table;
+mod apply;
 pub mod changes;
 pub mod digest;
+mod dir;
 pub mod ephemeral_type;
+mod idle;
 pub mod limits;
 pub mod overlay;
 pub mod path;
 pub mod prep;
+pub mod quota;
+pub mod read;
+mod run;
+pub mod snapshot;
 pub mod tree;
 pub mod watch;
+mod znode;
 
 pub use acl_rules::{AuthId, Schemes};
 pub use acl_table::AclHandle;
@@ -38,4 +46,7 @@ pub use changes::{Change, ChangeKind, Changes};
 pub use digest::node_digest;
 pub use ephemeral_type::{EphemeralType, OwnerRules};
 pub use overlay::Overlay;
-pub use tree::{NodeRef, QuotaStats, QuotaView, Tree, TreeOptions};
+pub use quota::{QuotaStats, QuotaView};
+pub use read::{ChildList, DescendantCount};
+pub use snapshot::{Chunk, LoadError, Loaded, SnapshotBusy, SnapshotHead, SnapshotSource};
+pub use tree::{NodeRef, Tree, TreeOptions, TreeStats};

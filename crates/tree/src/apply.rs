@@ -1,0 +1,545 @@
+//! What each transaction does (`DataTree.processTxn`).
+//!
+//! Applying is total. A transaction was decided when it was proposed, so here it works – unless the
+//! tree came from a snapshot taken while writes went on, which may already hold what is replayed
+//! now. The rules for that are the server's crash recovery: creating what exists takes over the list
+//! and the parent's counters, deleting what is gone still moves the parent's pzxid, counters only go
+//! up, and everything else that does not fit is passed over. The outcome is the same on every member.
+
+use oxkeeper_proto::txn::{CreateTxn, MultiTxn, SetAclTxn, SetDataTxn};
+use oxkeeper_proto::{
+    AclList, ErrorCode, OpCode, Payload, Put, SessionId, StatPersisted, StringList, Txn, TxnDigest,
+    TxnHeader, Zxid,
+};
+
+use crate::changes::{AclHandle, Change, ChangeKind, Changes};
+use crate::dir::{Children, Dir};
+use crate::ephemeral_type::EphemeralType;
+use crate::path;
+use crate::quota::{self, QuotaNode, StatsText};
+use crate::run::Place;
+use crate::tree::{Loc, Tree, java_len};
+use crate::znode::{Header, Node};
+
+/// A znode to be.
+pub(crate) struct NewNode<'a> {
+    pub path: &'a str,
+    pub data: Option<&'a [u8]>,
+    pub acl: AclList<'a>,
+    pub owner: i64,
+    /// The parent's counter afterwards, −1 for one more.
+    pub parent_cversion: i32,
+    pub zxid: Zxid,
+    pub time_ms: i64,
+}
+
+impl Tree {
+    /// Applies a transaction, adds what it changed to `changes` and, if asked, the body of the reply
+    /// to `reply`: the path of a create, path and stat of a create2 (container and TTL too), the
+    /// stat of a setData or setACL, the whole response of a multi; nothing otherwise, and nothing on
+    /// an error. The result is the code for the reply's header; a multi that failed says so in its
+    /// body and is OK here, as on the wire.
+    ///
+    /// A digest in the payload is compared with the tree's; a difference is counted in
+    /// [`Tree::stats`] and changes nothing.
+    pub fn apply(
+        &mut self,
+        payload: &Payload<'_>,
+        changes: &mut Changes,
+        mut reply: Option<&mut Vec<u8>>,
+    ) -> ErrorCode {
+        let header = &payload.header;
+        let code = match &payload.txn {
+            Txn::Multi(multi) => {
+                self.apply_multi(header, multi, changes, reply);
+                ErrorCode::OK
+            }
+            Txn::CloseSession(listed) => {
+                self.close_session(header.session, *listed, header.zxid, changes);
+                ErrorCode::OK
+            }
+            Txn::CreateSession(timeout_ms) => {
+                self.sessions.insert(header.session, *timeout_ms);
+                ErrorCode::OK
+            }
+            txn => self.apply_one(header, header.op, txn, changes, &mut reply),
+        };
+        self.last_zxid = self.last_zxid.max(header.zxid);
+        self.check_digest(header.zxid, payload.digest);
+        code
+    }
+
+    fn apply_one(
+        &mut self,
+        header: &TxnHeader,
+        op: OpCode,
+        txn: &Txn<'_>,
+        changes: &mut Changes,
+        reply: &mut Option<&mut Vec<u8>>,
+    ) -> ErrorCode {
+        let outcome = match txn {
+            Txn::Create(create) => self.apply_create(header, op, create, changes),
+            Txn::Delete(path) => self.delete_node(path, header.zxid, changes),
+            Txn::SetData(set) => self.set_data(header, set, changes),
+            Txn::SetAcl(set) => self.set_acl(set),
+            Txn::Error(code) => Err(*code),
+            // A check alone stands in logs of old servers; sessions and multis cannot be nested.
+            Txn::Check(_) | Txn::CreateSession(_) | Txn::CloseSession(_) | Txn::Multi(_) => Ok(()),
+        };
+        if let Err(code) = outcome {
+            return code;
+        }
+        if let Some(out) = reply {
+            match txn {
+                Txn::Create(create) => {
+                    out.put_string(&create.path);
+                    if op != OpCode::CREATE {
+                        self.put_stat(&create.path, out);
+                    }
+                }
+                Txn::SetData(set) => self.put_stat(&set.path, out),
+                Txn::SetAcl(set) => self.put_stat(&set.path, out),
+                _ => {}
+            }
+        }
+        ErrorCode::OK
+    }
+
+    fn put_stat(&self, path: &str, out: &mut Vec<u8>) {
+        if let Some(node) = self.node(path) {
+            node.stat().encode(out);
+        }
+    }
+
+    /// All or nothing: one failed operation, and none was done.
+    fn apply_multi(
+        &mut self,
+        header: &TxnHeader,
+        multi: &MultiTxn<'_>,
+        changes: &mut Changes,
+        mut reply: Option<&mut Vec<u8>>,
+    ) {
+        let failed = multi.failure().is_some();
+        let mut behind_failure = false;
+        for (op, txn) in multi.iter() {
+            if failed {
+                let code = match txn {
+                    Txn::Error(code) => {
+                        behind_failure = true;
+                        code
+                    }
+                    _ if behind_failure => ErrorCode::RUNTIME_INCONSISTENCY,
+                    _ => ErrorCode::OK,
+                };
+                if let Some(out) = &mut reply {
+                    put_error_result(out, code);
+                }
+                continue;
+            }
+            let Some(result) = multi_result(op) else { break };
+            let start = reply.as_ref().map(|out| out.len());
+            if let Some(out) = &mut reply {
+                put_multi_header(out, result, false, ErrorCode::OK.0);
+            }
+            let code = self.apply_one(header, op, &txn, changes, &mut reply);
+            if let (false, Some(out), Some(start)) = (code.is_ok(), &mut reply, start) {
+                out.truncate(start);
+                put_error_result(out, code);
+            }
+        }
+        if let Some(out) = &mut reply {
+            put_multi_header(out, -1, true, -1);
+        }
+    }
+
+    fn apply_create(
+        &mut self,
+        header: &TxnHeader,
+        op: OpCode,
+        create: &CreateTxn<'_>,
+        changes: &mut Changes,
+    ) -> Result<(), ErrorCode> {
+        // The flags of the request are not in the record: the operation decides.
+        let kind = match op {
+            OpCode::CREATE_CONTAINER => EphemeralType::Container,
+            OpCode::CREATE_TTL => EphemeralType::Ttl(create.ttl_ms),
+            _ if create.ephemeral => EphemeralType::Ephemeral(header.session),
+            _ => EphemeralType::Persistent,
+        };
+        let new = NewNode {
+            path: &create.path,
+            data: create.data,
+            acl: create.acl,
+            owner: kind.owner().ok_or(ErrorCode::BAD_ARGUMENTS)?,
+            parent_cversion: create.parent_cversion,
+            zxid: header.zxid,
+            time_ms: header.time_ms,
+        };
+        let outcome = self.create_node(&new, changes);
+        if outcome == Err(ErrorCode::NODE_EXISTS) && op == OpCode::CREATE {
+            self.repair_parent(&new);
+        }
+        outcome
+    }
+
+    /// Adds a znode (`DataTree.createNode`).
+    pub(crate) fn create_node(
+        &mut self,
+        new: &NewNode<'_>,
+        changes: &mut Changes,
+    ) -> Result<(), ErrorCode> {
+        if new.path == "/" {
+            return Err(ErrorCode::NODE_EXISTS);
+        }
+        let (parent_path, name) = split_child(new.path)?;
+        let parent = self.locate(parent_path).ok_or(ErrorCode::NO_NODE)?;
+        let dir = match self.node_at(parent).has_dir() {
+            true => self.dir_place(parent_path),
+            false => None,
+        };
+        let hash = self.hasher.hash(name.as_bytes());
+        if let Some(dir) = dir
+            && let Some(child) = self.dirs.get(dir).children.find(hash, name.as_bytes())
+        {
+            self.replace_acl(Loc::Child { dir, child }, new.path, new.acl, |_| {});
+            return Err(ErrorCode::NODE_EXISTS);
+        }
+        let parent_acl = self.acls.handle(self.node_at(parent).acl()).clone();
+        let acl = self.acls.acquire(new.acl);
+        let stat = StatPersisted {
+            czxid: new.zxid,
+            mzxid: new.zxid,
+            ctime_ms: new.time_ms,
+            mtime_ms: new.time_ms,
+            ephemeral_owner: new.owner,
+            pzxid: new.zxid,
+            ..StatPersisted::default()
+        };
+        let crc = self.crc_for(new.path, new.data);
+        let node = Node::new(&mut self.scratch, name, new.data, &stat, acl, crc);
+        self.leave_idle(parent_path, parent);
+        let cversion = match new.parent_cversion {
+            -1 => self.node_at(parent).stat().cversion.wrapping_add(1),
+            cversion => cversion,
+        };
+        self.preserve(new.path, None);
+        self.attach((parent, parent_path), dir, hash, (new.path, node), |header| {
+            header.raise_cversion(cversion, new.zxid)
+        });
+        self.own(new.path, &stat);
+        self.quota_created(new, parent_path, name);
+        let acl = &self.acls.handle(acl).clone();
+        let (kind, path, zxid) = (ChangeKind::Created, new.path, new.zxid);
+        changes.push(Change { kind, path, zxid, acl, parent_acl: &parent_acl });
+        Ok(())
+    }
+
+    /// Puts a znode into its directory, and changes the parent's fixed part.
+    pub(crate) fn attach(
+        &mut self,
+        (parent, parent_path): (Loc, &str),
+        dir: Option<Place>,
+        hash: u32,
+        (path, mut node): (&str, Node),
+        change: impl FnOnce(&mut Header),
+    ) {
+        let had_dir = self.node_at(parent).has_dir();
+        self.edit(parent, parent_path, |header| {
+            change(header);
+            header.set_has_dir();
+        });
+        if !had_dir && let Loc::Child { dir, child } = parent {
+            self.dirs.get_mut(dir).children.mark(child);
+        }
+        if self.orphan_dirs > 0 && self.dir_place(path).is_some() {
+            node.edit(Header::set_has_dir);
+            self.orphan_dirs -= 1;
+        }
+        self.digest = self.digest.wrapping_add(self.digest_of(path, &node));
+        self.znodes += 1;
+        self.data_bytes += java_len(path) + node.data_len() as i64;
+        match dir {
+            Some(dir) => self.dirs.get_mut(dir).children.insert(&self.hasher, hash, node),
+            None => {
+                let parent_hash = self.hasher.hash(parent_path.as_bytes());
+                let dir = Dir { path: parent_path.into(), children: Children::One(node) };
+                self.dirs.insert(parent_hash, false, dir);
+            }
+        }
+    }
+
+    /// A create that found its znode there: the parent's counters are raised all the same
+    /// (`setCversionPzxid`).
+    fn repair_parent(&mut self, new: &NewNode<'_>) {
+        let Some((parent_path, _)) = path::split(new.path) else { return };
+        let Some(parent) = self.locate(parent_path) else { return };
+        let cversion = match new.parent_cversion {
+            -1 => self.node_at(parent).stat().cversion.wrapping_add(1),
+            cversion => cversion,
+        };
+        if cversion > self.node_at(parent).stat().cversion {
+            self.leave_idle(parent_path, parent);
+            self.edit(parent, parent_path, |header| header.raise_cversion(cversion, new.zxid));
+            self.enter_idle(parent_path, parent);
+        }
+    }
+
+    /// Removes a znode (`DataTree.deleteNode`).
+    pub(crate) fn delete_node(
+        &mut self,
+        path: &str,
+        zxid: Zxid,
+        changes: &mut Changes,
+    ) -> Result<(), ErrorCode> {
+        let (parent_path, name) = split_child(path)?;
+        let parent = self.locate(parent_path).ok_or(ErrorCode::NO_NODE)?;
+        if zxid > self.node_at(parent).stat().pzxid {
+            self.edit(parent, parent_path, |header| header.raise_pzxid(zxid));
+        }
+        let dir = self.dir_place(parent_path).ok_or(ErrorCode::NO_NODE)?;
+        let hash = self.hasher.hash(name.as_bytes());
+        let children = &self.dirs.get(dir).children;
+        let child = children.find(hash, name.as_bytes()).ok_or(ErrorCode::NO_NODE)?;
+        let loc = Loc::Child { dir, child };
+        self.preserve(path, Some(loc));
+        self.leave_idle(path, loc);
+        let node = self.dirs.get_mut(dir).children.remove(child);
+        self.detached(path, &node);
+        if let Some(parent) = self.locate(parent_path) {
+            self.enter_idle(parent_path, parent);
+            let acl = &self.acls.handle(node.acl()).clone();
+            let parent_acl = &self.acls.handle(self.node_at(parent).acl()).clone();
+            let kind = ChangeKind::Deleted;
+            changes.push(Change { kind, path, zxid, acl, parent_acl });
+        }
+        self.acls.release(node.acl());
+        if let Some(QuotaNode::Limits(root)) = QuotaNode::of(parent_path, name) {
+            self.quota_roots.remove(root);
+        }
+        self.count_quota(path, -1, -(node.data_len() as i64));
+        Ok(())
+    }
+
+    /// Takes a removed znode out of everything beside the directory it was in.
+    fn detached(&mut self, path: &str, node: &Node) {
+        self.digest = self.digest.wrapping_sub(self.digest_of(path, node));
+        self.znodes -= 1;
+        self.data_bytes -= java_len(path) + node.data_len() as i64;
+        if node.has_dir()
+            && let Some(own) = self.dir_place(path)
+        {
+            match self.dirs.get(own).children.len() {
+                0 => _ = self.dirs.remove(own),
+                // Children of a znode that is gone: found by their path until it comes back, as in
+                // Java, and in no snapshot.
+                _ => self.orphan_dirs += 1,
+            }
+        }
+        if let EphemeralType::Ephemeral(session) = self.kind(node.owner())
+            && let Some(paths) = self.ephemerals.get_mut(&session)
+            && paths.remove(path)
+        {
+            self.ephemeral_count -= 1;
+            if paths.is_empty() {
+                self.ephemerals.remove(&session);
+            }
+        }
+    }
+
+    /// Files a new znode under its session or for the reaper.
+    pub(crate) fn own(&mut self, path: &str, stat: &StatPersisted) {
+        if stat.ephemeral_owner == 0 {
+            return;
+        }
+        match self.kind(stat.ephemeral_owner) {
+            EphemeralType::Ephemeral(session) => {
+                if self.ephemerals.entry(session).or_default().insert(path.into()) {
+                    self.ephemeral_count += 1;
+                }
+            }
+            kind => self.idle.insert(path, kind, stat),
+        }
+    }
+
+    fn leave_idle(&mut self, path: &str, loc: Loc) {
+        if let Some((kind, stat)) = self.idle_key(path, loc) {
+            self.idle.remove(path, kind, &stat);
+        }
+    }
+
+    fn enter_idle(&mut self, path: &str, loc: Loc) {
+        if let Some((kind, stat)) = self.idle_key(path, loc) {
+            self.idle.insert(path, kind, &stat);
+        }
+    }
+
+    /// Under what the reaper knows a znode: nothing if it is none of his or has children.
+    #[inline]
+    pub(crate) fn idle_key(&self, path: &str, loc: Loc) -> Option<(EphemeralType, StatPersisted)> {
+        let node = self.node_at(loc);
+        if node.owner() == 0 {
+            return None;
+        }
+        let kind = self.kind(node.owner());
+        let reaped = matches!(kind, EphemeralType::Container | EphemeralType::Ttl(_));
+        let childless = !node.has_dir() || self.children_of(path).is_none_or(|c| c.len() == 0);
+        (reaped && childless).then(|| (kind, node.stat()))
+    }
+
+    fn set_data(
+        &mut self,
+        header: &TxnHeader,
+        set: &SetDataTxn<'_>,
+        changes: &mut Changes,
+    ) -> Result<(), ErrorCode> {
+        let path = &*set.path;
+        let loc = self.locate(path).ok_or(ErrorCode::NO_NODE)?;
+        self.leave_idle(path, loc);
+        let before = self.node_at(loc).data_len() as i64;
+        self.replace_data(loc, path, set.data, |node| {
+            node.written(set.version, header.zxid, header.time_ms)
+        });
+        self.enter_idle(path, loc);
+        let grown = self.node_at(loc).data_len() as i64 - before;
+        self.data_bytes += grown;
+        let acl = &self.acls.handle(self.node_at(loc).acl()).clone();
+        self.count_quota(path, 0, grown);
+        let path = if path.is_empty() { "/" } else { path };
+        let (kind, zxid) = (ChangeKind::DataChanged, header.zxid);
+        changes.push(Change { kind, path, zxid, acl, parent_acl: &AclHandle::OPEN });
+        Ok(())
+    }
+
+    fn set_acl(&mut self, set: &SetAclTxn<'_>) -> Result<(), ErrorCode> {
+        let loc = self.locate(&set.path).ok_or(ErrorCode::NO_NODE)?;
+        self.replace_acl(loc, &set.path, set.acl, |node| node.set_aversion(set.version));
+        Ok(())
+    }
+
+    pub(crate) fn replace_acl(
+        &mut self,
+        loc: Loc,
+        path: &str,
+        list: AclList<'_>,
+        change: impl FnOnce(&mut Header),
+    ) {
+        let before = self.node_at(loc).acl();
+        let acl = self.acls.acquire(list);
+        self.edit(loc, path, |node| {
+            node.set_acl(acl);
+            change(node);
+        });
+        self.acls.release(before);
+    }
+
+    /// Ends a session: first the paths the transaction lists, then whatever else it owns here
+    /// (`DataTree.killSession`).
+    fn close_session(
+        &mut self,
+        session: SessionId,
+        listed: Option<StringList<'_>>,
+        zxid: Zxid,
+        changes: &mut Changes,
+    ) {
+        self.sessions.remove(&session);
+        let mut own = self.ephemerals.remove(&session).unwrap_or_default();
+        self.ephemeral_count -= own.len();
+        for path in listed.iter().flat_map(StringList::iter) {
+            // What is gone already is no fault: it was deleted in the meantime.
+            _ = self.delete_node(&path, zxid, changes);
+            own.remove(&*path);
+        }
+        for path in own {
+            _ = self.delete_node(&path, zxid, changes);
+        }
+    }
+
+    fn check_digest(&mut self, zxid: Zxid, digest: Option<TxnDigest>) {
+        if !self.options.digest_enabled {
+            return;
+        }
+        if let Some(loaded) = self.fuzzy_until {
+            if zxid < loaded.zxid {
+                return;
+            }
+            self.fuzzy_until = None;
+            let comparable = zxid == loaded.zxid && loaded.version == TxnDigest::VERSION;
+            if comparable && loaded.digest != self.digest {
+                self.mismatch(zxid);
+            }
+        }
+        self.digest_log.record(zxid, self.digest);
+        if let Some(digest) = digest
+            && digest.version == TxnDigest::VERSION
+            && digest.tree_digest != self.digest
+        {
+            self.mismatch(zxid);
+        }
+    }
+
+    pub(crate) fn mismatch(&mut self, zxid: Zxid) {
+        self.stats.digest_mismatches += 1;
+        self.stats.first_mismatch.get_or_insert(zxid);
+    }
+
+    fn quota_created(&mut self, new: &NewNode<'_>, parent_path: &str, name: &str) {
+        match QuotaNode::of(parent_path, name) {
+            Some(QuotaNode::Limits(root)) => self.quota_roots.insert(root),
+            Some(QuotaNode::Stats(root)) => self.recount_quota(root),
+            None => {}
+        }
+        self.count_quota(new.path, 1, new.data.map_or(0, |data| data.len() as i64));
+    }
+
+    /// Adds to the statistics of the deepest quota on a path.
+    fn count_quota(&mut self, path: &str, count: i64, bytes: i64) {
+        let Some(root) = self.quota_roots.deepest(path) else { return };
+        let stats_path = quota::stats_path(root);
+        let Some(loc) = self.locate(&stats_path) else { return };
+        let mut text = StatsText::parse(self.node_at(loc).data());
+        text.add(count, bytes);
+        self.replace_data(loc, &stats_path, Some(text.format().as_bytes()), |_| {});
+    }
+
+    /// Writes the statistics of a quota anew from what lies below it.
+    pub(crate) fn recount_quota(&mut self, root: &str) {
+        let (count, bytes) = self.count_subtree(root);
+        let stats_path = quota::stats_path(root);
+        let Some(loc) = self.locate(&stats_path) else { return };
+        let text = StatsText::of(count, bytes).format();
+        self.replace_data(loc, &stats_path, Some(text.as_bytes()), |_| {});
+    }
+}
+
+/// Parent and name of a path that a child can have. Proposers check paths; what slipped through must
+/// not put a znode where nobody finds it.
+fn split_child(path: &str) -> Result<(&str, &str), ErrorCode> {
+    match path::split(path) {
+        Some((parent, name)) if !name.is_empty() && parent != "/" => Ok((parent, name)),
+        _ => Err(ErrorCode::BAD_ARGUMENTS),
+    }
+}
+
+/// The type a sub-transaction's result has in a multi's reply; `None` for one that cannot be there,
+/// at which Java stops.
+fn multi_result(op: OpCode) -> Option<i32> {
+    Some(match op {
+        OpCode::CREATE => OpCode::CREATE.0,
+        OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => OpCode::CREATE2.0,
+        OpCode::DELETE | OpCode::DELETE_CONTAINER => OpCode::DELETE.0,
+        OpCode::SET_DATA => OpCode::SET_DATA.0,
+        OpCode::CHECK => OpCode::CHECK.0,
+        _ => return None,
+    })
+}
+
+fn put_multi_header(out: &mut Vec<u8>, kind: i32, done: bool, err: i32) {
+    out.put_int(kind);
+    out.put_bool(done);
+    out.put_int(err);
+}
+
+fn put_error_result(out: &mut Vec<u8>, code: ErrorCode) {
+    put_multi_header(out, -1, false, code.0);
+    out.put_int(code.0);
+}
