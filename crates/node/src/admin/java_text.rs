@@ -1,4 +1,7 @@
 //! Numbers, dates and addresses spelled the way Java spells them.
+//!
+//! Scripts split these texts at blanks, colons and points; a mean without its point or an address
+//! in another notation is a field they do not find.
 
 use core::net::SocketAddr;
 use std::fmt::Write as _;

@@ -9,11 +9,13 @@
 //! answer if not. Words that do something (`srst`, `crst`, `stmk`) have done it before they are
 //! answered here.
 
+mod gather;
 mod java_text;
 mod monitor;
 mod view;
 mod words;
 
+pub use gather::connection_buckets;
 pub use view::{
     AdminView, ConfigView, ConnLine, ENVIRONMENT_NAMES, EnsembleView, Mode, SessionsView,
     TRACE_MASK_DEFAULT, WatchDump,

@@ -1,4 +1,8 @@
 //! mntr: one line per number, `zk_<name>`, tab, value (`MonitorCommand`).
+//!
+//! The names and their order come from the tables in [`crate::metrics`]; here is only how each kind
+//! of metric unfolds into lines: a summary into five, one with percentiles into nine, a set into
+//! those of every key it has seen.
 
 use core::fmt::Display;
 use std::fmt::Write as _;

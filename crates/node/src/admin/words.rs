@@ -1,4 +1,8 @@
 //! Every word but mntr.
+//!
+//! One function per word, in the layout of ZooKeeper's classes under `server/command`. Oddities are
+//! kept where a parser may have come to rely on them: the blank line after connections and watches,
+//! the blank behind `membership:`, the two spellings of a zxid.
 
 use core::fmt::Display;
 use std::fmt::Write as _;

@@ -207,7 +207,7 @@ metrics! {
     node_children_watch_count: Summary, Count, "Watchers of one change of children.";
     write_batch_time_in_commit_processor: Summary, Ms, "Applying a batch of writes.";
     read_commit_proc_issued: Summary, Count, "Reads handed on at once.";
-    concurrent_request_processing_in_commit_processor: Summary, Count, "Requests under way at once.";
+    concurrent_request_processing_in_commit_processor: Summary, Count, "Requests at once.";
     observer_sync_time: Summary, Ms, "Synchronising with the leader as an observer.";
     node_changed_watch_count: Summary, Count, "Watchers of one change of data.";
     sync_process_time: Summary, Ms, "Handing a request to the log.";

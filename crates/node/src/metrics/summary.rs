@@ -1,9 +1,9 @@
 //! Numbers about many values: smallest, largest, mean, percentiles.
 //!
-//! Recording is a handful of plain additions: no lock, no clock, no chance. ZooKeeper draws a sample
-//! of 4,096 values for its percentiles; here every value is counted in a histogram that is exact
-//! below 64 and within 3 % above, so the same values always give the same answer and summaries of
-//! several threads can be added up.
+//! Recording is a handful of plain additions: no lock, no clock, no chance. ZooKeeper draws a
+//! sample of 4,096 values for its percentiles; here every value is counted in a histogram that is
+//! exact below 64 and within 3 % above, so the same values always give the same answer and
+//! summaries of several threads can be added up.
 
 use std::mem;
 
