@@ -1,7 +1,7 @@
 //! Runs the foreign programs by hand, each against a fresh server that it starts for all of them:
 //!
 //! ```text
-//! cargo run -p oxkeeper-conformance --example peers -- [--port N] [--oxkeeper BINARY] [PROGRAM[:FILTER]...]
+//! cargo run -p oxkeeper-conformance --example peers -- [--port N] [--oxkeeper BINARY | --record-shell] [PROGRAM[:FILTER]...]
 //! ```
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use oxkeeper_conformance::peers::{
-    Peers, Program, ServerUnderTest, StartOpts, free_port, run_matching,
+    Peers, Program, ServerUnderTest, StartOpts, free_port, record_shell, run_matching,
 };
 
 fn main() -> Result<()> {
@@ -17,6 +17,7 @@ fn main() -> Result<()> {
     let mut server = ServerUnderTest::Java(peers.clone());
     let mut port = free_port()?;
     let mut wanted: Vec<(Program, Option<String>)> = Vec::new();
+    let mut record = false;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -25,6 +26,7 @@ fn main() -> Result<()> {
                 let binary = PathBuf::from(args.next().context("--oxkeeper needs a path")?);
                 server = ServerUnderTest::Oxkeeper { binary: std::path::absolute(binary)? };
             }
+            "--record-shell" => record = true,
             program => {
                 let (name, filter) = program.split_once(':').unwrap_or((program, ""));
                 let program = Program::from_name(name)
@@ -41,6 +43,11 @@ fn main() -> Result<()> {
     let start = Instant::now();
     let mut running = server.start(StartOpts::new(&dir, port).for_programs())?;
     println!("{} serves on {} after {:.0?}", server.name(), running.addr(), start.elapsed());
+    if record {
+        record_shell(&peers, running.addr())?;
+        println!("recorded the shell");
+        wanted.clear();
+    }
     let mut failed = 0;
     for (program, filter) in wanted {
         let start = Instant::now();

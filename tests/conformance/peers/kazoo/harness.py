@@ -76,6 +76,10 @@ class World:
             with connection.makefile(encoding="utf-8") as answer:
                 return dict(line.rstrip("\n").split("\t", 1) for line in answer)
 
+    def await_no_watches(self):
+        """Waits until the watches of earlier checks are gone with their connections."""
+        eventually(lambda: self.watch_count() == 0, "no watch is left of earlier checks")
+
     def watch_count(self):
         """How many watches of any kind all clients together have."""
         return int(self.monitor()["zk_watch_count"])

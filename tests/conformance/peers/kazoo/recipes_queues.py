@@ -54,13 +54,13 @@ def locking_queue_wakes(world):
     path = world.path + "/lq"
     queue, mortal = world.zk.LockingQueue(path), world.client()
     first = mortal.LockingQueue(path)
-    before = world.watch_count()
+    world.await_no_watches()
     waiting = world.thread(first.get, 10)
-    eventually(lambda: world.watch_count() == before + 2, "the consumer watches both paths")
+    eventually(lambda: world.watch_count() == 2, "the consumer watches both paths")
     queue.put(b"item")
     equal(waiting.result(), b"item", "what woke it")
-    before = world.watch_count()
+    # One watch of the first is left, on the entries; the second makes two.
     second = world.thread(queue.get, 10)
-    eventually(lambda: world.watch_count() == before + 2, "the second waits")
+    eventually(lambda: world.watch_count() == 3, "the second waits")
     mortal.stop()
     equal((second.result(), queue.consume()), (b"item", True), "the item of the dead one")

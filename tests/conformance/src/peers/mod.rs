@@ -21,5 +21,5 @@ mod system;
 
 pub use dump::{DumpedAcl, DumpedSession, DumpedZnode, JavaDump, java_dump};
 pub use install::Peers;
-pub use program::{CheckResult, Program, run, run_matching};
+pub use program::{CheckResult, Program, record_shell, run, run_matching};
 pub use server::{RunningServer, ServerUnderTest, StartOpts, four_letter_word, free_port};

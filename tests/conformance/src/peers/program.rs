@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::install::Peers;
@@ -61,7 +61,7 @@ impl Program {
             Program::JavaClient => peers.java(&jvm, "oxkeeper.peers.client.ClientChecks"),
             Program::Shell => {
                 let mut command = peers.java(&jvm, "oxkeeper.peers.shell.ShellChecks");
-                command.arg("--golden").arg(peers.sources().join("java/golden/shell"));
+                command.arg("--golden").arg(peers.sources().join("java/golden/shell.txt"));
                 command
             }
         }
@@ -122,6 +122,19 @@ pub fn run_matching(
         bail!("the {} program's exit status contradicts its checks", program.name());
     }
     Ok(results)
+}
+
+/// Records anew what the shell prints, into the checked-in file, from the server at `addr`, which
+/// must be Apache's.
+///
+/// # Errors
+/// As [`run`].
+pub fn record_shell(peers: &Peers, addr: SocketAddr) -> Result<()> {
+    let mut command = Program::Shell.command(peers);
+    command.arg(addr.to_string()).arg("--record");
+    let output = output_of(&mut command, PROGRAM_TIMEOUT)?;
+    ensure!(output.success, "recording the shell failed:\n{}{}", output.stdout, output.stderr);
+    Ok(())
 }
 
 /// One line of a program's `--json` output.

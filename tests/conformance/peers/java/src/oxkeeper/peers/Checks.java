@@ -34,11 +34,18 @@ public final class Checks {
     }
 
     private final String root;
+    private final boolean makesPaths;
     private final List<Check> checks = new ArrayList<>();
 
     /** A program whose checks work below {@code root}, a child of the root node. */
     public Checks(String root) {
+        this(root, true);
+    }
+
+    /** As above; but {@code makesPaths} false leaves the path of each check to be made by it. */
+    public Checks(String root, boolean makesPaths) {
         this.root = root;
+        this.makesPaths = makesPaths;
     }
 
     public void add(String name, Body body) {
@@ -87,6 +94,10 @@ public final class Checks {
                     error == null ? "" : "\n     " + error));
         }
         clear(address);
+        return report(done, failed, only, json);
+    }
+
+    private static int report(int done, List<String> failed, String only, boolean json) {
         if (json) {
             System.out.println("{\"done\":" + done + "}");
         } else if (!failed.isEmpty()) {
@@ -103,10 +114,12 @@ public final class Checks {
     }
 
     /** What went wrong, or null. */
-    private static String runOne(String address, Check check, String path) {
+    private String runOne(String address, Check check, String path) {
         World world = new World(address, path);
         FutureTask<Void> task = world.background(() -> {
-            World.makePath(world.zk(), path);
+            if (makesPaths) {
+                World.makePath(world.zk(), path);
+            }
             check.body.run(world);
             return null;
         });

@@ -101,6 +101,11 @@ public final class World {
         }
     }
 
+    /** Waits until the watches of earlier checks are gone with their connections. */
+    public void awaitNoWatches() throws Exception {
+        Expect.becomes(this::watchCount, 0, "watches of earlier checks");
+    }
+
     /** How many watches of any kind all clients together have. */
     public int watchCount() throws IOException {
         for (String line : adminWord("mntr").split("\n")) {

@@ -139,15 +139,16 @@ final class Znodes {
         equal(new String(zk.getConfig(false, new Stat()), UTF_8), "", "config");
         equal(identities(zk), List.of("ip 127.0.0.1"), "who, at first");
         zk.addAuthInfo("digest", "carol:secret".getBytes(UTF_8));
-        equal(identities(zk), List.of("ip 127.0.0.1", "digest carol"), "who, with a password");
+        equal(identities(zk), List.of("digest carol", "ip 127.0.0.1"), "who, with a password");
     }
 
+    /** Sorted: Java answers in the order of a hash table. */
     private static List<String> identities(ZooKeeper zk) throws Exception {
-        List<String> identities = new ArrayList<>();
+        TreeSet<String> identities = new TreeSet<>();
         for (ClientInfo info : zk.whoAmI()) {
             identities.add(info.getAuthScheme() + " " + info.getUser());
         }
-        return identities;
+        return new ArrayList<>(identities);
     }
 
     private static void quota(World world) throws Exception {
