@@ -78,7 +78,7 @@ pub struct Loaded {
     pub unreadable_acls: usize,
 }
 
-type Result<T, E> = std::result::Result<T, LoadError<E>>;
+type Outcome<T, E> = Result<T, LoadError<E>>;
 
 /// Loads a snapshot named after `zxid`: what comes later in the log has to be applied to it. Up to
 /// the zxid of its digest section the result may hold parts of later transactions; comparing digests
@@ -87,7 +87,7 @@ pub fn load<S: SnapshotSource>(
     source: &mut S,
     options: TreeOptions,
     zxid: Zxid,
-) -> Result<Loaded, S::Error> {
+) -> Outcome<Loaded, S::Error> {
     let mut loader = Loader::new(options);
     let mut fields = Fields { source };
     loader.head(&mut fields)?;
@@ -122,7 +122,7 @@ const SEAL_BYTES: usize = 8 + 5;
 /// The digest section. No mark says which sections follow: their length does.
 fn read_digest<S: SnapshotSource>(
     fields: &mut Fields<'_, S>,
-) -> Result<Option<LoadedDigest>, S::Error> {
+) -> Outcome<Option<LoadedDigest>, S::Error> {
     match fields.source.remaining(DIGEST_BYTES)? {
         0 | LAST_ZXID_BYTES => return Ok(None),
         bytes if bytes < DIGEST_BYTES => return Err(LoadError::Trailer { bytes }),
@@ -149,16 +149,16 @@ struct Fields<'s, S> {
 }
 
 impl<S: SnapshotSource> Fields<'_, S> {
-    fn int(&mut self) -> Result<i32, S::Error> {
+    fn int(&mut self) -> Outcome<i32, S::Error> {
         Ok(int(self.source.next_bytes(4)?))
     }
 
-    fn long(&mut self) -> Result<i64, S::Error> {
+    fn long(&mut self) -> Outcome<i64, S::Error> {
         Ok(long(self.source.next_bytes(8)?))
     }
 
     /// As many bytes as a length in the file says. None for null.
-    fn bytes(&mut self, len: i32) -> Result<Option<&[u8]>, S::Error> {
+    fn bytes(&mut self, len: i32) -> Outcome<Option<&[u8]>, S::Error> {
         match checked(len)? {
             None => Ok(None),
             Some(len) => Ok(Some(self.source.next_bytes(len)?)),
@@ -174,7 +174,7 @@ fn long(bytes: &[u8]) -> i64 {
     bytes.iter().fold(0, |n, b| n << 8 | i64::from(*b))
 }
 
-fn checked<E>(len: i32) -> Result<Option<usize>, E> {
+fn checked<E>(len: i32) -> Outcome<Option<usize>, E> {
     match len {
         -1 => Ok(None),
         len if len < -1 || len as usize > SNAPSHOT_FIELD_BYTES_MAX => {
@@ -213,7 +213,7 @@ impl Loader {
         }
     }
 
-    fn head<S: SnapshotSource>(&mut self, fields: &mut Fields<'_, S>) -> Result<(), S::Error> {
+    fn head<S: SnapshotSource>(&mut self, fields: &mut Fields<'_, S>) -> Outcome<(), S::Error> {
         let (magic, version) = (fields.int()?, fields.int()?);
         if (magic, version) != (MAGIC, VERSION) {
             return Err(LoadError::Magic { magic, version });
@@ -235,7 +235,7 @@ impl Loader {
         Ok(())
     }
 
-    fn nodes<S: SnapshotSource>(&mut self, fields: &mut Fields<'_, S>) -> Result<(), S::Error> {
+    fn nodes<S: SnapshotSource>(&mut self, fields: &mut Fields<'_, S>) -> Outcome<(), S::Error> {
         let mut text = String::new();
         loop {
             let len = fields.int()?;
@@ -418,7 +418,7 @@ fn has_twins(sorted: &[(u32, bool, Node)]) -> bool {
 fn read_acl<S: SnapshotSource>(
     fields: &mut Fields<'_, S>,
     raw: &mut Vec<u8>,
-) -> Result<(), S::Error> {
+) -> Outcome<(), S::Error> {
     raw.clear();
     let count = fields.int()?;
     raw.extend_from_slice(&count.to_be_bytes());
