@@ -23,11 +23,12 @@ pub const AUTH_IDS_MAX: usize = 128;
 /// microsecond each this stays below 200 µs.
 pub const APPLY_BATCH: usize = 128;
 
-/// Znodes copied per snapshot step: about 100 µs of handle copies.
-pub const SNAPSHOT_ZNODES_PER_STEP: usize = 2048;
+/// Znodes taken per snapshot step: handles are copied and their cache lines are cold, so this is
+/// some 100 µs under the lock.
+pub const SNAPSHOT_ZNODES_PER_STEP: usize = 256;
 
 /// Snapshot pieces handed out and not yet written. Bounds the memory of a snapshot on a slow disk.
-pub const SNAPSHOT_CHUNKS_AHEAD: usize = 4;
+pub const SNAPSHOT_CHUNKS_AHEAD: usize = 16;
 
 /// Sessions expired in one turn, so that a mass expiry does not hold up everyone else.
 pub const EXPIRIES_PER_TURN: usize = 256;
@@ -40,3 +41,16 @@ pub const LOGGED_PATH_BYTES: usize = 256;
 
 /// Watches of closed connections cleared away in one turn: some 100 µs.
 pub const WATCHES_SWEPT_PER_TURN: usize = 1024;
+
+/// Children listed in one go. Beyond it the listing is written in steps, between which others are
+/// served: at 50 ns a name this is 200 µs.
+pub const LISTED_AT_ONCE: usize = 4096;
+
+/// Runs of a long listing written in one step: about as many names.
+pub const LISTED_RUNS_PER_STEP: usize = 8;
+
+/// Directories looked at in one step of getAllChildrenNumber: some 100 µs.
+pub const COUNTED_DIRS_PER_STEP: usize = 4096;
+
+/// Bytes of one multiRead's reply, far above what a client accepts by default (4 MiB).
+pub const MULTI_READ_BYTES_MAX: usize = 32 << 20;

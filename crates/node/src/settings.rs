@@ -2,6 +2,8 @@
 
 use oxkeeper_tree::prep::Rules;
 
+use crate::core::ThrottleSettings;
+
 /// Settings of Fronts and core, already validated. Defaults are ZooKeeper's.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -41,6 +43,8 @@ pub struct Settings {
     pub container_max_per_minute: u32,
     /// `znode.container.maxNeverUsedIntervalMs`; 0 for off.
     pub container_never_used_ms: i64,
+    /// `zookeeper.connection_throttle_*`.
+    pub throttle: ThrottleSettings,
     /// Hold a session's write back while an earlier read of it waits. A Front on the core's own
     /// thread need not: there, each transaction reaches it before the next is applied.
     pub hold_writes_behind_reads: bool,
@@ -69,6 +73,7 @@ impl Default for Settings {
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
             container_never_used_ms: 0,
+            throttle: ThrottleSettings::default(),
             hold_writes_behind_reads: false,
             seed: 0,
         }

@@ -100,6 +100,8 @@ pub struct CoreStats {
     pub snapshots: u64,
     /// Transactions whose digest did not match the tree.
     pub digest_mismatches: u64,
+    /// Handshakes that the connection throttle dropped.
+    pub connections_dropped: u64,
     /// Containers and TTL znodes removed.
     pub reaped: u64,
 }

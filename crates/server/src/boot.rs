@@ -7,11 +7,11 @@ use oxkeeper_config::{Config, ExitCode, SnapshotCompression};
 use oxkeeper_node::Shared;
 use oxkeeper_proto::{Payload, Zxid};
 use oxkeeper_storage::{
-    Compression, DataDir, OpenError, OpenOptions, OsDisk, Recovery, RecoveryOptions, SnapshotError,
+    Compression, DataDir, LogReport, OpenError, OpenOptions, OsDisk, Recovery, RecoveryOptions, SnapshotError,
     SnapshotReader, Start,
 };
-use oxkeeper_tree::snapshot::{LoadError, SnapshotSource};
-use oxkeeper_tree::{Changes, Tree, TreeOptions};
+use oxkeeper_tree::snapshot::{self, LoadError, SnapshotSource};
+use oxkeeper_tree::{Changes, OwnerRules, Tree, TreeOptions};
 
 use crate::StartError;
 
@@ -48,9 +48,20 @@ pub fn boot(config: &Config, seed: u64) -> Result<Booted, StartError> {
     let (mut tree, from) = match recovery.start() {
         Start::Snapshots => {
             let loaded = recovery
-                .load(|reader, zxid| Tree::load(tree_options(), &mut Source { reader }, zxid))
+                .load(|reader, zxid| {
+                    let loaded = snapshot::load(&mut Source { reader }, tree_options(), zxid)?;
+                    Ok::<_, LoadError<SnapshotError>>(loaded)
+                })
                 .map_err(failed)?;
-            (loaded.value, loaded.zxid)
+            if loaded.value.unreadable_acls > 0 {
+                tracing::warn!(
+                    znodes = loaded.value.unreadable_acls,
+                    file = %loaded.file.path.display(),
+                    "the snapshot lacks the access control lists of some znodes; only the super \
+                     user gets at them until setACL gives them another"
+                );
+            }
+            (loaded.value.tree, loaded.zxid)
         }
         Start::LogsOnly | Start::Empty | Start::EmptyUntrusted => {
             (Tree::new(tree_options()), Zxid::ZERO)
@@ -74,9 +85,7 @@ pub fn boot(config: &Config, seed: u64) -> Result<Booted, StartError> {
         replayed += 1;
     }
     let report = recovery.finish(log).map_err(failed)?;
-    for line in report.remarks() {
-        tracing::warn!("{line}");
-    }
+    say_what_was_cut(&report);
     let orphans = tree.remove_orphans();
     tracing::info!(
         snapshot = %from,
@@ -94,10 +103,17 @@ pub fn boot(config: &Config, seed: u64) -> Result<Booted, StartError> {
 /// The rules by which a tree is read and changed.
 fn tree_options(config: &Config, seed: u64) -> TreeOptions {
     TreeOptions {
-        seed,
+        hash_seed: seed,
+        digest_enabled: config.tree.digest_enabled,
+        owner_rules: owner_rules(config),
+    }
+}
+
+/// How the owner of a znode is read.
+pub fn owner_rules(config: &Config) -> OwnerRules {
+    OwnerRules {
         extended_types: config.tree.extended_types_enabled,
         emulate_353: config.tree.emulate_353_ttl_nodes,
-        digest: config.tree.digest_enabled,
     }
 }
 
@@ -121,4 +137,37 @@ fn open_error(error: OpenError) -> StartError {
 /// A snapshot file as the tree reads it.
 struct Source<'a> {
     reader: &'a mut SnapshotReader,
+}
+
+impl SnapshotSource for Source<'_> {
+    type Error = SnapshotError;
+
+    fn next_bytes(&mut self, len: usize) -> Result<&[u8], SnapshotError> {
+        self.reader.next_bytes(len)
+    }
+
+    fn check_seal(&mut self) -> Result<(), SnapshotError> {
+        self.reader.check_seal()
+    }
+
+    fn remaining(&mut self, max: usize) -> Result<usize, SnapshotError> {
+        self.reader.remaining(max)
+    }
+}
+
+/// Tells what recovery did to the log, one line each: an operator may want to know what a power cut
+/// took.
+fn say_what_was_cut(report: &LogReport) {
+    for (file, offset, flaw) in &report.cut {
+        tracing::warn!(file, offset, "cut off the torn end of a log, which nobody was promised: {flaw}");
+    }
+    for file in &report.removed {
+        tracing::warn!(file, "removed a log without entries");
+    }
+    if let Some((before, after)) = report.gap {
+        tracing::warn!(%before, %after, "transactions are missing between two entries of the log");
+    }
+    if report.out_of_order > 0 {
+        tracing::error!(entries = report.out_of_order, "the log has entries out of order");
+    }
 }

@@ -156,7 +156,7 @@ impl IoThread {
         // The caller sends what this connection now has to say; a turn is for everything else.
         front.attended(id);
         let busy = core.as_ref().is_some_and(|part| part.core.has_work());
-        if busy || front.has_dirty() || front.has_admin() {
+        if busy || front.has_dirty() || front.has_admin() || front.has_work() {
             self.want_turn();
         }
         used
@@ -234,6 +234,7 @@ impl IoThread {
             self.remote_turn(now);
             false
         };
+        let more = self.work(now) || more;
         self.wake_connections();
         crate::admin::answer(self);
         let unswept = self.with(|state| state.front.sweep());
@@ -361,6 +362,26 @@ impl IoThread {
                 }
                 FrontMail::Told(message) => state.front.told(now, message, &mut link),
             }
+        }
+    }
+
+    /// A step of the answers that take long. True if there is more.
+    fn work(&self, now: Now) -> bool {
+        if !self.with(|state| state.front.has_work()) {
+            return false;
+        }
+        let shared = self.shared.read();
+        if self.id.0 != 0 {
+            self.drain_mail(&shared, now);
+        }
+        let mut state = self.state.borrow_mut();
+        let State { front, core, .. } = &mut *state;
+        match core {
+            Some(part) => {
+                let mut link = LocalLink { core: &mut part.core, shared: &shared };
+                front.work(&shared, now, &mut link)
+            }
+            None => front.work(&shared, now, &mut RemoteLink { mailbox: &self.mailboxes[0] }),
         }
     }
 

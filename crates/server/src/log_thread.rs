@@ -27,6 +27,18 @@ pub enum LogCommand {
     Stop,
 }
 
+/// When a batch is synced (`SyncRequestProcessor`).
+#[derive(Debug, Clone, Copy)]
+pub struct FlushPolicy {
+    /// Sync at the latest this long after the first write of a batch was taken: `flushDelay`. Zero
+    /// syncs as soon as nothing more is waiting.
+    pub delay: Duration,
+    /// Sync at the latest after so many transactions: `maxBatchSize`; 0 for no such bound.
+    pub batch_max: usize,
+    /// Say so when writing and syncing took longer than this: `fsync.warningthresholdms`.
+    pub slow: Duration,
+}
+
 /// What the log thread says.
 pub trait LogReports: Send + 'static {
     /// Everything up to here is on disk.
@@ -46,12 +58,12 @@ impl LogThread {
     /// Starts the thread over an open log.
     pub fn start<D: Disk>(
         log: TxnLog<D>,
-        slow: Duration,
+        policy: FlushPolicy,
         reports: Arc<impl LogReports + Sync>,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = channel();
         let thread = std::thread::Builder::new().name("txn-log".into()).spawn(move || {
-            let mut worker = Worker { log, slow, inbox, frames: Vec::new() };
+            let mut worker = Worker { log, policy, inbox, frames: Vec::new() };
             if let Err(error) = worker.run(&*reports) {
                 reports.failed(error);
             }
@@ -75,7 +87,7 @@ impl LogThread {
 
 struct Worker<D: Disk> {
     log: TxnLog<D>,
-    slow: Duration,
+    policy: FlushPolicy,
     inbox: Receiver<LogCommand>,
     frames: Vec<u8>,
 }
@@ -107,6 +119,7 @@ impl<D: Disk> Worker<D> {
         let mut next = Some(first);
         let mut goes_on = true;
         let mut last = None;
+        let mut txns = 0;
         self.frames.clear();
         while let Some(command) = next.take() {
             match command {
@@ -117,6 +130,7 @@ impl<D: Disk> Worker<D> {
                         start = end as usize;
                     }
                     last = Some(batch.last_zxid);
+                    txns += batch.ends.len();
                 }
                 LogCommand::Roll => {
                     self.write(&mut last)?;
@@ -127,15 +141,16 @@ impl<D: Disk> Worker<D> {
                     break;
                 }
             }
-            if self.frames.len() < FRAMES_BYTES_MAX {
-                next = self.inbox.try_recv().ok();
+            let full = self.policy.batch_max > 0 && txns >= self.policy.batch_max;
+            if self.frames.len() < FRAMES_BYTES_MAX && !full {
+                next = self.next_of_batch(began, txns);
             }
         }
         self.write(&mut last)?;
         let synced = self.log.sync()?;
         if synced > before {
             let took = began.elapsed();
-            if took > self.slow {
+            if took > self.policy.slow {
                 tracing::warn!(
                     took_ms = took.as_millis() as u64,
                     "writing and syncing the transaction log took long; clients waited for it"
@@ -147,6 +162,16 @@ impl<D: Disk> Worker<D> {
             self.frames = Vec::new();
         }
         Ok(goes_on)
+    }
+
+    /// What else goes into the batch: what is waiting already, and with `flushDelay` what comes.
+    fn next_of_batch(&self, began: Instant, txns: usize) -> Option<LogCommand> {
+        let left = self.policy.delay.saturating_sub(began.elapsed());
+        if left.is_zero() || txns == 0 {
+            self.inbox.try_recv().ok()
+        } else {
+            self.inbox.recv_timeout(left).ok()
+        }
     }
 
     fn write(&mut self, last: &mut Option<Zxid>) -> Result<(), LogError> {

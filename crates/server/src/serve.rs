@@ -22,13 +22,10 @@ use crate::client_port::{self, Door};
 use crate::clock::Clock;
 use crate::descriptors;
 use crate::io_thread::{CorePart, Ended, IoThread};
-use crate::log_thread::LogThread;
+use crate::log_thread::{FlushPolicy, LogThread};
 use crate::mailbox::Mailbox;
 use crate::settings::settings;
 use crate::snapshot_thread::{SnapshotPolicy, SnapshotThread};
-
-/// How long a stopping server waits for its clients to take their answers.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// What a server that is ready has to say.
 #[derive(Debug, Clone)]
@@ -85,8 +82,8 @@ impl Server {
             log_options(config),
             shared.tree.last_zxid(),
         );
-        let slow = Duration::from_millis(config.storage.fsync_warning_threshold_ms);
-        let log = LogThread::start(log, slow, Arc::clone(&mailboxes[0])).map_err(no_thread)?;
+        let log = LogThread::start(log, flush_policy(config), Arc::clone(&mailboxes[0]))
+            .map_err(no_thread)?;
         let policy = SnapshotPolicy {
             compression: boot::compression(config),
             digest: config.storage.digest_enabled,
@@ -143,7 +140,8 @@ impl Server {
             ended = self.first.run() => ended,
             _ = stop_signal() => {
                 accepting.abort();
-                self.drain().await
+                let limit = config.limits.request_throttle.shutdown_timeout_ms;
+                self.drain(Duration::from_millis(u64::from(limit))).await
             }
         };
         sweeping.abort();
@@ -158,12 +156,12 @@ impl Server {
     }
 
     /// Answers what was taken, then ends.
-    async fn drain(&mut self) -> Ended {
+    async fn drain(&mut self, limit: Duration) -> Ended {
         tracing::info!("stopping: no more requests are taken, those taken are answered");
         for mailbox in self.mailboxes.iter() {
             mailbox.put_work(Box::new(|thread| thread.drain()));
         }
-        match tokio::time::timeout(DRAIN_MAX, self.first.run()).await {
+        match tokio::time::timeout(limit, self.first.run()).await {
             Ok(ended) => ended,
             Err(_) => {
                 tracing::warn!("some clients did not take their answers in time");
@@ -241,11 +239,22 @@ fn log_options(config: &Config) -> TxnLogOptions {
     }
 }
 
-/// How many snapshots are kept. In a directory of our own making old ones go even if nobody set
-/// `autopurge`; with a configuration file its word counts.
-fn retain(config: &Config, _created_by_us: bool) -> Option<usize> {
+fn flush_policy(config: &Config) -> FlushPolicy {
+    FlushPolicy {
+        delay: Duration::from_millis(config.storage.flush_delay_ms),
+        batch_max: config.storage.max_batch_size as usize,
+        slow: Duration::from_millis(config.storage.fsync_warning_threshold_ms),
+    }
+}
+
+/// How many snapshots are kept. What nobody asked for is done only in directories of our making.
+fn retain(config: &Config, created_by_us: bool) -> Option<usize> {
     let purge = config.storage.purge;
-    purge.interval_hours.map(|_| purge.retain_count as usize)
+    let wanted = purge.interval_hours.is_some() && (created_by_us || !purge.from_default);
+    if !wanted {
+        tracing::info!("old snapshots and logs are kept for ever: autopurge is off");
+    }
+    wanted.then_some(purge.retain_count as usize)
 }
 
 async fn expire_sessionless(mailboxes: Arc<[Arc<Mailbox>]>, timeout_ms: u64) {

@@ -1,9 +1,12 @@
 //! From the configuration to what the node is told.
 
-use oxkeeper_config::Config;
+use oxkeeper_config::{Config, ConnectionThrottle};
 use oxkeeper_node::Settings;
+use oxkeeper_node::core::ThrottleSettings;
 use oxkeeper_tree::acl_rules::Schemes;
 use oxkeeper_tree::prep::Rules;
+
+use crate::boot::owner_rules;
 
 /// The node's settings. `threads` is the number of I/O threads.
 pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
@@ -17,7 +20,7 @@ pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
         session_timeout_max_ms: config.sessions.max_session_timeout_ms as i32,
         frame_bytes_max,
         field_bytes_max,
-        outstanding_max: limits.global_outstanding_limit as usize / threads.max(1),
+        outstanding_max: outstanding_max(config, threads),
         large_request_threshold: limits.large_request_threshold.unwrap_or(0) as usize,
         large_request_bytes_max: limits.large_request_max_bytes as usize,
         server_id: config.my_id.map_or(1, |id| id as u8),
@@ -30,14 +33,40 @@ pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
         container_max_per_minute: config.tree.container_max_per_minute,
         container_never_used_ms: config.tree.container_max_never_used_interval_ms.unwrap_or(0)
             as i64,
+        throttle: throttle(&limits.connection_throttle),
         hold_writes_behind_reads: threads > 1,
         seed,
     }
 }
 
+/// Requests under way per I/O thread. Java holds them back at two points, here it is one: input
+/// that may not be taken yet waits in the socket.
+fn outstanding_max(config: &Config, threads: usize) -> usize {
+    let limits = &config.limits;
+    let mut max = limits.global_outstanding_limit;
+    if limits.request_throttle.max_requests > 0 {
+        max = max.min(limits.request_throttle.max_requests);
+    }
+    (max as usize / threads.max(1)).max(1)
+}
+
+fn throttle(config: &ConnectionThrottle) -> ThrottleSettings {
+    ThrottleSettings {
+        tokens: config.tokens,
+        fill_time_ms: config.fill_time_ms,
+        fill_count: config.fill_count,
+        freeze_time_ms: config.freeze_time_ms,
+        drop_increase: config.drop_increase,
+        drop_decrease: config.drop_decrease,
+        decrease_ratio: config.decrease_ratio,
+        new_weight: config.global_weight,
+        renew_weight: config.renew_weight,
+    }
+}
+
 fn rules(config: &Config, entry_bytes_max: usize) -> Rules {
     Rules {
-        extended_types: config.tree.extended_types_enabled,
+        owners: owner_rules(config),
         skip_acl: config.tree.skip_acl,
         enforce_quota: config.tree.enforce_quota,
         digest_enabled: config.tree.digest_enabled,

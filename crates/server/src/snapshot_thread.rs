@@ -154,7 +154,7 @@ impl<D: Disk> Worker<D> {
             // Java takes a zxid section without a digest before it for a broken digest section.
             if self.policy.zxid_section {
                 self.buffer.clear();
-                head.encode_zxid(&mut self.buffer);
+                head.encode_last_zxid(&mut self.buffer);
                 writer.write(&self.buffer)?;
                 writer.seal()?;
             }

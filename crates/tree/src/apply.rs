@@ -432,6 +432,19 @@ impl Tree {
         self.acls.release(before);
     }
 
+    /// Removes what sessions own that nobody knows any more, and returns how many such sessions
+    /// there were. Java does the same after loading (`ZooKeeperServer.loadData`), without a
+    /// transaction, as of the last one.
+    pub fn remove_orphans(&mut self) -> usize {
+        let unknown = |session: &SessionId| self.session_timeout_ms(*session).is_none();
+        let orphans: Vec<SessionId> = self.ephemeral_owners().filter(unknown).collect();
+        let mut changes = Changes::new();
+        for session in &orphans {
+            self.close_session(*session, None, self.last_zxid(), &mut changes);
+        }
+        orphans.len()
+    }
+
     /// Ends a session: first the paths the transaction lists, then whatever else it owns here
     /// (`DataTree.killSession`).
     fn close_session(

@@ -34,6 +34,20 @@ impl ChildList {
         self.len == 0
     }
 
+    /// Pieces of the list, each of at most about five hundred names.
+    pub fn parts(&self) -> usize {
+        self.runs.len() + usize::from(!self.few.is_empty())
+    }
+
+    /// Appends the names of one piece, without a count.
+    pub fn encode_part(&self, part: usize, out: &mut Vec<u8>) {
+        let names = match self.runs.get(part) {
+            Some(run) => run.items(),
+            None => &self.few,
+        };
+        names.iter().for_each(|node| node.put_name(out));
+    }
+
     /// Appends the list as a vector of strings.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let runs = self.runs.iter().flat_map(|run| run.items());

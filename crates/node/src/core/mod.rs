@@ -16,6 +16,7 @@
 mod reap;
 mod sessions;
 mod snapshots;
+mod throttle;
 mod view;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use oxkeeper_tree::overlay::Overlay;
 use oxkeeper_tree::prep::PrepContext;
 
 pub use sessions::{Due, SessionClock};
+pub use throttle::ThrottleSettings;
 pub use view::CoreView;
 
 use crate::front::Shared;
@@ -39,6 +41,7 @@ use crate::settings::Settings;
 use crate::stats::CoreStats;
 use reap::Reaper;
 use snapshots::SnapshotState;
+use throttle::ConnectionThrottle;
 
 /// Who waits for a transaction.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +83,7 @@ pub struct Core {
     effects: VecDeque<Effect>,
     snapshot: SnapshotState,
     reaper: Reaper,
+    throttle: ConnectionThrottle,
     stats: CoreStats,
 }
 
@@ -106,6 +110,7 @@ impl Core {
             effects: VecDeque::new(),
             snapshot: SnapshotState::new(&settings),
             reaper: Reaper::new(&settings, now),
+            throttle: ConnectionThrottle::new(settings.throttle, settings.seed, now),
             stats: CoreStats::default(),
             settings,
         }
@@ -209,6 +214,11 @@ impl Core {
         password_ok: bool,
         timeout_ms: i32,
     ) {
+        if !self.throttle.admit(now, session != SessionId::NONE) {
+            self.stats.connections_dropped += 1;
+            let close = ToFront::Close { conn, why: "connection throttle" };
+            return self.effects.push_back(Effect::Tell(front, close));
+        }
         if session == SessionId::NONE {
             let session = self.sessions.next_id();
             let nobody: AuthSet = Arc::from([]);

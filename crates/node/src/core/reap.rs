@@ -57,8 +57,8 @@ impl Core {
             self.reaper.next_scan_us = now.mono_us + self.reaper.interval_us;
             let max = settings.container_max_per_minute as usize;
             let never_used_ms = settings.container_never_used_ms;
-            self.reaper.found =
-                shared.tree.reap_candidates(now.wall_ms, never_used_ms, max).into();
+            let found = shared.tree.reap_candidates(now.wall_ms, never_used_ms, max);
+            self.reaper.found = found.into_iter().map(str::to_owned).collect();
         }
         for _ in 0..limits::REAPED_PER_TURN {
             if now.mono_us < self.reaper.next_removal_us {

@@ -94,8 +94,8 @@ impl Core {
             self.snapshot.draw(&self.settings);
             self.snapshot.walking = Some(0);
             self.stats.snapshots += 1;
+            let Ok(head) = shared.tree.snapshot_begin() else { return };
             self.effects.push_back(Effect::RollLog);
-            let head = shared.tree.snapshot_begin();
             self.effects.push_back(Effect::SnapshotBegin(Box::new(head)));
             return;
         };

@@ -66,7 +66,10 @@ impl Front {
                     WatcherEvent { event: kind, path: path.into() }.encode(event);
                     end_frame(event, start);
                 }
-                conn.out.extend_from_slice(event);
+                match &mut conn.job {
+                    Some(job) => job.after.extend_from_slice(event),
+                    None => conn.out.extend_from_slice(event),
+                }
                 conn.stats.sent += 1;
                 stats.packets_sent += 1;
                 stats.watch_bytes += event.len() as u64;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use oxkeeper_proto::{AdminWord, OpCode, SessionId, Zxid};
 
+use super::job::Job;
 use crate::messages::{AuthSet, Peer};
 
 /// Where a connection stands.
@@ -30,7 +31,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum Waiting {
     /// A write that the core has.
-    Write { xid: i32, op: OpCode, at_us: u64 },
+    Write { xid: i32, at_us: u64 },
     /// A frame that waits behind such a write.
     Held { frame: Box<[u8]>, at_us: u64 },
 }
@@ -105,6 +106,8 @@ pub(crate) struct Conn {
     pub out: Vec<u8>,
     pub sent: usize,
     pub gate: VecDeque<Waiting>,
+    /// An answer that takes long; everything behind it waits.
+    pub(super) job: Option<Box<Job>>,
     /// Bytes of held frames in the gate.
     pub held_bytes: usize,
     /// Writes in the gate that the core has.

@@ -19,11 +19,13 @@ mod auth;
 mod commit;
 mod conn;
 mod handshake;
+mod job;
 mod read;
 mod receive;
 mod view;
 mod watching;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use core::net::IpAddr;
@@ -90,6 +92,8 @@ pub struct Front {
     admin: Vec<AdminRequest>,
     /// Connections held back by the limit of requests under way.
     throttled: Vec<ConnId>,
+    /// Connections with an answer that takes long.
+    jobs: VecDeque<ConnId>,
     /// Writes that the core has, over all connections.
     outstanding: usize,
     large_bytes: usize,
@@ -109,6 +113,7 @@ impl Front {
             dirty: Vec::new(),
             admin: Vec::new(),
             throttled: Vec::new(),
+            jobs: VecDeque::new(),
             outstanding: 0,
             large_bytes: 0,
             stats: FrontStats::default(),
@@ -151,6 +156,7 @@ impl Front {
             out: Vec::new(),
             sent: 0,
             gate: Default::default(),
+            job: None,
             held_bytes: 0,
             writes: 0,
             dead: false,
@@ -243,7 +249,9 @@ impl Front {
     /// True if nothing of this connection is under way.
     pub fn is_quiet(&self, id: ConnId) -> bool {
         self.conn(id).is_none_or(|conn| {
-            conn.gate.is_empty() && !matches!(conn.phase, Phase::Connecting { .. } | Phase::Ending)
+            conn.gate.is_empty()
+                && conn.job.is_none()
+                && !matches!(conn.phase, Phase::Connecting { .. } | Phase::Ending)
         })
     }
 

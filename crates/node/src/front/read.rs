@@ -9,10 +9,13 @@ use oxkeeper_proto::{ErrorCode, OpCode, Request, SessionId, Zxid};
 use oxkeeper_tree::NodeRef;
 use oxkeeper_tree::acl_rules;
 use oxkeeper_tree::prep::Rules;
+use oxkeeper_tree::read::DescendantCount;
 use oxkeeper_tree::watch::{ConnKey, WatchKind, Watches};
 
 use super::Shared;
+use super::job::Task;
 use super::watching;
+use crate::limits;
 use crate::messages::{AuthSet, ConnId};
 use crate::stats::FrontStats;
 
@@ -25,6 +28,8 @@ pub(super) struct ReadContext<'a> {
     pub id: ConnId,
     pub session: SessionId,
     pub auth: &'a AuthSet,
+    /// Set by an answer that takes too long to be given at once.
+    pub later: Option<Task>,
 }
 
 /// Appends a reply whose body `body` writes; an error leaves the header alone.
@@ -77,7 +82,12 @@ pub(super) fn answer(
         error_reply(out, xid, zxid, code);
         return code;
     }
-    reply(out, xid, zxid, |out| body(context, request, out))
+    let start = out.len();
+    let err = reply(out, xid, zxid, |out| body(context, request, out));
+    if context.later.is_some() {
+        out.truncate(start);
+    }
+    err
 }
 
 fn body(
@@ -97,12 +107,16 @@ fn body(
         }
         Request::GetAcl(path) => get_acl(context, path, out),
         Request::MultiRead(multi) => {
-            multi_read(context, multi, out);
-            Ok(())
+            multi_read(context, multi, out)
         }
         Request::GetAllChildrenNumber(path) => {
             readable(context, path, perms::READ)?;
-            out.put_int(context.shared.tree.all_children_number(alias(path)));
+            let tree = &context.shared.tree;
+            let mut count = DescendantCount::new(alias(path));
+            match count.step(tree, limits::COUNTED_DIRS_PER_STEP) {
+                Some(total) => out.put_int(total),
+                None => context.later = Some(Task::Count(count)),
+            }
             Ok(())
         }
         Request::GetEphemerals(prefix) => {
@@ -210,6 +224,12 @@ fn get_children(
     if read.watch {
         context.watch(&read.path, WatchKind::Child)?;
     }
+    if node.num_children() > limits::LISTED_AT_ONCE {
+        let list = context.shared.tree.children_handles(alias(&read.path)).unwrap_or_default();
+        let stat = with_stat.then(|| node.stat());
+        context.later = Some(Task::Listing { list, next: 0, stat });
+        return Ok(());
+    }
     put_children(&node, out);
     if with_stat {
         node.stat().encode(out);
@@ -254,9 +274,20 @@ fn mask_digest(mut entry: Acl<'_>) -> Acl<'_> {
     entry
 }
 
-/// Each operation succeeds or fails alone.
-fn multi_read(context: &mut ReadContext<'_>, multi: &MultiReadRequest<'_>, out: &mut Vec<u8>) {
+/// Each operation succeeds or fails alone. Java bounds nothing here; a small request that asks for
+/// one large directory over and over would have it run out of memory.
+fn multi_read(
+    context: &mut ReadContext<'_>,
+    multi: &MultiReadRequest<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), ErrorCode> {
+    let start = out.len();
     for op in multi.iter() {
+        if out.len() - start > limits::MULTI_READ_BYTES_MAX {
+            tracing::warn!(session = %context.session, limit = limits::MULTI_READ_BYTES_MAX,
+                "refusing a multiRead whose reply would be too large");
+            return Err(ErrorCode::SYSTEM_ERROR);
+        }
         let (code, path) = match &op {
             MultiReadOp::GetData(path) => (OpCode::GET_DATA, path),
             MultiReadOp::GetChildren(path) => (OpCode::GET_CHILDREN, path),
@@ -278,6 +309,7 @@ fn multi_read(context: &mut ReadContext<'_>, multi: &MultiReadRequest<'_>, out: 
         }
     }
     MultiHeader::END.encode(out);
+    Ok(())
 }
 
 /// The caller's own ephemerals whose path starts with the prefix, as text, not as a path.

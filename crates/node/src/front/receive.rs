@@ -7,6 +7,7 @@ use oxkeeper_proto::connect::split_frame;
 use oxkeeper_proto::request::{Class, RequestHeader};
 use oxkeeper_proto::{AdminWord, ErrorCode, OpCode, Request, Zxid};
 
+use super::job::Job;
 use super::read::{self, ReadContext};
 use super::{AdminRequest, Front, Phase, Shared, Waiting};
 use crate::limits;
@@ -166,7 +167,8 @@ impl Front {
             return;
         }
         let Some(conn) = self.conn_mut(id) else { return };
-        if conn.gate.is_empty() && header.op.class() != Class::Write {
+        let idle = conn.gate.is_empty() && conn.job.is_none();
+        if idle && header.op.class() != Class::Write {
             self.run_held(shared, now, id, frame, now.mono_us, link);
         } else if header.op.class() == Class::Write && !self.must_hold(id) {
             self.submit_write(now, id, header, reader.rest(), link);
@@ -176,13 +178,12 @@ impl Front {
         }
     }
 
-    /// Whether a write must wait in the gate: behind a request that ends the connection always,
-    /// behind a read only where the core runs on another thread.
+    /// Whether a write must wait in the gate: behind an answer that takes long, and behind a read
+    /// where the core runs on another thread.
     fn must_hold(&self, id: ConnId) -> bool {
-        self.settings.hold_writes_behind_reads
-            && self.conn(id).is_some_and(|conn| {
-                conn.gate.iter().any(|waiting| matches!(waiting, Waiting::Held { .. }))
-            })
+        let Some(conn) = self.conn(id) else { return false };
+        let held = || conn.gate.iter().any(|waiting| matches!(waiting, Waiting::Held { .. }));
+        conn.job.is_some() || (self.settings.hold_writes_behind_reads && held())
     }
 
     fn submit_write(
@@ -196,11 +197,7 @@ impl Front {
         let front = self.id;
         let Some(conn) = self.conn_mut(id) else { return };
         conn.writes += 1;
-        conn.gate.push_back(Waiting::Write {
-            xid: header.xid,
-            op: header.op,
-            at_us: now.mono_us,
-        });
+        conn.gate.push_back(Waiting::Write { xid: header.xid, at_us: now.mono_us });
         let message = ToCore::Write {
             conn: id,
             session: conn.session,
@@ -226,7 +223,7 @@ impl Front {
     ) {
         loop {
             let Some(conn) = self.conn_mut(id) else { return };
-            if conn.dead || !matches!(conn.gate.front(), Some(Waiting::Held { .. })) {
+            if conn.dead || conn.job.is_some() || !matches!(conn.gate.front(), Some(Waiting::Held { .. })) {
                 return;
             }
             let Some(Waiting::Held { frame, at_us }) = conn.gate.pop_front() else { return };
@@ -289,6 +286,7 @@ impl Front {
             id,
             session: conn.session,
             auth: &conn.auth,
+            later: None,
         };
         let out_before = conn.out.len();
         let xid = if header.op == OpCode::PING {
@@ -308,6 +306,11 @@ impl Front {
                 ErrorCode::MARSHALLING_ERROR
             }
         };
+        if let Some(task) = context.later {
+            let zxid = shared.tree.last_zxid();
+            conn.job = Some(Job::new(task, xid, header.op, zxid, at_us));
+            return self.jobs.push_back(id);
+        }
         if err == ErrorCode::MARSHALLING_ERROR {
             tracing::warn!(
                 peer = %conn.peer.addr,
