@@ -1,4 +1,6 @@
-//! What `oxkeeper bench` can be told.
+//! What `oxkeeper bench` can be told: options and examples.
+//!
+//! Numbers left out are the scenario's own, so that a bare name always means the same measurement.
 
 use std::net::SocketAddr;
 

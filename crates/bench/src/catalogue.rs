@@ -151,7 +151,7 @@ pub const GROUPS: [(&str, &[&str]); 3] = [
 ];
 
 /// What `all` leaves out: what needs to be told more, or is contained in another.
-const NOT_IN_ALL: [&str; 3] = ["start", "mixed", "mix"];
+const NOT_IN_ALL: [&str; 4] = ["bulk-create", "start", "mixed", "mix"];
 
 /// Everything that may stand for a scenario on the command line.
 pub fn names() -> Vec<clap::builder::PossibleValue> {
@@ -271,34 +271,27 @@ impl Plan {
 
     /// The numbers that matter for it, in a line.
     pub fn summary(&self) -> String {
-        let (conns, window, value) = (self.connections, self.window, self.value_bytes);
-        let plural = if conns == 1 { "" } else { "s" };
+        let conns = match self.connections {
+            1 => "1 connection".into(),
+            many => format!("{many} connections"),
+        };
+        let (count, value) = (self.connections, self.value_bytes);
+        let tree = format!("{} znodes of {value} bytes ({})", self.znodes, self.shape_name());
         match self.kind {
-            Kind::Mix => format!(
-                "{} over {conns} connection{plural}, window {window}, {value}-byte values, {} znodes",
-                self.mix.text(),
-                self.znodes
-            ),
-            Kind::Paced => format!(
-                "{} at {} requests/s over {conns} connection{plural}, {value}-byte values, {} znodes ({})",
-                self.mix.text(),
-                self.rate,
-                self.znodes,
-                self.shape_name()
-            ),
-            Kind::Watch { .. } => format!("{conns} watchers, {value}-byte values"),
-            Kind::Connect => format!("{conns} at a time"),
-            Kind::Load => format!(
-                "{} znodes ({}) of {value} bytes, {} per multi, {conns} connection{plural}, window {window}",
-                self.znodes,
-                self.shape_name(),
-                self.batch
-            ),
-            Kind::Watches => format!("{} paths, {conns} connection{plural} on each", self.znodes),
-            Kind::Sessions => format!("{conns} session{plural}"),
+            Kind::Mix => {
+                format!("{} over {conns}, window {}, {tree}", self.mix.text(), self.window)
+            }
+            Kind::Paced => format!("{} at {}/s over {conns}, {tree}", self.mix.text(), self.rate),
+            Kind::Watch { .. } => format!("{count} watchers, {value}-byte values"),
+            Kind::Connect => format!("{count} at a time"),
+            Kind::Load => {
+                format!("{tree}, {} per multi, {conns}, window {}", self.batch, self.window)
+            }
+            Kind::Watches => format!("{} paths, {conns} on each", self.znodes),
+            Kind::Sessions => format!("{count} sessions"),
             Kind::Empty => "nothing sent".into(),
-            Kind::Start if self.znodes == 0 => "the server's own data".into(),
-            Kind::Start => format!("{} znodes ({})", self.znodes, self.shape_name()),
+            Kind::Start if self.znodes == 0 => "with the data it has".into(),
+            Kind::Start => tree,
         }
     }
 

@@ -35,7 +35,24 @@ pub fn compare(plan: &Plan, targets: &mut [Target], progress: &Progress) -> Resu
     measured?;
     let servers =
         targets.iter().zip(&rounds).map(|(target, rounds)| ServerReport::new(target, rounds));
-    Ok(ScenarioReport::new(plan, servers.collect()))
+    Ok(ScenarioReport::new(plan, servers.collect(), notes(plan, &targets)))
+}
+
+/// What may have spoilt the figures.
+fn notes(plan: &Plan, targets: &[&mut Target]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for target in targets.iter().filter(|target| target.role != Role::Limit) {
+        if plan.kind.needs_fresh_server() && !target.is_managed() {
+            notes.push(format!(
+                "{} was not started for this: memory it had before hides growth (--cmd)",
+                target.name
+            ));
+        }
+        if target.pid.is_none() {
+            notes.push(format!("{}: its process was not found, so no CPU time", target.name));
+        }
+    }
+    notes
 }
 
 /// All rounds of all servers.

@@ -50,7 +50,9 @@ impl Figures {
         }
         let per = |ns: Option<u64>| ns.map(|ns| ns as f64 / count as f64);
         self.add_known(&format!("CPU per {thing}"), Unit::Ns, per(cost.server_ns));
-        self.add(format!("{thing}s per second"), Unit::PerSecond, count as f64 / cost.seconds);
+        let plural = if thing.ends_with("ch") { "es" } else { "s" };
+        let name = format!("{thing}{plural} per second");
+        self.add(name, Unit::PerSecond, count as f64 / cost.seconds);
         self.add_known(&format!("generator CPU per {thing}"), Unit::Ns, per(cost.own_ns));
     }
 

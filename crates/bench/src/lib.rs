@@ -9,7 +9,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`args`], [`catalogue`] | what can be asked: options, scenarios and their numbers |
-//! | [`compare`], [`rounds`], [`report`], [`figures`], [`units`] | rounds in turns, medians, tables |
+//! | [`compare`], [`rounds`], [`figures`] | rounds in turns, medians, ratios |
+//! | [`report`], [`units`], [`progress`] | what people and programs see of them |
 //! | [`target`], [`launch`], [`procfs`] | servers, their processes, what they use |
 //! | [`stage`], [`layout`] | the trees that are loaded first and removed afterwards |
 //! | [`drive`], [`engine`], [`timer`], [`tally`] | threads, the loop over sockets, what it counts |

@@ -179,12 +179,15 @@ mod tests {
 
     #[test]
     fn listening_sockets_are_told_from_connected_ones() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n   \
-            0: 0100007F:0885 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4711 1\n   \
-            1: 0100007F:0885 0100007F:C350 01 00000000:00000000 00:00000000 00000000  0 0 4712 1\n   \
-            2: 0100007F:0886 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4713 1\n";
-        assert_eq!(listening_inodes(table, 2181), [4711]);
-        assert!(listening_inodes(table, 2183).is_empty());
+        let rest = "00000000:00000000 00:00000000 00000000  0 0";
+        let table = format!(
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n\
+             0: 0100007F:0885 00000000:0000 0A {rest} 4711 1\n\
+             1: 0100007F:0885 0100007F:C350 01 {rest} 4712 1\n\
+             2: 0100007F:0886 00000000:0000 0A {rest} 4713 1\n"
+        );
+        assert_eq!(listening_inodes(&table, 2181), [4711]);
+        assert!(listening_inodes(&table, 2183).is_empty());
     }
 
     #[test]

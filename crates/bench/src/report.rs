@@ -1,4 +1,7 @@
 //! Results for people, as a table, and for programs, as JSON.
+//!
+//! Both say the same; JSON adds every round and keeps base units, so that figures of two runs can
+//! be compared without reading columns.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +36,8 @@ pub struct ScenarioReport {
     pub name: &'static str,
     /// What it was run with.
     pub run: String,
+    /// What a reader should know before believing it.
+    pub notes: Vec<String>,
     /// Who took part.
     pub servers: Vec<ServerReport>,
     /// The server's figures divided by those of the one it is compared with.
@@ -62,13 +67,14 @@ impl ServerReport {
 
 impl ScenarioReport {
     /// Sums up a scenario; the first server is the one that others are compared with.
-    pub fn new(plan: &Plan, servers: Vec<ServerReport>) -> ScenarioReport {
+    pub fn new(plan: &Plan, servers: Vec<ServerReport>, notes: Vec<String>) -> ScenarioReport {
         let compare = |role: Role| {
             let other = servers.iter().find(|server| server.role == role);
             other.map_or_else(BTreeMap::new, |other| ratios(&servers[0].median, &other.median))
         };
         let (against, limit) = (compare(Role::Against), compare(Role::Limit));
-        ScenarioReport { name: plan.name, run: plan.summary(), servers, against, limit }
+        let run = plan.summary();
+        ScenarioReport { name: plan.name, run, notes, servers, against, limit }
     }
 
     /// Whether any server refused a request.
@@ -94,6 +100,9 @@ impl ScenarioReport {
             rows.push(row);
         }
         let mut text = format!("{}: {}\n{}", self.name, self.run, table(&rows));
+        for note in &self.notes {
+            text += &format!("  {note}\n");
+        }
         for server in self.servers.iter().filter(|server| !server.errors.is_empty()) {
             text += &format!("  {} refused: {}\n", server.name, errors_text(&server.errors));
         }

@@ -1,4 +1,7 @@
 //! One round of each kind of scenario against one server.
+//!
+//! A round opens its own sessions and closes them again: nothing but the loaded tree is carried
+//! from one to the next, so rounds of different servers can take turns.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +31,8 @@ pub struct Stage<'a> {
     progress: &'a Progress,
     layout: Layout,
     loaded: bool,
+    /// How many generators have run over it.
+    parts: u32,
 }
 
 impl<'a> Stage<'a> {
@@ -38,7 +43,7 @@ impl<'a> Stage<'a> {
     pub fn set(plan: &'a Plan, target: &Target, progress: &'a Progress) -> Result<Stage<'a>> {
         let shape = if matches!(plan.kind, Kind::Watch { .. }) { Shape::Wide } else { plan.shape };
         let layout = Layout::sized(shape, &fresh_root(), plan.znodes);
-        let mut stage = Stage { plan, progress, layout, loaded: false };
+        let mut stage = Stage { plan, progress, layout, loaded: false, parts: 0 };
         if matches!(plan.kind, Kind::Mix | Kind::Paced | Kind::Watch { .. } | Kind::Watches) {
             stage.load(target, stage.usual_loading())?;
         }
@@ -98,15 +103,16 @@ impl<'a> Stage<'a> {
         Phases { warmup: self.plan.warmup, measure: Some(self.plan.duration) }
     }
 
-    fn mix(&self, target: &Target, load: Load, label: &str) -> Result<Figures> {
+    fn mix(&mut self, target: &Target, load: Load, label: &str) -> Result<Figures> {
         let plan = self.plan;
         let clock = Clock::start();
         let mut jobs = Vec::with_capacity(plan.threads);
         for thread in 0..plan.threads {
             let conns = share(plan.connections, plan.threads, thread);
             let engine = Engine::connect(target.address, conns, plan.timeout_ms, clock)?;
-            let part = thread as u64;
-            let work = MixWork::new(&plan.mix, &self.layout, plan.value_bytes, conns, part);
+            self.parts += 1;
+            let (value, part) = (plan.value_bytes, self.parts);
+            let work = MixWork::new(&plan.mix, &self.layout, value, conns, part);
             jobs.push((engine, work));
         }
         let show = (self.progress, label);
@@ -120,7 +126,7 @@ impl<'a> Stage<'a> {
     }
 
     /// A mix at a fixed rate, with the snapshots that fell into it.
-    fn paced(&self, target: &Target, label: &str) -> Result<Figures> {
+    fn paced(&mut self, target: &Target, label: &str) -> Result<Figures> {
         let before = target.snapshots();
         let mut figures = self.mix(target, Load::Open(self.plan.rate), label)?;
         let written = target.snapshots().zip(before).map(|(after, before)| (after - before) as f64);

@@ -159,9 +159,9 @@ pub struct MixWork {
 }
 
 impl MixWork {
-    /// Traffic for `conns` connections. `part` tells generator threads apart: each names its own
-    /// znodes and reads in its own order.
-    pub fn new(mix: &Mix, layout: &Layout, value_bytes: usize, conns: usize, part: u64) -> Self {
+    /// Traffic for `conns` connections. `part` tells threads and rounds apart: each names its own
+    /// znodes, since the last creates of a round stay, and reads in its own order.
+    pub fn new(mix: &Mix, layout: &Layout, value_bytes: usize, conns: usize, part: u32) -> Self {
         let cycle = mix.cycle();
         let places = (0..conns)
             // Connections begin at different places, or all would send the same kind at a time.
@@ -171,9 +171,9 @@ impl MixWork {
             cycle,
             layout: layout.clone(),
             places,
-            templates: templates(layout, &vec![0; value_bytes]),
-            random: part.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d,
-            next_number: part * 10_000_000,
+            templates: templates(layout, &vec![0; value_bytes], part),
+            random: u64::from(part).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d,
+            next_number: 0,
         }
     }
 
@@ -259,11 +259,11 @@ impl Work for MixWork {
 }
 
 /// One template per [`Op`], in its order.
-fn templates(layout: &Layout, value: &[u8]) -> Vec<Template> {
+fn templates(layout: &Layout, value: &[u8], part: u32) -> Vec<Template> {
     let leaf = layout.leaf_path();
     let read = |path: &str, watch| PathWatch { path: path.to_owned().into(), watch };
     let set = || SetDataRequest { path: leaf.as_str().into(), data: Some(value), version: -1 };
-    let new = format!("{}/new/n{HOLE}", layout.root);
+    let new = format!("{}/new/{part}-{HOLE}", layout.root);
     let create = |path: String, mode: CreateMode| {
         Template::new(&Request::Create(CreateRequest {
             op: OpCode::CREATE,
