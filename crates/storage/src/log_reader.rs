@@ -12,7 +12,8 @@
 //! ¹ unless the file ends exactly there: Java cuts like that (TRUNC), without moving our mark.
 //!
 //! *Torn*: nobody was promised what is behind it; the reader goes on with the next file, and
-//! [`LogReader::finish`] cuts it off (in files of ours). *Rotten*: somebody was; [`LogReader::next`] fails.
+//! [`LogReader::finish`] cuts it off (in files of ours). *Rotten*: somebody was;
+//! [`LogReader::next`] fails.
 //!
 //! Memory is bounded by the longest entry, and that by the file it is in.
 

@@ -132,7 +132,7 @@ impl<D: Disk> SnapshotWriter<D> {
             Stream::Gzip(gzip) => gzip.finish(),
             Stream::Snappy(snappy) => snappy.finish(),
         };
-        paced.and_then(Paced::finish).at("write", path)?;
+        paced.and_then(|mut paced| paced.write_out()).at("write", path)?;
         self.disk.rename(path, &self.target.path).at("rename", path)?;
         self.disk.sync_dir(&self.dir).at("sync", &self.dir)
     }
@@ -178,11 +178,7 @@ impl<F: DiskFile> Paced<F> {
         Paced { file, buf: Vec::with_capacity(SNAPSHOT_SYNC_BYTES), offset: 0, failed: false }
     }
 
-    fn finish(mut self) -> io::Result<()> {
-        self.write_out()?;
-        self.file.sync_all()
-    }
-
+    /// Writes what was collected and syncs it; a size grown by writing is synced with it.
     fn write_out(&mut self) -> io::Result<()> {
         if self.failed {
             return Err(io::Error::other("an earlier write failed"));

@@ -10,8 +10,9 @@ use oxkeeper_storage::log_reader::Flaw;
 use oxkeeper_storage::recovery::RecoveryOptions;
 use oxkeeper_storage::snapshot_reader::SEAL_BYTES;
 use oxkeeper_storage::{
-    DataDir, Epochs, LogReader, LogReport, OpenOptions, OsDisk, ReadError, Recovery, RecoveryError,
-    SnapshotError, SnapshotReader, Start,
+    Compression, DataDir, Epochs, LogReader, LogReport, OpenOptions, OsDisk, ReadError, Recovery,
+    RecoveryError, SnapshotError, SnapshotReader, SnapshotWriter, Start, TxnLog, TxnLogOptions,
+    frame_entry,
 };
 use serde_json::Value;
 
@@ -249,4 +250,41 @@ fn epochs_are_read_as_java_wrote_them() {
         assert_eq!(epochs.accepted, number("acceptedEpoch"), "{name}");
         assert_eq!(epochs.current.is_some(), name.contains("ensemble"), "{name}");
     }
+}
+
+/// Taking over from Java, on real files: log, roll, snapshot, restart.
+#[test]
+fn a_directory_of_javas_is_continued() {
+    let copy = copy_of("3.9.5-plain");
+    let last = recover(copy.path()).report.unwrap().last.unwrap();
+    let dir = open(copy.path());
+    assert!(!dir.created_by_us());
+    assert!(DataDir::open(OsDisk, copy.path(), copy.path(), OpenOptions::default()).is_err());
+    let log_dir = dir.log_dir().to_owned();
+    let mut log = TxnLog::new(OsDisk, log_dir, TxnLogOptions::default(), last);
+    let mut zxid = last;
+    for _ in 0..100 {
+        let mut payload = vec![1; 200];
+        zxid = zxid.next();
+        payload[12..20].copy_from_slice(&zxid.0.to_be_bytes());
+        let mut entries = Vec::new();
+        frame_entry(&mut entries, &payload);
+        assert_eq!(log.append(&entries, zxid).unwrap(), zxid);
+        if zxid.0 % 40 == 0 {
+            log.roll().unwrap();
+        }
+    }
+    let body = b"ZKSN, and the rest of a tree";
+    for compression in [Compression::Gzip, Compression::Snappy, Compression::None] {
+        let path = dir.snapshot_dir();
+        let mut writer = SnapshotWriter::create(OsDisk, path, last, compression).unwrap();
+        writer.write(body).unwrap();
+        writer.seal().unwrap();
+        writer.finish().unwrap();
+    }
+    drop((dir, log));
+    let recovered = recover(copy.path());
+    assert_eq!(recovered.snapshot, format!("snapshot.{:x}", last.0));
+    assert_eq!(recovered.replayed, 100);
+    assert_eq!(recovered.report.unwrap().last, Some(zxid));
 }
