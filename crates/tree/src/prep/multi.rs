@@ -1,9 +1,9 @@
 //! multi: several operations as one transaction, all or none.
 //!
-//! Each operation sees those before it. When one fails, what the earlier ones did to the overlay is
-//! taken back, their records stay in the transaction as they are, the failing one becomes its error
-//! and all later ones RUNTIMEINCONSISTENCY: that is what Java logs, and whoever applies it looks for
-//! an error first.
+//! Each operation sees those before it. When one fails, what the earlier ones did to the overlay
+//! is taken back, their records stay in the transaction as they are, the failing one becomes its
+//! error and all later ones RUNTIMEINCONSISTENCY: that is what Java logs, and whoever applies it
+//! looks for an error first.
 
 use oxkeeper_proto::request::{CreateRequest, MultiRequest};
 use oxkeeper_proto::{CreateMode, MultiOp, Put};

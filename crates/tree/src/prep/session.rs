@@ -1,4 +1,8 @@
 //! createSession and closeSession: the transactions that begin and end a session.
+//!
+//! The end lists the ephemerals it removes, so that every member removes the same ones even if a
+//! follower's tree is behind; and because it must always be possible to end a session, the list is
+//! the one thing here that may be left out.
 
 use super::*;
 

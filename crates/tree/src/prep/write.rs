@@ -1,4 +1,7 @@
 //! delete, setData, setACL, check: the writes that need their znode.
+//!
+//! Each is a list of checks, one a line, whose order clients can see: of two reasons to refuse,
+//! the first is told. That is why some look at a permission before the znode and some after.
 
 use oxkeeper_proto::request::{PathVersion, SetAclRequest, SetDataRequest};
 use oxkeeper_proto::{Put, perms};
