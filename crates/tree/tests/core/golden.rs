@@ -96,10 +96,8 @@ fn check_node(path: &str, node: &Dump, expected: &Value) {
     assert_eq!(stat.pzxid, Zxid(hex(&want["pzxid"])), "pzxid of {path}");
     assert_eq!(stat.ephemeral_owner, hex(&want["ephemeralOwner"]), "owner of {path}");
     assert_eq!((stat.ctime_ms, stat.mtime_ms), (int("ctime"), int("mtime")), "times of {path}");
-    let versions = (stat.version, stat.cversion, stat.aversion).into();
-    let (version, cversion, aversion): (i32, i32, i32) = versions;
-    let got = (i64::from(version), i64::from(cversion), i64::from(aversion));
-    assert_eq!(got, (int("version"), int("cversion"), int("aversion")), "versions of {path}");
+    let got = [stat.version, stat.cversion, stat.aversion].map(i64::from);
+    assert_eq!(got, [int("version"), int("cversion"), int("aversion")], "versions of {path}");
 }
 
 fn check(dir: &str, tree: &Tree, expected: &Value) {
