@@ -393,7 +393,7 @@ fn a_frame_beyond_the_limit_costs_its_connection_and_no_other() {
     let mut world = World::new(Settings::default());
     let client = world.connect(10_000);
     let mut other = world.connect(10_000);
-    world.receive(client.id, &(2 << 20i32).to_be_bytes());
+    world.receive(client.id, &(2i32 << 20).to_be_bytes());
     assert!(world.front.state(client.id).close_now);
     assert_eq!(world.ask(&mut other, &create("/a", 0)).0, ErrorCode::OK);
 }

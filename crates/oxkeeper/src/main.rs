@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::CheckConfig(args) => check_config(&args),
-        Command::Bench(args) => oxkeeper_bench::run(*args),
+        Command::Bench(args) => bench(*args),
     }
 }
 
@@ -155,4 +155,14 @@ fn check_config(args: &CheckArgs) -> ExitCode {
 fn refuse(error: &ConfigError) -> ExitCode {
     eprintln!("oxkeeper: {error}");
     ExitCode::from(error.exit_code().value())
+}
+
+fn bench(args: oxkeeper_bench::BenchArgs) -> ExitCode {
+    match oxkeeper_bench::run(args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("oxkeeper: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
