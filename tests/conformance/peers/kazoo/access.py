@@ -56,9 +56,10 @@ def set_acls(world):
     equal(zk.set_acls(path, READ_ACL_UNSAFE + [make_acl("ip", "127.0.0.1", all=True)]).aversion,
           1, "version of the ACL")
     raises(BadVersionError, zk.set_acls, path, OPEN_ACL_UNSAFE, version=0)
-    for wrong in ([make_acl("nosuchscheme", "x", all=True)], [make_acl("ip", "not-an-ip", all=True)],
-                  [make_acl("world", "somebody", all=True)], [make_acl("digest", "nocolon", all=True)]):
-        raises(InvalidACLError, zk.set_acls, path, wrong)
+    for scheme, wrong in (("nosuchscheme", "x"), ("ip", "not-an-ip"), ("world", "somebody"),
+                          ("digest", "nocolon")):
+        acl = [make_acl(scheme, wrong, all=True)]
+        raises(InvalidACLError, zk.set_acls, path, acl)
     acls, stat = zk.get_acls(path)
     equal((stat.aversion, len(acls)), (1, 2), "ACL after the refusals")
     equal(zk.set_acls(path, OPEN_ACL_UNSAFE, version=1).aversion, 2, "with its version")

@@ -60,7 +60,7 @@ def monitor(world):
     assert int(after["zk_packets_received"]) > int(before["zk_packets_received"]), "packets"
     world.client()
     more = int(after["zk_num_alive_connections"]) + 1
-    eventually(lambda: int(world.monitor()["zk_num_alive_connections"]) == more, "one more connection")
+    eventually(lambda: int(world.monitor()["zk_num_alive_connections"]) == more, "one more")
 
 
 @check("dump and cons show sessions, their ephemerals and their requests")

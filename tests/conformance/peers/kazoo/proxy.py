@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback whose connections can be cut, to break a client's and keep its session."""
+"""A TCP proxy on loopback whose connections can be cut: the client's breaks, its session stays."""
 
 import contextlib
 import socket

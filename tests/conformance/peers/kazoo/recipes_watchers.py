@@ -78,7 +78,7 @@ def patient_watch(world):
     from kazoo.recipe.watchers import PatientChildrenWatch
 
     zk, path = world.zk, world.path
-    result = PatientChildrenWatch(zk, path, time_boundary=0.4).start()
+    result = PatientChildrenWatch(zk, path, time_boundary=1).start()
     for i in range(3):
         zk.create("%s/c%d" % (path, i))
     children, changed = result.get(timeout=10)

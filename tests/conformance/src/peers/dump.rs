@@ -78,12 +78,20 @@ pub struct DumpedAcl {
 
 /// Lets Java read the database in `data_dir` (the parent of `version-2`), with its logs in
 /// `data_log_dir` if that is another directory. The server on it must have been stopped. TTL nodes
-/// are understood, as with `extendedTypesEnabled`. The files are not changed.
+/// are understood, as with `extendedTypesEnabled`. No data is changed, but Java deletes log files
+/// that it finds empty. `properties` are system properties for Java, such as
+/// `zookeeper.digest.enabled=false` for files written without digests.
 ///
 /// # Errors
 /// When Java refuses the directory, with what it says; or the directory is empty.
-pub fn java_dump(peers: &Peers, data_dir: &Path, data_log_dir: Option<&Path>) -> Result<JavaDump> {
-    let jvm = ["-Xmx2g", "-XX:+UseSerialGC"].map(String::from);
+pub fn java_dump(
+    peers: &Peers,
+    data_dir: &Path,
+    data_log_dir: Option<&Path>,
+    properties: &[(&str, &str)],
+) -> Result<JavaDump> {
+    let mut jvm = vec!["-Xmx2g".into(), "-XX:+UseSerialGC".into()];
+    jvm.extend(properties.iter().map(|(name, value)| format!("-D{name}={value}")));
     let mut command = peers.java(&jvm, "oxkeeper.peers.dump.DumpDirectory");
     command.arg(data_dir).args(data_log_dir);
     let output = output_of(&mut command, DUMP_TIMEOUT)?;

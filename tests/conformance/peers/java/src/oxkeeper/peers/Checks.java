@@ -1,14 +1,15 @@
 package oxkeeper.peers;
 
+import org.apache.zookeeper.KeeperException;
+import org.apache.zookeeper.ZKUtil;
+import org.apache.zookeeper.ZooKeeper;
+
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import org.apache.zookeeper.KeeperException;
-import org.apache.zookeeper.ZKUtil;
-import org.apache.zookeeper.ZooKeeper;
 
 /**
  * A program of named checks: {@code HOST:PORT [--json] [--only TEXT]}. One line is printed per
@@ -89,9 +90,15 @@ public final class Checks {
             if (error != null) {
                 failed.add(check.name);
             }
-            System.out.println(json ? jsonLine(check.name, millis, error)
-                : String.format("%-4s %5d ms  %s%s", error == null ? "ok" : "FAIL", millis, check.name,
-                    error == null ? "" : "\n     " + error));
+            System.out.println(
+                    json
+                            ? jsonLine(check.name, millis, error)
+                            : String.format(
+                                    "%-4s %5d ms  %s%s",
+                                    error == null ? "ok" : "FAIL",
+                                    millis,
+                                    check.name,
+                                    error == null ? "" : "\n     " + error));
         }
         clear(address);
         return report(done, failed, only, json);
@@ -116,13 +123,15 @@ public final class Checks {
     /** What went wrong, or null. */
     private String runOne(String address, Check check, String path) {
         World world = new World(address, path);
-        FutureTask<Void> task = world.background(() -> {
-            if (makesPaths) {
-                World.makePath(world.zk(), path);
-            }
-            check.body.run(world);
-            return null;
-        });
+        FutureTask<Void> task =
+                world.background(
+                        () -> {
+                            if (makesPaths) {
+                                World.makePath(world.zk(), path);
+                            }
+                            check.body.run(world);
+                            return null;
+                        });
         try {
             task.get(CHECK_LIMIT_SECONDS, TimeUnit.SECONDS);
             return null;

@@ -10,7 +10,9 @@ import java.net.Socket;
 import java.util.HashSet;
 import java.util.Set;
 
-/** A TCP proxy on loopback whose connections can be cut, to break a client's and keep its session. */
+/**
+ * A TCP proxy on loopback whose connections can be cut, to break a client's and keep its session.
+ */
 public final class CuttableProxy implements Closeable {
     private final String host;
     private final int port;

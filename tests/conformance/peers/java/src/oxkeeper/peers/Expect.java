@@ -1,9 +1,10 @@
 package oxkeeper.peers;
 
+import org.apache.zookeeper.KeeperException;
+
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.concurrent.Callable;
-import org.apache.zookeeper.KeeperException;
 
 /** What a check may demand; every method throws an AssertionError that says what was wrong. */
 public final class Expect {
@@ -15,8 +16,7 @@ public final class Expect {
         void run() throws Exception;
     }
 
-    private Expect() {
-    }
+    private Expect() {}
 
     public static void that(boolean condition, String what) {
         if (!condition) {
@@ -51,6 +51,20 @@ public final class Expect {
             }
             Thread.sleep(10);
             actual = value.call();
+        }
+    }
+
+    /** The answer, asked for again as long as the connection is lost. */
+    public static <T> T retried(Callable<T> question) throws Exception {
+        long deadline = System.nanoTime() + WAIT_MILLIS * 1_000_000;
+        while (true) {
+            try {
+                return question.call();
+            } catch (KeeperException.ConnectionLossException lost) {
+                if (System.nanoTime() > deadline) {
+                    throw lost;
+                }
+            }
         }
     }
 

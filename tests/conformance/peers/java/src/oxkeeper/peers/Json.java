@@ -2,8 +2,7 @@ package oxkeeper.peers;
 
 /** The little JSON that our programs print. */
 public final class Json {
-    private Json() {
-    }
+    private Json() {}
 
     /** The text as a JSON string, or null. */
     public static String string(String text) {

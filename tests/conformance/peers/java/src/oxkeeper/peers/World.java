@@ -1,5 +1,12 @@
 package oxkeeper.peers;
 
+import org.apache.zookeeper.CreateMode;
+import org.apache.zookeeper.KeeperException;
+import org.apache.zookeeper.Watcher;
+import org.apache.zookeeper.Watcher.Event.KeeperState;
+import org.apache.zookeeper.ZooDefs;
+import org.apache.zookeeper.ZooKeeper;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.Socket;
@@ -10,12 +17,6 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
-import org.apache.zookeeper.CreateMode;
-import org.apache.zookeeper.KeeperException;
-import org.apache.zookeeper.Watcher;
-import org.apache.zookeeper.Watcher.Event.KeeperState;
-import org.apache.zookeeper.ZooDefs;
-import org.apache.zookeeper.ZooKeeper;
 
 /** What one check may use: the server's address, a path of its own, and things that end with it. */
 public final class World {
@@ -60,17 +61,23 @@ public final class World {
 
     /** One more client with a session of its own, connected. */
     public ZooKeeper client() throws Exception {
-        return client(address, SESSION_MILLIS, event -> { });
+        return client(address, SESSION_MILLIS, event -> {});
     }
 
-    public ZooKeeper client(String connectString, int sessionMillis, Watcher watcher) throws Exception {
+    public ZooKeeper client(String connectString, int sessionMillis, Watcher watcher)
+            throws Exception {
         CountDownLatch connected = new CountDownLatch(1);
-        ZooKeeper client = closing(new ZooKeeper(connectString, sessionMillis, event -> {
-            if (event.getState() == KeeperState.SyncConnected) {
-                connected.countDown();
-            }
-            watcher.process(event);
-        }));
+        ZooKeeper client =
+                closing(
+                        new ZooKeeper(
+                                connectString,
+                                sessionMillis,
+                                event -> {
+                                    if (event.getState() == KeeperState.SyncConnected) {
+                                        connected.countDown();
+                                    }
+                                    watcher.process(event);
+                                }));
         Expect.that(connected.await(15, TimeUnit.SECONDS), "connected within 15 s");
         return client;
     }
@@ -121,7 +128,8 @@ public final class World {
         for (int end = path.indexOf('/', 1); ; end = path.indexOf('/', end + 1)) {
             String part = end < 0 ? path : path.substring(0, end);
             try {
-                client.create(part, new byte[0], ZooDefs.Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+                client.create(
+                        part, new byte[0], ZooDefs.Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
             } catch (KeeperException.NodeExistsException alreadyThere) {
                 // That is what is wanted.
             }

@@ -1,13 +1,11 @@
 package oxkeeper.peers.client;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.eventually;
 import static oxkeeper.peers.Expect.fails;
 
-import java.util.ArrayList;
-import java.util.Collections;
-import java.util.List;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException.Code;
 import org.apache.zookeeper.Op;
@@ -20,16 +18,20 @@ import org.apache.zookeeper.data.ACL;
 import org.apache.zookeeper.data.Id;
 import org.apache.zookeeper.data.Stat;
 import org.apache.zookeeper.server.auth.DigestAuthenticationProvider;
+
 import oxkeeper.peers.Checks;
 import oxkeeper.peers.Expect;
 import oxkeeper.peers.World;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
 
 /** ACLs, right and wrong, and what authentication answers. */
 final class Access {
     private static final byte[] DATA = "data".getBytes(UTF_8);
 
-    private Access() {
-    }
+    private Access() {}
 
     static void register(Checks checks) {
         checks.add("wrong ACLs are refused", Access::wrong);
@@ -50,19 +52,22 @@ final class Access {
 
     private static void wrong(World world) throws Exception {
         ZooKeeper zk = world.zk();
-        List<List<ACL>> wrong = List.of(
-            List.of(),
-            List.of(acl(Perms.ALL, "nosuch", "x")),
-            List.of(acl(Perms.ALL, "world", "everyone")),
-            List.of(acl(Perms.ALL, "digest", "nocolon")),
-            List.of(acl(Perms.ALL, "ip", "1.2.3.4.5")),
-            List.of(acl(Perms.ALL, "ip", "127.0.0.1/99")),
-            List.of(acl(Perms.READ, "world", "anyone"), acl(Perms.ALL, "ip", "here")),
-            Ids.CREATOR_ALL_ACL);
+        List<List<ACL>> wrong =
+                List.of(
+                        List.of(),
+                        List.of(acl(Perms.ALL, "nosuch", "x")),
+                        List.of(acl(Perms.ALL, "world", "everyone")),
+                        List.of(acl(Perms.ALL, "digest", "nocolon")),
+                        List.of(acl(Perms.ALL, "ip", "1.2.3.4.5")),
+                        List.of(acl(Perms.ALL, "ip", "127.0.0.1/99")),
+                        List.of(acl(Perms.READ, "world", "anyone"), acl(Perms.ALL, "ip", "here")),
+                        Ids.CREATOR_ALL_ACL);
         for (List<ACL> one : wrong) {
             // The client looks for nulls, which immutable lists refuse to answer.
             List<ACL> acls = new ArrayList<>(one);
-            fails(Code.INVALIDACL, () -> zk.create(world.path("n"), DATA, acls, CreateMode.PERSISTENT));
+            fails(
+                    Code.INVALIDACL,
+                    () -> zk.create(world.path("n"), DATA, acls, CreateMode.PERSISTENT));
             fails(Code.INVALIDACL, () -> zk.setACL(world.path(), acls, -1));
         }
         equal(zk.getChildren(world.path(), false), List.of(), "children");
@@ -71,7 +76,8 @@ final class Access {
 
     private static void permissions(World world) throws Exception {
         ZooKeeper zk = world.zk();
-        for (int missing : new int[] {Perms.READ, Perms.WRITE, Perms.CREATE, Perms.DELETE, Perms.ADMIN}) {
+        for (int missing :
+                new int[] {Perms.READ, Perms.WRITE, Perms.CREATE, Perms.DELETE, Perms.ADMIN}) {
             String node = world.path("without-" + missing);
             Watches.create(zk, node);
             Watches.create(zk, node + "/child");
@@ -103,40 +109,75 @@ final class Access {
         String hash = DigestAuthenticationProvider.generateDigest("fred:pw");
         Stat stat = new Stat();
         ACL anyone = acl(Perms.READ, "world", "anyone");
-        equal(owner.getACL(world.path("n"), stat), List.of(acl(Perms.ALL, "digest", hash), anyone),
-            "seen by its owner");
+        equal(
+                owner.getACL(world.path("n"), stat),
+                List.of(acl(Perms.ALL, "digest", hash), anyone),
+                "seen by its owner");
         equal(stat, owner.exists(world.path("n"), false), "stat");
-        equal(zk.getACL(world.path("n"), null), List.of(acl(Perms.ALL, "digest", "fred:x"), anyone),
-            "seen by others");
+        equal(
+                zk.getACL(world.path("n"), null),
+                List.of(acl(Perms.ALL, "digest", "fred:x"), anyone),
+                "seen by others");
         fails(Code.BADVERSION, () -> owner.setACL(world.path("n"), Ids.OPEN_ACL_UNSAFE, 5));
-        equal(owner.setACL(world.path("n"), Ids.OPEN_ACL_UNSAFE, 0).getAversion(), 1, "version after a set");
+        equal(
+                owner.setACL(world.path("n"), Ids.OPEN_ACL_UNSAFE, 0).getAversion(),
+                1,
+                "version after a set");
     }
 
     private static void multi(World world) throws Exception {
         ZooKeeper zk = world.zk();
         Watches.create(zk, world.path("locked"));
         zk.setACL(world.path("locked"), only(Perms.READ), -1);
-        fails(Code.NOAUTH, () -> zk.multi(List.of(
-            Op.create(world.path("a"), DATA, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT),
-            Op.setData(world.path("locked"), DATA, -1))));
-        fails(Code.INVALIDACL, () -> zk.multi(List.of(
-            Op.create(world.path("a"), DATA, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT),
-            Op.create(world.path("b"), DATA, Ids.CREATOR_ALL_ACL, CreateMode.PERSISTENT))));
+        fails(
+                Code.NOAUTH,
+                () ->
+                        zk.multi(
+                                List.of(
+                                        Op.create(
+                                                world.path("a"),
+                                                DATA,
+                                                Ids.OPEN_ACL_UNSAFE,
+                                                CreateMode.PERSISTENT),
+                                        Op.setData(world.path("locked"), DATA, -1))));
+        fails(
+                Code.INVALIDACL,
+                () ->
+                        zk.multi(
+                                List.of(
+                                        Op.create(
+                                                world.path("a"),
+                                                DATA,
+                                                Ids.OPEN_ACL_UNSAFE,
+                                                CreateMode.PERSISTENT),
+                                        Op.create(
+                                                world.path("b"),
+                                                DATA,
+                                                Ids.CREATOR_ALL_ACL,
+                                                CreateMode.PERSISTENT))));
         equal(zk.getChildren(world.path(), false), List.of("locked"), "children");
     }
 
     private static void unknownScheme(World world) throws Exception {
         List<KeeperState> states = Collections.synchronizedList(new ArrayList<>());
-        ZooKeeper zk = world.client(world.address(), World.SESSION_MILLIS, event -> states.add(event.getState()));
+        ZooKeeper zk =
+                world.client(
+                        world.address(),
+                        World.SESSION_MILLIS,
+                        event -> states.add(event.getState()));
         zk.addAuthInfo("nosuch", DATA);
         eventually(() -> states.contains(KeeperState.AuthFailed), "the client is told");
         fails(Code.AUTHFAILED, () -> zk.getData(world.path(), false, null));
     }
 
     private static void reconfig(World world) throws Exception {
-        ZooKeeperAdmin admin = world.closing(new ZooKeeperAdmin(world.address(), World.SESSION_MILLIS,
-            event -> { }));
-        fails(Code.RECONFIGDISABLED,
-            () -> admin.reconfigure("server.9=127.0.0.1:1:2:observer;3", null, null, -1, new Stat()));
+        ZooKeeperAdmin admin =
+                world.closing(
+                        new ZooKeeperAdmin(world.address(), World.SESSION_MILLIS, event -> {}));
+        fails(
+                Code.RECONFIGDISABLED,
+                () ->
+                        admin.reconfigure(
+                                "server.9=127.0.0.1:1:2:observer;3", null, null, -1, new Stat()));
     }
 }

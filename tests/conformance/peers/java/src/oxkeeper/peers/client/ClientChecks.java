@@ -4,8 +4,7 @@ import oxkeeper.peers.Checks;
 
 /** The Java client of Apache ZooKeeper, used directly. */
 public final class ClientChecks {
-    private ClientChecks() {
-    }
+    private ClientChecks() {}
 
     public static void main(String[] args) throws Exception {
         Checks checks = new Checks("/client-checks");

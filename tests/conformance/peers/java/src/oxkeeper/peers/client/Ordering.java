@@ -1,28 +1,30 @@
 package oxkeeper.peers.client;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.eventually;
 import static oxkeeper.peers.Expect.that;
 
-import java.util.ArrayList;
-import java.util.Collections;
-import java.util.List;
-import java.util.concurrent.FutureTask;
-import java.util.concurrent.atomic.AtomicBoolean;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.KeeperException.Code;
 import org.apache.zookeeper.ZooDefs.Ids;
 import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.data.Stat;
+
 import oxkeeper.peers.Checks;
 import oxkeeper.peers.World;
 
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.atomic.AtomicBoolean;
+
 /** The order a session may rely on. The Java client hands events and answers over as they came. */
 final class Ordering {
-    private Ordering() {
-    }
+    private Ordering() {}
 
     static void register(Checks checks) {
         checks.add("two thousand requests in flight are answered in order", Ordering::pipeline);
@@ -39,14 +41,24 @@ final class Ordering {
         for (int i = 0; i < 1_000; i++) {
             int number = i;
             byte[] data = Integer.toString(i).getBytes(UTF_8);
-            zk.create(world.path("n" + i), data, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT,
-                (code, path, context, name) -> answers.add(2 * number), null);
-            zk.getData(world.path("n" + i), false, (code, path, context, read, stat) -> {
-                answers.add(2 * number + 1);
-                if (code != Code.OK.intValue() || !new String(read, UTF_8).equals("" + number)) {
-                    wrong.add(path + ": " + code);
-                }
-            }, null);
+            zk.create(
+                    world.path("n" + i),
+                    data,
+                    Ids.OPEN_ACL_UNSAFE,
+                    CreateMode.PERSISTENT,
+                    (code, path, context, name) -> answers.add(2 * number),
+                    null);
+            zk.getData(
+                    world.path("n" + i),
+                    false,
+                    (code, path, context, read, stat) -> {
+                        answers.add(2 * number + 1);
+                        if (code != Code.OK.intValue()
+                                || !new String(read, UTF_8).equals("" + number)) {
+                            wrong.add(path + ": " + code);
+                        }
+                    },
+                    null);
         }
         eventually(() -> answers.size() == 2_000, "all are answered");
         List<Integer> expected = new ArrayList<>();
@@ -64,15 +76,23 @@ final class Ordering {
             int version = turn;
             AtomicBoolean shown = new AtomicBoolean();
             reader.getData(world.path(), event -> order.add("event " + version), null);
-            FutureTask<?> write = world.background(() ->
-                world.zk().setData(world.path(), new byte[] {(byte) version}, -1));
+            FutureTask<?> write =
+                    world.background(
+                            () ->
+                                    world.zk()
+                                            .setData(
+                                                    world.path(), new byte[] {(byte) version}, -1));
             // Reads race with the write; the first that shows it must come after the event.
             while (!shown.get()) {
-                reader.getData(world.path(), false, (code, path, context, data, stat) -> {
-                    if (stat.getVersion() == version && !shown.getAndSet(true)) {
-                        order.add("answer " + version);
-                    }
-                }, null);
+                reader.getData(
+                        world.path(),
+                        false,
+                        (code, path, context, data, stat) -> {
+                            if (stat.getVersion() == version && !shown.getAndSet(true)) {
+                                order.add("answer " + version);
+                            }
+                        },
+                        null);
                 reader.exists(world.path(), false);
             }
             write.get();
@@ -91,18 +111,23 @@ final class Ordering {
         List<FutureTask<Integer>> readers = new ArrayList<>();
         for (int i = 0; i < 3; i++) {
             ZooKeeper reader = world.client();
-            readers.add(world.background(() -> {
-                int last = 0;
-                while (!done.get()) {
-                    int version = reader.exists(world.path(), false).getVersion();
-                    that(version >= last, "version " + version + " after " + last);
-                    last = version;
-                }
-                return last;
-            }));
+            readers.add(
+                    world.background(
+                            () -> {
+                                int last = 0;
+                                while (!done.get()) {
+                                    int version = reader.exists(world.path(), false).getVersion();
+                                    that(version >= last, "version " + version + " after " + last);
+                                    last = version;
+                                }
+                                return last;
+                            }));
         }
         for (int i = 1; i <= 300; i++) {
-            equal(writer.setData(world.path(), new byte[1], i - 1).getVersion(), i, "version written");
+            equal(
+                    writer.setData(world.path(), new byte[1], i - 1).getVersion(),
+                    i,
+                    "version written");
             equal(writer.exists(world.path(), false).getVersion(), i, "own write");
         }
         done.set(true);
@@ -115,12 +140,14 @@ final class Ordering {
         List<FutureTask<Void>> workers = new ArrayList<>();
         for (int i = 0; i < 4; i++) {
             ZooKeeper zk = world.client();
-            workers.add(world.background(() -> {
-                for (int turn = 0; turn < 50; turn++) {
-                    increment(zk, world.path());
-                }
-                return null;
-            }));
+            workers.add(
+                    world.background(
+                            () -> {
+                                for (int turn = 0; turn < 50; turn++) {
+                                    increment(zk, world.path());
+                                }
+                                return null;
+                            }));
         }
         for (FutureTask<Void> worker : workers) {
             worker.get();

@@ -1,28 +1,32 @@
 package oxkeeper.peers.client;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.eventually;
 
-import java.util.List;
-import java.util.TreeSet;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import org.apache.zookeeper.AddWatchMode;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.ZooDefs.Ids;
 import org.apache.zookeeper.ZooKeeper;
+
 import oxkeeper.peers.Checks;
 import oxkeeper.peers.CuttableProxy;
 import oxkeeper.peers.World;
+
+import java.util.List;
+import java.util.TreeSet;
 
 /** A cut connection: the session goes on, and no change of what is watched is missed. */
 final class Reconnects {
     private static final byte[] DATA = "data".getBytes(UTF_8);
 
-    private Reconnects() {
-    }
+    private Reconnects() {}
 
     static void register(Checks checks) {
-        checks.add("a cut connection is renewed with its session, ephemerals and identities", Reconnects::renewed);
+        checks.add(
+                "a cut connection is renewed with its session, ephemerals and identities",
+                Reconnects::renewed);
         checks.add("what changed while away is told on return", Reconnects::missed);
         checks.add("what did not change is still watched after a return", Reconnects::rearmed);
         checks.add("watches of a chroot come back with its paths", Reconnects::chroot);
@@ -43,7 +47,7 @@ final class Reconnects {
     }
 
     private static ZooKeeper through(World world, CuttableProxy proxy) throws Exception {
-        return world.client(proxy.address(), World.SESSION_MILLIS, event -> { });
+        return world.client(proxy.address(), World.SESSION_MILLIS, event -> {});
     }
 
     private static void renewed(World world) throws Exception {
@@ -54,7 +58,7 @@ final class Reconnects {
         byte[] password = zk.getSessionPasswd();
         zk.create(world.path("e"), DATA, Ids.CREATOR_ALL_ACL, CreateMode.EPHEMERAL);
         for (int turn = 0; turn < 2; turn++) {
-            away(proxy, zk, () -> { });
+            away(proxy, zk, () -> {});
             equal(zk.getSessionId(), session, "session");
             equal(zk.getSessionPasswd(), password, "password");
             equal(zk.getData(world.path("e"), false, null), DATA, "an ephemeral only we may read");
@@ -75,12 +79,15 @@ final class Reconnects {
         zk.getData(world.path("deleted"), deleted, null);
         zk.exists(world.path("created"), created);
         zk.getChildren(world.path("parent"), children);
-        away(proxy, zk, () -> {
-            world.zk().setData(world.path("changed"), DATA, -1);
-            world.zk().delete(world.path("deleted"), -1);
-            Watches.create(world.zk(), world.path("created"));
-            Watches.create(world.zk(), world.path("parent/child"));
-        });
+        away(
+                proxy,
+                zk,
+                () -> {
+                    world.zk().setData(world.path("changed"), DATA, -1);
+                    world.zk().delete(world.path("deleted"), -1);
+                    Watches.create(world.zk(), world.path("created"));
+                    Watches.create(world.zk(), world.path("parent/child"));
+                });
         changed.are("NodeDataChanged " + world.path("changed"));
         deleted.are("NodeDeleted " + world.path("deleted"));
         created.are("NodeCreated " + world.path("created"));
@@ -101,9 +108,16 @@ final class Reconnects {
         zk.getChildren(path, children);
         zk.addWatch(path, persistent, AddWatchMode.PERSISTENT);
         zk.addWatch(world.path("n"), recursive, AddWatchMode.PERSISTENT_RECURSIVE);
-        away(proxy, zk, () -> { });
-        equal(List.of(data.seen(), created.seen(), children.seen(), persistent.seen(), recursive.seen()),
-            List.of(List.of(), List.of(), List.of(), List.of(), List.of()), "events before any change");
+        away(proxy, zk, () -> {});
+        equal(
+                List.of(
+                        data.seen(),
+                        created.seen(),
+                        children.seen(),
+                        persistent.seen(),
+                        recursive.seen()),
+                List.of(List.of(), List.of(), List.of(), List.of(), List.of()),
+                "events before any change");
         world.zk().setData(path, DATA, -1);
         Watches.create(world.zk(), world.path("n"));
         Watches.create(world.zk(), world.path("n/m"));
@@ -116,7 +130,8 @@ final class Reconnects {
 
     private static void chroot(World world) throws Exception {
         CuttableProxy proxy = world.proxy();
-        ZooKeeper zk = world.client(proxy.address() + world.path(), World.SESSION_MILLIS, event -> { });
+        ZooKeeper zk =
+                world.client(proxy.address() + world.path(), World.SESSION_MILLIS, event -> {});
         Events data = new Events();
         Events created = new Events();
         Events recursive = new Events();
@@ -124,16 +139,20 @@ final class Reconnects {
         zk.getData("/a", data, null);
         zk.exists("/b", created);
         zk.addWatch("/c", recursive, AddWatchMode.PERSISTENT_RECURSIVE);
-        equal(zk.create("/s-", DATA, Ids.OPEN_ACL_UNSAFE, CreateMode.EPHEMERAL_SEQUENTIAL), "/s-0000000001",
-            "the path inside");
+        equal(
+                zk.create("/s-", DATA, Ids.OPEN_ACL_UNSAFE, CreateMode.EPHEMERAL_SEQUENTIAL),
+                "/s-0000000001",
+                "the path inside");
         away(proxy, zk, () -> world.zk().setData(world.path("a"), DATA, -1));
         data.are("NodeDataChanged /a");
         Watches.create(world.zk(), world.path("b"));
         Watches.create(world.zk(), world.path("c"));
         created.are("NodeCreated /b");
         recursive.are("NodeCreated /c");
-        equal(new TreeSet<>(zk.getChildren("/", false)),
-            new TreeSet<>(List.of("a", "b", "c", "s-0000000001")), "children of the chroot");
+        equal(
+                new TreeSet<>(zk.getChildren("/", false)),
+                new TreeSet<>(List.of("a", "b", "c", "s-0000000001")),
+                "children of the chroot");
     }
 
     private static void many(World world) throws Exception {
@@ -141,10 +160,11 @@ final class Reconnects {
         ZooKeeper zk = through(world, proxy);
         Events events = new Events();
         // Long names, so that they do not fit into one setWatches request.
-        String prefix = world.path("a-name-that-is-long-enough-to-fill-a-setWatches-request-quickly-");
+        String prefix =
+                world.path("a-name-that-is-long-enough-to-fill-a-setWatches-request-quickly-");
         world.awaitNoWatches();
         for (int i = 0; i < 10_000; i++) {
-            zk.exists(prefix + i, events, (code, path, context, stat) -> { }, null);
+            zk.exists(prefix + i, events, (code, path, context, stat) -> {}, null);
         }
         eventually(() -> world.watchCount() == 10_000, "all are set");
         away(proxy, zk, () -> Watches.create(world.zk(), prefix + 77));

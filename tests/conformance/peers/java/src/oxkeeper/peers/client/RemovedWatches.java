@@ -1,13 +1,15 @@
 package oxkeeper.peers.client;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.fails;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
 
 import org.apache.zookeeper.AddWatchMode;
 import org.apache.zookeeper.KeeperException.Code;
 import org.apache.zookeeper.Watcher.WatcherType;
 import org.apache.zookeeper.ZooKeeper;
+
 import oxkeeper.peers.Checks;
 import oxkeeper.peers.World;
 
@@ -15,14 +17,15 @@ import oxkeeper.peers.World;
 final class RemovedWatches {
     private static final byte[] DATA = "data".getBytes(UTF_8);
 
-    private RemovedWatches() {
-    }
+    private RemovedWatches() {}
 
     static void register(Checks checks) {
         checks.add("removeWatches: one watcher of each kind", RemovedWatches::each);
         checks.add("removeWatches: refused where there is none", RemovedWatches::none);
         checks.add("removeAllWatches: by kind, and the server forgets them", RemovedWatches::all);
-        checks.add("removeWatches: one of two watchers on a node leaves the other", RemovedWatches::oneOfTwo);
+        checks.add(
+                "removeWatches: one of two watchers on a node leaves the other",
+                RemovedWatches::oneOfTwo);
     }
 
     private static void each(World world) throws Exception {
@@ -52,8 +55,13 @@ final class RemovedWatches {
         other.setData(path, DATA, -1);
         Watches.create(other, world.path("r"));
         zk.sync(path);
-        equal(data.seen().size() + children.seen().size() + persistent.seen().size()
-            + recursive.seen().size(), 4, "events, with none of the changes");
+        equal(
+                data.seen().size()
+                        + children.seen().size()
+                        + persistent.seen().size()
+                        + recursive.seen().size(),
+                4,
+                "events, with none of the changes");
     }
 
     private static void none(World world) throws Exception {
@@ -61,9 +69,12 @@ final class RemovedWatches {
         Events events = new Events();
         fails(Code.NOWATCHER, () -> zk.removeWatches(world.path(), events, WatcherType.Any, false));
         zk.getData(world.path(), events, null);
-        fails(Code.NOWATCHER, () -> zk.removeWatches(world.path(), events, WatcherType.Children, false));
-        fails(Code.NOWATCHER,
-            () -> zk.removeAllWatches(world.path("other"), WatcherType.Any, false));
+        fails(
+                Code.NOWATCHER,
+                () -> zk.removeWatches(world.path(), events, WatcherType.Children, false));
+        fails(
+                Code.NOWATCHER,
+                () -> zk.removeAllWatches(world.path("other"), WatcherType.Any, false));
         zk.setData(world.path(), DATA, -1);
         events.are("NodeDataChanged " + world.path());
     }

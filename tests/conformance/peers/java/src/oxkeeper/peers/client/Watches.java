@@ -1,31 +1,39 @@
 package oxkeeper.peers.client;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.fails;
 
-import java.util.List;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import org.apache.zookeeper.AddWatchMode;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException.Code;
 import org.apache.zookeeper.Op;
 import org.apache.zookeeper.ZooDefs.Ids;
 import org.apache.zookeeper.ZooKeeper;
+
 import oxkeeper.peers.Checks;
 import oxkeeper.peers.World;
+
+import java.util.List;
 
 /** Watches of all kinds, seen from another client's changes. */
 final class Watches {
     private static final byte[] DATA = "data".getBytes(UTF_8);
 
-    private Watches() {
-    }
+    private Watches() {}
 
     static void register(Checks checks) {
         checks.add("one-shot watches fire once, each for what it watches", Watches::oneShot);
-        checks.add("a persistent watch sees data and children of its node, again and again", Watches::persistent);
-        checks.add("a recursive watch sees every node below, and no change of children", Watches::recursive);
-        checks.add("a persistent watch waits for a node that is not there yet", Watches::persistentOnMissing);
+        checks.add(
+                "a persistent watch sees data and children of its node, again and again",
+                Watches::persistent);
+        checks.add(
+                "a recursive watch sees every node below, and no change of children",
+                Watches::recursive);
+        checks.add(
+                "a persistent watch waits for a node that is not there yet",
+                Watches::persistentOnMissing);
         checks.add("several watches of one client on a node make one event each", Watches::several);
         checks.add("watches see the parts of a multi in their order", Watches::multi);
         checks.add("no event tells of a node that may not be read", Watches::unreadable);
@@ -58,8 +66,13 @@ final class Watches {
         // One watcher object on both tables of one node is told once.
         gone.are("NodeDeleted " + node);
         zk.sync(world.path());
-        equal(exists.seen().size() + children.seen().size() + data.seen().size() + gone.seen().size(), 4,
-            "all events");
+        equal(
+                exists.seen().size()
+                        + children.seen().size()
+                        + data.seen().size()
+                        + gone.seen().size(),
+                4,
+                "all events");
     }
 
     private static void persistent(World world) throws Exception {
@@ -77,8 +90,13 @@ final class Watches {
         other.delete(world.path("c"), -1);
         other.delete(path, -1);
         create(other, path);
-        events.are("NodeDataChanged " + path, "NodeDataChanged " + path, "NodeChildrenChanged " + path,
-            "NodeChildrenChanged " + path, "NodeDeleted " + path, "NodeCreated " + path);
+        events.are(
+                "NodeDataChanged " + path,
+                "NodeDataChanged " + path,
+                "NodeChildrenChanged " + path,
+                "NodeChildrenChanged " + path,
+                "NodeDeleted " + path,
+                "NodeCreated " + path);
     }
 
     private static void recursive(World world) throws Exception {
@@ -93,8 +111,13 @@ final class Watches {
         other.setData(world.path(), DATA, -1);
         other.delete(c + "/d", -1);
         other.delete(c, -1);
-        events.are("NodeCreated " + c, "NodeCreated " + c + "/d", "NodeDataChanged " + c + "/d",
-            "NodeDataChanged " + world.path(), "NodeDeleted " + c + "/d", "NodeDeleted " + c);
+        events.are(
+                "NodeCreated " + c,
+                "NodeCreated " + c + "/d",
+                "NodeDataChanged " + c + "/d",
+                "NodeDataChanged " + world.path(),
+                "NodeDeleted " + c + "/d",
+                "NodeDeleted " + c);
     }
 
     private static void persistentOnMissing(World world) throws Exception {
@@ -133,13 +156,18 @@ final class Watches {
         Events events = new Events();
         zk.addWatch(world.path(), events, AddWatchMode.PERSISTENT_RECURSIVE);
         String a = world.path("a");
-        world.client().multi(List.of(
-            Op.create(a, DATA, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT),
-            Op.setData(a, DATA, 0),
-            Op.setData(world.path(), DATA, 0),
-            Op.delete(a, 1)));
-        events.are("NodeCreated " + a, "NodeDataChanged " + a, "NodeDataChanged " + world.path(),
-            "NodeDeleted " + a);
+        world.client()
+                .multi(
+                        List.of(
+                                Op.create(a, DATA, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT),
+                                Op.setData(a, DATA, 0),
+                                Op.setData(world.path(), DATA, 0),
+                                Op.delete(a, 1)));
+        events.are(
+                "NodeCreated " + a,
+                "NodeDataChanged " + a,
+                "NodeDataChanged " + world.path(),
+                "NodeDeleted " + a);
     }
 
     private static void unreadable(World world) throws Exception {

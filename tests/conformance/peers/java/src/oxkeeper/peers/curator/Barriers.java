@@ -4,19 +4,20 @@ import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.eventually;
 import static oxkeeper.peers.Expect.that;
 
+import org.apache.curator.framework.recipes.barriers.DistributedBarrier;
+import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
+
+import oxkeeper.peers.Checks;
+import oxkeeper.peers.World;
+
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
-import org.apache.curator.framework.recipes.barriers.DistributedBarrier;
-import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
-import oxkeeper.peers.Checks;
-import oxkeeper.peers.World;
 
 /** Barriers, single and double. */
 final class Barriers {
-    private Barriers() {
-    }
+    private Barriers() {}
 
     static void register(Checks checks) {
         checks.add("DistributedBarrier: holds until removed", Barriers::single);
@@ -25,12 +26,14 @@ final class Barriers {
     }
 
     private static void single(World world) throws Exception {
-        DistributedBarrier barrier = new DistributedBarrier(Curators.client(world), world.path("b"));
+        DistributedBarrier barrier =
+                new DistributedBarrier(Curators.client(world), world.path("b"));
         DistributedBarrier other = new DistributedBarrier(Curators.client(world), world.path("b"));
         that(other.waitOnBarrier(1, TimeUnit.SECONDS), "no barrier");
         barrier.setBarrier();
         that(!other.waitOnBarrier(200, TimeUnit.MILLISECONDS), "the barrier stands");
-        FutureTask<Boolean> waiting = world.background(() -> other.waitOnBarrier(10, TimeUnit.SECONDS));
+        FutureTask<Boolean> waiting =
+                world.background(() -> other.waitOnBarrier(10, TimeUnit.SECONDS));
         eventually(() -> world.adminWord("wchp").contains(world.path("b") + "\n"), "it waits");
         barrier.removeBarrier();
         equal(waiting.get(), true, "released");
@@ -43,8 +46,11 @@ final class Barriers {
         }
         FutureTask<Boolean> first = enter(world, barriers.get(0));
         FutureTask<Boolean> second = enter(world, barriers.get(1));
-        eventually(() -> world.zk().exists(world.path("db"), false) != null
-            && world.zk().exists(world.path("db"), false).getNumChildren() == 2, "two are there");
+        eventually(
+                () ->
+                        world.zk().exists(world.path("db"), false) != null
+                                && world.zk().exists(world.path("db"), false).getNumChildren() == 2,
+                "two are there");
         that(!first.isDone() && !second.isDone(), "two wait for the third");
         that(barriers.get(2).enter(10, TimeUnit.SECONDS), "the third enters");
         that(first.get() && second.get(), "and with it the others");
@@ -68,7 +74,7 @@ final class Barriers {
 
     private static void missing(World world) throws Exception {
         DistributedDoubleBarrier alone =
-            new DistributedDoubleBarrier(Curators.client(world), world.path("db"), 2);
+                new DistributedDoubleBarrier(Curators.client(world), world.path("db"), 2);
         that(!alone.enter(300, TimeUnit.MILLISECONDS), "entered alone");
     }
 }

@@ -1,16 +1,11 @@
 package oxkeeper.peers.curator;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static oxkeeper.peers.Expect.becomes;
 import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.eventually;
 
-import java.util.ArrayList;
-import java.util.Collections;
-import java.util.List;
-import java.util.TreeMap;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.cache.ChildData;
 import org.apache.curator.framework.recipes.cache.CuratorCache;
@@ -18,22 +13,31 @@ import org.apache.curator.framework.recipes.cache.CuratorCacheListener;
 import org.apache.curator.framework.recipes.watch.PersistentWatcher;
 import org.apache.zookeeper.WatchedEvent;
 import org.apache.zookeeper.Watcher.Event.EventType;
+
 import oxkeeper.peers.Checks;
 import oxkeeper.peers.CuttableProxy;
 import oxkeeper.peers.Expect;
 import oxkeeper.peers.World;
 
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.TreeMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
 /** CuratorCache and PersistentWatcher, which stand on persistent recursive watches. */
 final class Caches {
-    private Caches() {
-    }
+    private Caches() {}
 
     static void register(Checks checks) {
         checks.add("CuratorCache: follows a tree, told of every change", Caches::curatorCache);
         checks.add("CuratorCache: a single node", Caches::singleNode);
         checks.add("CuratorCache: catches up after a cut connection", Caches::reconnect);
         checks.add("CuratorCache: a thousand nodes changed by two writers", Caches::many);
-        checks.add("PersistentWatcher: every change, also after a cut connection", Caches::persistentWatcher);
+        checks.add(
+                "PersistentWatcher: every change, also after a cut connection",
+                Caches::persistentWatcher);
     }
 
     private static byte[] bytes(String text) {
@@ -43,14 +47,17 @@ final class Caches {
     /** What the cache holds, as path and data. */
     private static TreeMap<String, String> content(CuratorCache cache) {
         TreeMap<String, String> content = new TreeMap<>();
-        cache.stream().forEach(node -> content.put(node.getPath(), new String(node.getData(), UTF_8)));
+        cache.stream()
+                .forEach(node -> content.put(node.getPath(), new String(node.getData(), UTF_8)));
         return content;
     }
 
-    private static CuratorCache started(CuratorCache cache, CuratorCacheListener listener) throws Exception {
+    private static CuratorCache started(CuratorCache cache, CuratorCacheListener listener)
+            throws Exception {
         CountDownLatch loaded = new CountDownLatch(1);
-        cache.listenable().addListener(
-            CuratorCacheListener.builder().forInitialized(loaded::countDown).build());
+        cache.listenable()
+                .addListener(
+                        CuratorCacheListener.builder().forInitialized(loaded::countDown).build());
         cache.listenable().addListener(listener);
         cache.start();
         Expect.that(loaded.await(10, TimeUnit.SECONDS), "loaded within 10 s");
@@ -58,27 +65,39 @@ final class Caches {
     }
 
     private static String name(ChildData node) {
-        return node.getPath().substring(node.getPath().lastIndexOf('/') + 1) + "="
-            + new String(node.getData(), UTF_8);
+        return node.getPath().substring(node.getPath().lastIndexOf('/') + 1)
+                + "="
+                + new String(node.getData(), UTF_8);
     }
 
     private static void curatorCache(World world) throws Exception {
         CuratorFramework writer = Curators.client(world);
         writer.create().creatingParentsIfNeeded().forPath(world.path("a/b"), bytes("old"));
         List<String> events = Collections.synchronizedList(new ArrayList<>());
-        CuratorCache cache = started(
-            world.closing(CuratorCache.build(Curators.client(world), world.path())),
-            CuratorCacheListener.builder()
-                .forCreates(node -> events.add("created " + name(node)))
-                .forChanges((was, node) -> events.add("changed " + name(was) + " to " + name(node)))
-                .forDeletes(node -> events.add("deleted " + name(node)))
-                .afterInitialized()
-                .build());
-        equal(content(cache).keySet().toString(),
-            "[" + world.path() + ", " + world.path("a") + ", " + world.path("a/b") + "]", "what was there");
+        CuratorCache cache =
+                started(
+                        world.closing(CuratorCache.build(Curators.client(world), world.path())),
+                        CuratorCacheListener.builder()
+                                .forCreates(node -> events.add("created " + name(node)))
+                                .forChanges(
+                                        (was, node) ->
+                                                events.add(
+                                                        "changed "
+                                                                + name(was)
+                                                                + " to "
+                                                                + name(node)))
+                                .forDeletes(node -> events.add("deleted " + name(node)))
+                                .afterInitialized()
+                                .build());
+        equal(
+                content(cache).keySet().toString(),
+                "[" + world.path() + ", " + world.path("a") + ", " + world.path("a/b") + "]",
+                "what was there");
         writer.create().forPath(world.path("a/c"), bytes("1"));
         writer.setData().forPath(world.path("a/c"), bytes("2"));
-        eventually(() -> content(cache).getOrDefault(world.path("a/c"), "").equals("2"), "the new node");
+        eventually(
+                () -> content(cache).getOrDefault(world.path("a/c"), "").equals("2"),
+                "the new node");
         writer.delete().forPath(world.path("a/b"));
         eventually(() -> events.contains("deleted b=old"), "told of the deletion");
         equal(content(cache).get(world.path("a/b")), null, "the deleted node");
@@ -89,8 +108,12 @@ final class Caches {
 
     private static void singleNode(World world) throws Exception {
         CuratorFramework writer = Curators.client(world);
-        CuratorCache cache = world.closing(CuratorCache.build(Curators.client(world), world.path("n"),
-            CuratorCache.Options.SINGLE_NODE_CACHE));
+        CuratorCache cache =
+                world.closing(
+                        CuratorCache.build(
+                                Curators.client(world),
+                                world.path("n"),
+                                CuratorCache.Options.SINGLE_NODE_CACHE));
         List<String> events = Collections.synchronizedList(new ArrayList<>());
         cache.listenable().addListener((type, was, node) -> events.add(type.toString()));
         cache.start();
@@ -102,7 +125,10 @@ final class Caches {
         equal(cache.size(), 1, "nodes");
         writer.delete().deletingChildrenIfNeeded().forPath(world.path("n"));
         becomes(() -> cache.size(), 0, "nodes after the deletion");
-        equal(new ArrayList<>(events), List.of("NODE_CREATED", "NODE_CHANGED", "NODE_DELETED"), "events");
+        equal(
+                new ArrayList<>(events),
+                List.of("NODE_CREATED", "NODE_CHANGED", "NODE_DELETED"),
+                "events");
     }
 
     private static void reconnect(World world) throws Exception {
@@ -112,8 +138,10 @@ final class Caches {
             writer.create().forPath(world.path(name), bytes("1"));
         }
         CuratorFramework client = Curators.client(world, proxy.address(), World.SESSION_MILLIS);
-        CuratorCache cache = started(world.closing(CuratorCache.build(client, world.path())),
-            (type, was, node) -> { });
+        CuratorCache cache =
+                started(
+                        world.closing(CuratorCache.build(client, world.path())),
+                        (type, was, node) -> {});
         proxy.hold();
         eventually(() -> !client.getZookeeperClient().isConnected(), "the cut is noticed");
         writer.setData().forPath(world.path("changed"), bytes("2"));
@@ -131,9 +159,10 @@ final class Caches {
     }
 
     private static void many(World world) throws Exception {
-        CuratorCache cache = started(
-            world.closing(CuratorCache.build(Curators.client(world), world.path())),
-            (type, was, node) -> { });
+        CuratorCache cache =
+                started(
+                        world.closing(CuratorCache.build(Curators.client(world), world.path())),
+                        (type, was, node) -> {});
         TreeMap<String, String> expected = new TreeMap<>();
         expected.put(world.path(), "");
         CuratorFramework[] writers = {Curators.client(world), Curators.client(world)};
@@ -155,22 +184,28 @@ final class Caches {
     private static void persistentWatcher(World world) throws Exception {
         CuttableProxy proxy = world.proxy();
         CuratorFramework client = Curators.client(world, proxy.address(), World.SESSION_MILLIS);
-        PersistentWatcher watcher = world.closing(new PersistentWatcher(client, world.path(), true));
+        PersistentWatcher watcher =
+                world.closing(new PersistentWatcher(client, world.path(), true));
         List<String> events = Collections.synchronizedList(new ArrayList<>());
         CountDownLatch armed = new CountDownLatch(1);
         watcher.getResetListenable().addListener(armed::countDown);
-        watcher.getListenable().addListener((WatchedEvent event) -> {
-            if (event.getType() != EventType.None) {
-                events.add(event.getType() + " " + event.getPath());
-            }
-        });
+        watcher.getListenable()
+                .addListener(
+                        (WatchedEvent event) -> {
+                            if (event.getType() != EventType.None) {
+                                events.add(event.getType() + " " + event.getPath());
+                            }
+                        });
         watcher.start();
         Expect.that(armed.await(10, TimeUnit.SECONDS), "armed within 10 s");
         CuratorFramework writer = Curators.client(world);
         writer.create().forPath(world.path("a"), bytes("1"));
         writer.setData().forPath(world.path("a"), bytes("2"));
-        List<String> expected = new ArrayList<>(
-            List.of("NodeCreated " + world.path("a"), "NodeDataChanged " + world.path("a")));
+        List<String> expected =
+                new ArrayList<>(
+                        List.of(
+                                "NodeCreated " + world.path("a"),
+                                "NodeDataChanged " + world.path("a")));
         becomes(() -> new ArrayList<>(events), expected, "events");
         proxy.hold();
         eventually(() -> !client.getZookeeperClient().isConnected(), "the cut is noticed");

@@ -1,17 +1,11 @@
 package oxkeeper.peers.curator;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static oxkeeper.peers.Expect.becomes;
 import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.that;
 
-import java.nio.ByteBuffer;
-import java.util.ArrayList;
-import java.util.Collections;
-import java.util.List;
-import java.util.TreeSet;
-import java.util.concurrent.FutureTask;
-import java.util.concurrent.TimeUnit;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.atomic.AtomicValue;
 import org.apache.curator.framework.recipes.atomic.CachedAtomicLong;
@@ -26,13 +20,21 @@ import org.apache.curator.framework.recipes.shared.SharedValue;
 import org.apache.curator.framework.recipes.shared.VersionedValue;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.RetryNTimes;
+
 import oxkeeper.peers.Checks;
 import oxkeeper.peers.World;
 
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.TreeSet;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+
 /** Shared numbers and values. */
 final class Counters {
-    private Counters() {
-    }
+    private Counters() {}
 
     static void register(Checks checks) {
         checks.add("SharedCount: seen by others, set by version", Counters::sharedCount);
@@ -44,20 +46,23 @@ final class Counters {
     }
 
     private static void sharedCount(World world) throws Exception {
-        SharedCount one = world.closing(new SharedCount(Curators.client(world), world.path("c"), 7));
-        SharedCount two = world.closing(new SharedCount(Curators.client(world), world.path("c"), 9));
+        SharedCount one =
+                world.closing(new SharedCount(Curators.client(world), world.path("c"), 7));
+        SharedCount two =
+                world.closing(new SharedCount(Curators.client(world), world.path("c"), 9));
         List<Integer> seen = Collections.synchronizedList(new ArrayList<>());
-        two.addListener(new SharedCountListener() {
-            @Override
-            public void countHasChanged(SharedCountReader reader, int count) {
-                seen.add(count);
-            }
+        two.addListener(
+                new SharedCountListener() {
+                    @Override
+                    public void countHasChanged(SharedCountReader reader, int count) {
+                        seen.add(count);
+                    }
 
-            @Override
-            public void stateChanged(CuratorFramework client, ConnectionState state) {
-                // Not looked at here.
-            }
-        });
+                    @Override
+                    public void stateChanged(CuratorFramework client, ConnectionState state) {
+                        // Not looked at here.
+                    }
+                });
         one.start();
         two.start();
         equal(two.getCount(), 7, "the first client's seed");
@@ -72,8 +77,10 @@ final class Counters {
 
     private static void sharedValue(World world) throws Exception {
         byte[] seed = "seed".getBytes(UTF_8);
-        SharedValue one = world.closing(new SharedValue(Curators.client(world), world.path("v"), seed));
-        SharedValue two = world.closing(new SharedValue(Curators.client(world), world.path("v"), seed));
+        SharedValue one =
+                world.closing(new SharedValue(Curators.client(world), world.path("v"), seed));
+        SharedValue two =
+                world.closing(new SharedValue(Curators.client(world), world.path("v"), seed));
         one.start();
         two.start();
         VersionedValue<byte[]> stale = one.getVersionedValue();
@@ -90,13 +97,15 @@ final class Counters {
         List<FutureTask<Void>> workers = new ArrayList<>();
         for (int i = 0; i < 3; i++) {
             DistributedAtomicLong number = number(Curators.client(world), world);
-            workers.add(world.background(() -> {
-                for (int turn = 0; turn < 30; turn++) {
-                    that(number.add(3L).succeeded(), "an addition");
-                    that(number.decrement().succeeded(), "a decrement");
-                }
-                return null;
-            }));
+            workers.add(
+                    world.background(
+                            () -> {
+                                for (int turn = 0; turn < 30; turn++) {
+                                    that(number.add(3L).succeeded(), "an addition");
+                                    that(number.decrement().succeeded(), "a decrement");
+                                }
+                                return null;
+                            }));
         }
         for (FutureTask<Void> worker : workers) {
             worker.get();
@@ -109,15 +118,24 @@ final class Counters {
     private static void promoted(World world) throws Exception {
         List<FutureTask<Void>> workers = new ArrayList<>();
         for (int i = 0; i < 3; i++) {
-            DistributedAtomicLong number = new DistributedAtomicLong(Curators.client(world), world.path("n"),
-                new RetryNTimes(0, 0), PromotedToLock.builder().lockPath(world.path("lock"))
-                    .timeout(10, TimeUnit.SECONDS).retryPolicy(new RetryNTimes(100, 5)).build());
-            workers.add(world.background(() -> {
-                for (int turn = 0; turn < 10; turn++) {
-                    that(number.increment().succeeded(), "an increment");
-                }
-                return null;
-            }));
+            DistributedAtomicLong number =
+                    new DistributedAtomicLong(
+                            Curators.client(world),
+                            world.path("n"),
+                            new RetryNTimes(0, 0),
+                            PromotedToLock.builder()
+                                    .lockPath(world.path("lock"))
+                                    .timeout(10, TimeUnit.SECONDS)
+                                    .retryPolicy(new RetryNTimes(100, 5))
+                                    .build());
+            workers.add(
+                    world.background(
+                            () -> {
+                                for (int turn = 0; turn < 10; turn++) {
+                                    that(number.increment().succeeded(), "an increment");
+                                }
+                                return null;
+                            }));
         }
         for (FutureTask<Void> worker : workers) {
             worker.get();
@@ -128,7 +146,7 @@ final class Counters {
     private static void compareAndSet(World world) throws Exception {
         CuratorFramework client = Curators.client(world);
         DistributedAtomicInteger number =
-            new DistributedAtomicInteger(client, world.path("i"), new RetryNTimes(3, 5));
+                new DistributedAtomicInteger(client, world.path("i"), new RetryNTimes(3, 5));
         that(number.initialize(5), "the first initialisation");
         that(!number.initialize(6), "the second");
         that(number.compareAndSet(5, 50).succeeded(), "from what it is");
@@ -136,7 +154,7 @@ final class Counters {
         AtomicValue<Integer> sum = number.add(-8);
         equal(List.of(sum.preValue(), sum.postValue()), List.of(50, 42), "values before and after");
         DistributedAtomicValue value =
-            new DistributedAtomicValue(client, world.path("v"), new RetryNTimes(3, 5));
+                new DistributedAtomicValue(client, world.path("v"), new RetryNTimes(3, 5));
         that(value.initialize(new byte[1]), "the first initialisation");
         that(value.compareAndSet(new byte[1], new byte[2]).succeeded(), "from what it is");
         that(!value.compareAndSet(new byte[1], new byte[3]).succeeded(), "from what it was");
@@ -152,6 +170,9 @@ final class Counters {
             numbers.add(two.next().postValue());
         }
         equal(numbers.size(), 50, "different numbers");
-        equal(number(Curators.client(world), world).get().postValue(), 60L, "blocks taken, times ten");
+        equal(
+                number(Curators.client(world), world).get().postValue(),
+                60L,
+                "blocks taken, times ten");
     }
 }

@@ -4,8 +4,7 @@ import oxkeeper.peers.Checks;
 
 /** Apache Curator: its framework and its recipes. */
 public final class CuratorChecks {
-    private CuratorChecks() {
-    }
+    private CuratorChecks() {}
 
     public static void main(String[] args) throws Exception {
         Checks checks = new Checks("/curator-checks");

@@ -5,6 +5,15 @@ import static oxkeeper.peers.Expect.equal;
 import static oxkeeper.peers.Expect.eventually;
 import static oxkeeper.peers.Expect.that;
 
+import org.apache.curator.framework.CuratorFramework;
+import org.apache.curator.framework.recipes.leader.LeaderLatch;
+import org.apache.curator.framework.recipes.leader.LeaderSelector;
+import org.apache.curator.framework.recipes.leader.LeaderSelectorListenerAdapter;
+
+import oxkeeper.peers.Checks;
+import oxkeeper.peers.CuttableProxy;
+import oxkeeper.peers.World;
+
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -12,18 +21,10 @@ import java.util.TreeSet;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.apache.curator.framework.CuratorFramework;
-import org.apache.curator.framework.recipes.leader.LeaderLatch;
-import org.apache.curator.framework.recipes.leader.LeaderSelector;
-import org.apache.curator.framework.recipes.leader.LeaderSelectorListenerAdapter;
-import oxkeeper.peers.Checks;
-import oxkeeper.peers.CuttableProxy;
-import oxkeeper.peers.World;
 
 /** Elections: one leader, and another when it goes. */
 final class Leaders {
-    private Leaders() {
-    }
+    private Leaders() {}
 
     static void register(Checks checks) {
         checks.add("LeaderLatch: one leader, succeeded when it closes", Leaders::latch);
@@ -32,7 +33,8 @@ final class Leaders {
         checks.add("LeaderSelector: requeued leaders lead again", Leaders::requeue);
     }
 
-    private static LeaderLatch latch(World world, CuratorFramework client, String id) throws Exception {
+    private static LeaderLatch latch(World world, CuratorFramework client, String id)
+            throws Exception {
         LeaderLatch latch = new LeaderLatch(client, world.path("latch"), id);
         latch.start();
         return latch;
@@ -60,7 +62,7 @@ final class Leaders {
 
     private static void latchExpiry(World world) throws Exception {
         CuttableProxy proxy = world.proxy();
-        LeaderLatch mortal = latch(world, Curators.client(world, proxy.address(), 1_000), "mortal");
+        LeaderLatch mortal = latch(world, Curators.client(world, proxy.address(), 2_000), "mortal");
         that(mortal.await(10, TimeUnit.SECONDS), "the first leads");
         LeaderLatch next = world.closing(latch(world, Curators.client(world), "next"));
         eventually(() -> next.getParticipants().size() == 2, "the second takes part");
@@ -77,21 +79,28 @@ final class Leaders {
         CountDownLatch gate = new CountDownLatch(1);
         List<LeaderSelector> selectors = new ArrayList<>();
         for (String id : new String[] {"a", "b", "c"}) {
-            LeaderSelector selector = world.closing(new LeaderSelector(Curators.client(world),
-                world.path("selector"), new LeaderSelectorListenerAdapter() {
-                    @Override
-                    public void takeLeadership(CuratorFramework client) throws Exception {
-                        most.accumulateAndGet(leading.incrementAndGet(), Math::max);
-                        gate.await(10, TimeUnit.SECONDS);
-                        turns.add(id);
-                        leading.decrementAndGet();
-                    }
-                }));
+            LeaderSelector selector =
+                    world.closing(
+                            new LeaderSelector(
+                                    Curators.client(world),
+                                    world.path("selector"),
+                                    new LeaderSelectorListenerAdapter() {
+                                        @Override
+                                        public void takeLeadership(CuratorFramework client)
+                                                throws Exception {
+                                            most.accumulateAndGet(
+                                                    leading.incrementAndGet(), Math::max);
+                                            gate.await(10, TimeUnit.SECONDS);
+                                            turns.add(id);
+                                            leading.decrementAndGet();
+                                        }
+                                    }));
             selector.setId(id);
             selector.start();
             selectors.add(selector);
             int count = selectors.size();
-            eventually(() -> selectors.get(0).getParticipants().size() == count, id + " takes part");
+            eventually(
+                    () -> selectors.get(0).getParticipants().size() == count, id + " takes part");
         }
         eventually(() -> selectors.get(0).hasLeadership(), "the first leads");
         equal(selectors.get(2).getLeader().getId(), "a", "the leader as others see it");
@@ -103,13 +112,17 @@ final class Leaders {
     private static void requeue(World world) throws Exception {
         List<String> turns = Collections.synchronizedList(new ArrayList<>());
         for (String id : new String[] {"a", "b"}) {
-            LeaderSelector selector = world.closing(new LeaderSelector(Curators.client(world),
-                world.path("selector"), new LeaderSelectorListenerAdapter() {
-                    @Override
-                    public void takeLeadership(CuratorFramework client) {
-                        turns.add(id);
-                    }
-                }));
+            LeaderSelector selector =
+                    world.closing(
+                            new LeaderSelector(
+                                    Curators.client(world),
+                                    world.path("selector"),
+                                    new LeaderSelectorListenerAdapter() {
+                                        @Override
+                                        public void takeLeadership(CuratorFramework client) {
+                                            turns.add(id);
+                                        }
+                                    }));
             selector.autoRequeue();
             selector.start();
         }

@@ -1,5 +1,14 @@
 package oxkeeper.peers.dump;
 
+import org.apache.zookeeper.data.ACL;
+import org.apache.zookeeper.data.StatPersisted;
+import org.apache.zookeeper.server.DataNode;
+import org.apache.zookeeper.server.DataTree;
+import org.apache.zookeeper.server.ZKDatabase;
+import org.apache.zookeeper.server.persistence.FileTxnSnapLog;
+
+import oxkeeper.peers.Json;
+
 import java.io.File;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -9,24 +18,16 @@ import java.util.Collections;
 import java.util.Deque;
 import java.util.List;
 import java.util.Map;
-import org.apache.zookeeper.data.ACL;
-import org.apache.zookeeper.data.StatPersisted;
-import org.apache.zookeeper.server.DataNode;
-import org.apache.zookeeper.server.DataTree;
-import org.apache.zookeeper.server.ZKDatabase;
-import org.apache.zookeeper.server.persistence.FileTxnSnapLog;
-import oxkeeper.peers.Json;
 
 /**
- * Opens a data directory with Apache's own classes and prints what a server would then hold:
- * {@code DumpDirectory DATA_DIR [DATA_LOG_DIR]}.
+ * Opens a data directory with Apache's own classes and prints what a server would then hold: {@code
+ * DumpDirectory DATA_DIR [DATA_LOG_DIR]}.
  *
- * <p>One JSON object per line: first the summary, then sessions, then znodes, parents first,
- * last {"done":true}. An empty directory is refused, because Java would make it a database.
+ * <p>One JSON object per line: first the summary, then sessions, then znodes, parents first, last
+ * {"done":true}. An empty directory is refused, because Java would make it a database.
  */
 public final class DumpDirectory {
-    private DumpDirectory() {
-    }
+    private DumpDirectory() {}
 
     public static void main(String[] args) throws Exception {
         System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", "warn");
@@ -46,7 +47,8 @@ public final class DumpDirectory {
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
         printSummary(out, database, mismatches);
         for (Map.Entry<Long, Integer> session : database.getSessionWithTimeOuts().entrySet()) {
-            out.printf("{\"session\":%d,\"timeout_ms\":%d}%n", session.getKey(), session.getValue());
+            out.printf(
+                    "{\"session\":%d,\"timeout_ms\":%d}%n", session.getKey(), session.getValue());
         }
         printNodes(out, database.getDataTree());
         out.println("{\"done\":true}");
@@ -56,8 +58,9 @@ public final class DumpDirectory {
 
     private static void printSummary(PrintStream out, ZKDatabase database, List<Long> mismatches) {
         DataTree tree = database.getDataTree();
-        out.printf("{\"last_zxid\":%d,\"node_count\":%d,\"digest\":%d,\"digest_mismatches\":%s}%n",
-            tree.lastProcessedZxid, tree.getNodeCount(), tree.getTreeDigest(), mismatches);
+        out.printf(
+                "{\"last_zxid\":%d,\"node_count\":%d,\"digest\":%d,\"digest_mismatches\":%s}%n",
+                tree.lastProcessedZxid, tree.getNodeCount(), tree.getTreeDigest(), mismatches);
     }
 
     /** Parents before children; by a stack of our own, since trees may be deep. */
@@ -76,19 +79,34 @@ public final class DumpDirectory {
 
     private static void printNode(PrintStream out, DataTree tree, String path, DataNode node) {
         StatPersisted stat = node.stat;
-        out.printf("{\"path\":%s,\"data\":%s,\"acl\":%s,\"czxid\":%d,\"mzxid\":%d,\"pzxid\":%d,"
-            + "\"ctime_ms\":%d,\"mtime_ms\":%d,\"version\":%d,\"cversion\":%d,\"aversion\":%d,"
-            + "\"ephemeral_owner\":%d}%n",
-            Json.string(path), hex(node.getData()), acls(tree.getACL(node)),
-            stat.getCzxid(), stat.getMzxid(), stat.getPzxid(), stat.getCtime(), stat.getMtime(),
-            stat.getVersion(), stat.getCversion(), stat.getAversion(), stat.getEphemeralOwner());
+        out.printf(
+                "{\"path\":%s,\"data\":%s,\"acl\":%s,\"czxid\":%d,\"mzxid\":%d,\"pzxid\":%d,"
+                        + "\"ctime_ms\":%d,\"mtime_ms\":%d,\"version\":%d,"
+                        + "\"cversion\":%d,\"aversion\":%d,"
+                        + "\"ephemeral_owner\":%d}%n",
+                Json.string(path),
+                hex(node.getData()),
+                acls(tree.getACL(node)),
+                stat.getCzxid(),
+                stat.getMzxid(),
+                stat.getPzxid(),
+                stat.getCtime(),
+                stat.getMtime(),
+                stat.getVersion(),
+                stat.getCversion(),
+                stat.getAversion(),
+                stat.getEphemeralOwner());
     }
 
     private static String acls(List<ACL> acls) {
         List<String> texts = new ArrayList<>();
         for (ACL acl : acls) {
-            texts.add(String.format("{\"perms\":%d,\"scheme\":%s,\"id\":%s}", acl.getPerms(),
-                Json.string(acl.getId().getScheme()), Json.string(acl.getId().getId())));
+            texts.add(
+                    String.format(
+                            "{\"perms\":%d,\"scheme\":%s,\"id\":%s}",
+                            acl.getPerms(),
+                            Json.string(acl.getId().getScheme()),
+                            Json.string(acl.getId().getId())));
         }
         return texts.toString();
     }
@@ -99,7 +117,8 @@ public final class DumpDirectory {
         }
         StringBuilder text = new StringBuilder("\"");
         for (byte one : data) {
-            text.append(Character.forDigit(one >> 4 & 15, 16)).append(Character.forDigit(one & 15, 16));
+            text.append(Character.forDigit(one >> 4 & 15, 16))
+                    .append(Character.forDigit(one & 15, 16));
         }
         return text.append('"').toString();
     }

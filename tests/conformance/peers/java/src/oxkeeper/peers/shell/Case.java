@@ -7,6 +7,7 @@ import java.util.regex.Pattern;
 
 /**
  * One recorded use of the shell: what was typed, and what came of it. Recordings are text:
+ *
  * <pre>
  * $ get /node            a command given as arguments, in a shell of its own
  * &lt; get /node            or, instead, lines typed into one shell
@@ -21,6 +22,7 @@ final class Case {
 
     /** The lines that were typed; one for a command given as arguments. */
     final List<String> typed = new ArrayList<>();
+
     final boolean piped;
     final List<String> outcome = new ArrayList<>();
 
@@ -46,14 +48,16 @@ final class Case {
             if (current == null) {
                 throw new IllegalArgumentException("an outcome without a command: " + line);
             }
-            (command || input ? current.typed : current.outcome).add(command || input ? line.substring(2) : line);
+            (command || input ? current.typed : current.outcome)
+                    .add(command || input ? line.substring(2) : line);
         }
         return cases;
     }
 
     String name() {
-        return piped ? "typed into one shell: " + typed.get(0) + " … (" + typed.size() + " lines)"
-            : typed.get(0);
+        return piped
+                ? "typed into one shell: " + typed.get(0) + " … (" + typed.size() + " lines)"
+                : typed.get(0);
     }
 
     /** The command's words; quotes keep spaces together. */

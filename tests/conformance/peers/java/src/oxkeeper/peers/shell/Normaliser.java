@@ -18,7 +18,11 @@ final class Normaliser {
     private static final Pattern ZXID = Pattern.compile("([cmp]Zxid = 0x)([0-9a-f]+)");
     private static final Pattern SESSION = Pattern.compile("(ephemeralOwner = 0x)([0-9a-f]+)");
     private static final Pattern EVENT =
-        Pattern.compile("\nWATCHER::\n|\nWatchedEvent state:(\\w+) type:(\\w+) path:(\\S+) zxid: (-?\\d+)\n");
+            Pattern.compile(
+                    "\n"
+                            + "WATCHER::\n"
+                            + "|\n"
+                            + "WatchedEvent state:(\\w+) type:(\\w+) path:(\\S+) zxid: (-?\\d+)\n");
     private static final Pattern IDENTITY = Pattern.compile("out\\| \\w+: \\S+");
     private static final Pattern NOISE = Pattern.compile("(?m)^.*(system terminal|jline).*\n");
 
@@ -71,17 +75,22 @@ final class Normaliser {
     }
 
     private String normalise(String text) {
-        String plain = text.replace(address, "<server>").replaceAll("\\(CONNECTING\\)", "(CONNECTED)");
+        String plain =
+                text.replace(address, "<server>").replaceAll("\\(CONNECTING\\)", "(CONNECTED)");
         plain = DATE.matcher(plain).replaceAll("<date>");
-        plain = ZXID.matcher(plain).replaceAll(match -> match.group(1) + number("zxid", match.group(2)));
-        return SESSION.matcher(plain).replaceAll(match -> match.group(1) + number("session", match.group(2)));
+        plain =
+                ZXID.matcher(plain)
+                        .replaceAll(match -> match.group(1) + number("zxid", match.group(2)));
+        return SESSION.matcher(plain)
+                .replaceAll(match -> match.group(1) + number("session", match.group(2)));
     }
 
     private String number(String kind, String value) {
         if (value.equals("0")) {
             return "0";
         }
-        return numbers.computeIfAbsent(kind + value, unused ->
-            "<" + kind + " " + (kind.equals("zxid") ? ++zxids : ++sessions) + ">");
+        return numbers.computeIfAbsent(
+                kind + value,
+                unused -> "<" + kind + " " + (kind.equals("zxid") ? ++zxids : ++sessions) + ">");
     }
 }

@@ -1,5 +1,11 @@
 package oxkeeper.peers.shell;
 
+import org.apache.zookeeper.ZooKeeperMain;
+import org.apache.zookeeper.util.ServiceUtils;
+
+import oxkeeper.peers.Expect;
+import oxkeeper.peers.World;
+
 import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.IOException;
@@ -14,17 +20,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
-import org.apache.zookeeper.ZooKeeperMain;
-import org.apache.zookeeper.util.ServiceUtils;
-import oxkeeper.peers.Expect;
-import oxkeeper.peers.World;
 
 /** Runs ZooKeeper's shell: a command in this process, or typed lines in one of its own. */
 final class Shell {
     private static final int SHELL_SECONDS = 30;
 
-    private Shell() {
-    }
+    private Shell() {}
 
     /** How the shell ends a process that is not its own. */
     private static final class Exit extends RuntimeException {
@@ -86,16 +87,18 @@ final class Shell {
     }
 
     /** A command as arguments: {@code zkCli.sh -server HOST:PORT words…}. */
-    static List<String> command(String address, List<String> words, Normaliser normaliser) throws Exception {
+    static List<String> command(String address, List<String> words, Normaliser normaliser)
+            throws Exception {
         List<String> args = new ArrayList<>(List.of("-server", address));
         args.addAll(words);
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         ByteArrayOutputStream err = new ByteArrayOutputStream();
         OUT.target = out;
         ERR.target = err;
-        ServiceUtils.setSystemExitProcedure(code -> {
-            throw new Exit(code);
-        });
+        ServiceUtils.setSystemExitProcedure(
+                code -> {
+                    throw new Exit(code);
+                });
         Main main = null;
         int exit;
         String said;
@@ -132,14 +135,23 @@ final class Shell {
     }
 
     /** Lines piped into a shell: {@code zkCli.sh -server HOST:PORT < lines}. */
-    static List<String> typed(World world, List<String> lines, Normaliser normaliser) throws Exception {
-        Process process = new ProcessBuilder(
-            Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx128m",
-            "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-Duser.timezone=UTC",
-            "-cp", System.getProperty("java.class.path"), "org.apache.zookeeper.ZooKeeperMain",
-            "-server", world.address(), "-waitforconnection")
-            .directory(new File(System.getProperty("java.io.tmpdir")))
-            .start();
+    static List<String> typed(World world, List<String> lines, Normaliser normaliser)
+            throws Exception {
+        Process process =
+                new ProcessBuilder(
+                                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                                "-Xmx128m",
+                                "-XX:TieredStopAtLevel=1",
+                                "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
+                                "-Duser.timezone=UTC",
+                                "-cp",
+                                System.getProperty("java.class.path"),
+                                "org.apache.zookeeper.ZooKeeperMain",
+                                "-server",
+                                world.address(),
+                                "-waitforconnection")
+                        .directory(new File(System.getProperty("java.io.tmpdir")))
+                        .start();
         world.closing(process::destroyForcibly);
         FutureTask<String> out = world.background(() -> text(process.getInputStream()));
         FutureTask<String> err = world.background(() -> text(process.getErrorStream()));

@@ -1,16 +1,18 @@
 package oxkeeper.peers.shell;
 
+import oxkeeper.peers.Checks;
+import oxkeeper.peers.World;
+
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import oxkeeper.peers.Checks;
-import oxkeeper.peers.World;
 
 /**
- * The official shell over all its commands: {@code HOST:PORT --golden FILE [--record] …}. The golden
- * file is the script as well as what Apache ZooKeeper answered to it; --record writes it anew.
+ * The official shell over all its commands: {@code HOST:PORT --golden FILE [--record] …}. The
+ * golden file is the script as well as what Apache ZooKeeper answered to it; --record writes it
+ * anew.
  *
  * <p>The cases work on one tree, below /shell, one after the other. A case that is asked for alone
  * therefore runs those before it, too.
@@ -36,8 +38,11 @@ public final class ShellChecks {
         Checks checks = new Checks("/shell", false);
         for (int i = 0; i < shell.cases.size(); i++) {
             int number = i;
-            checks.add(shell.cases.get(i).name(), record ? world -> shell.runUpTo(world, number)
-                : world -> shell.compare(world, number));
+            checks.add(
+                    shell.cases.get(i).name(),
+                    record
+                            ? world -> shell.runUpTo(world, number)
+                            : world -> shell.compare(world, number));
         }
         if (record) {
             checks.add("written", world -> shell.write(golden, lines));
@@ -51,8 +56,10 @@ public final class ShellChecks {
         }
         while (outcomes.size() <= number) {
             Case next = cases.get(outcomes.size());
-            outcomes.add(next.piped ? Shell.typed(world, next.typed, normaliser)
-                : Shell.command(world.address(), next.words(), normaliser));
+            outcomes.add(
+                    next.piped
+                            ? Shell.typed(world, next.typed, normaliser)
+                            : Shell.command(world.address(), next.words(), normaliser));
         }
     }
 
@@ -64,8 +71,15 @@ public final class ShellChecks {
             String wanted = line < expected.size() ? expected.get(line) : "(nothing)";
             String got = line < actual.size() ? actual.get(line) : "(nothing)";
             if (!wanted.equals(got)) {
-                throw new AssertionError("line " + (line + 1) + " is\n     " + got + "\n     instead of\n     "
-                    + wanted + "\n     in\n     " + String.join("\n     ", actual));
+                throw new AssertionError(
+                        "line "
+                                + (line + 1)
+                                + " is\n     "
+                                + got
+                                + "\n     instead of\n     "
+                                + wanted
+                                + "\n     in\n     "
+                                + String.join("\n     ", actual));
             }
         }
     }
