@@ -4,8 +4,10 @@
 //! client port, and compares what it sees with what Apache ZooKeeper 3.9.5 does with the same
 //! bytes. `docs/deviations.md` lists the differences that are meant; every other one is a failure.
 
+pub mod differential;
 pub mod options;
 pub mod peers;
+pub mod wire;
 
 pub use options::{Options, Target};
 

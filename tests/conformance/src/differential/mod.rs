@@ -1,0 +1,265 @@
+//! The same random bytes to two servers, and every answer compared.
+//!
+//! Apache ZooKeeper is the oracle. A seeded [generator](generate) draws steps: requests of every
+//! operation on several connections, bursts, handshakes of all kinds, sessions that move, end and
+//! expire, damaged frames, restarts, a reaper. Both servers do each step, and what they show must
+//! be equal after [translation](normal): replies field by field, events and their order on each
+//! connection, closes, and from time to time the whole tree and its counters.
+//!
+//! *Why this is deterministic.* A step runs to its end before the next: what it asked is answered,
+//! then every connection is fenced by a ping, behind which nothing can be left to say. Within a
+//! burst on one connection both servers promise order. Time enters only where a step waits for it
+//! (expiry, the reaper), and then for an outcome, never for a moment.
+//!
+//! A run prints its seed; the seed replays it. When sides differ, the steps before are thinned out
+//! as far as the time allows, and the tail of the trace is printed with both answers.
+
+mod client;
+mod deviate;
+mod generate;
+mod minimise;
+mod normal;
+mod rng;
+mod side;
+mod step;
+mod walk;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::peers::{ServerUnderTest, StartOpts};
+pub use generate::Generator;
+pub use side::{Seen, Side};
+pub use step::Step;
+
+/// The ports of servers under comparison: below those that systems give to outgoing connections,
+/// because a restarted server needs its port back.
+const PORTS_FROM: u16 = 27_000;
+const PORTS_COUNT: u32 = 1_000;
+/// Steps between two restarts.
+const RESTART_EVERY: u64 = 4_000;
+/// How many steps of a failed run are printed.
+const TRACE_TAIL: usize = 12;
+
+/// What to compare, and for how long.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What decides.
+    pub oracle: ServerUnderTest,
+    /// What is examined.
+    pub examined: ServerUnderTest,
+    /// Further settings of the examined server alone, as `--set` or `-D`.
+    pub properties: Vec<(String, String)>,
+    /// The start of the sequence.
+    pub seed: u64,
+    /// How many operations.
+    pub ops: u64,
+    /// How long a difference may be thinned out; zero prints it as it is.
+    pub minimise: Duration,
+    /// Where servers keep their files.
+    pub dir: PathBuf,
+}
+
+/// How a run went that found no difference.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Steps made.
+    pub steps: u64,
+    /// Operations in them.
+    pub ops: u64,
+    /// Things seen and equal.
+    pub compared: u64,
+}
+
+/// A difference, and how the run came to it.
+#[derive(Debug)]
+pub struct Difference {
+    /// Operations made before it showed, itself included.
+    pub after_ops: u64,
+    /// The steps, the last of which showed it.
+    pub steps: Vec<Step>,
+    /// What the oracle showed, for each step.
+    pub oracle: Vec<Seen>,
+    /// What the examined server showed at the last step, or why it could not.
+    pub examined: Result<Seen, String>,
+}
+
+/// Runs a plan to its end or its first difference.
+///
+/// # Errors
+/// When a server cannot be run, or the oracle fails: that is not a finding.
+pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<Result<Tally, Box<Difference>>> {
+    let mut generator = Generator::new(plan.seed);
+    let mut pair = Pair::start(plan)?;
+    let mut tally = Tally::default();
+    let mut record = Vec::new();
+    let mut next_restart = RESTART_EVERY.min(plan.ops / 2 + 1);
+    let mut closing: Vec<Step> = vec![Step::Reap, Step::Walk];
+    loop {
+        let step = if tally.ops >= plan.ops {
+            match closing.pop() {
+                Some(Step::Reap) => {
+                    generator.restart(false, false);
+                    Step::Reap
+                }
+                Some(step) => step,
+                None => break,
+            }
+        } else if tally.ops >= next_restart {
+            next_restart += RESTART_EVERY;
+            let count = next_restart / RESTART_EVERY;
+            generator.restart(count % 2 == 0, count % 2 == 0)
+        } else {
+            generator.next()
+        };
+        let (oracle, examined) = pair.perform(&step);
+        let oracle = oracle.with_context(|| format!("the oracle, at {step:?}"))?;
+        tally.steps += 1;
+        tally.ops += step.ops();
+        generator.learn(&step, &oracle);
+        let equal = examined.as_ref().is_ok_and(|examined| *examined == oracle);
+        tally.compared += oracle.len() as u64;
+        record.push((step, oracle));
+        if !equal {
+            let (steps, oracle) = record.into_iter().unzip();
+            let examined = examined.map_err(|error| format!("{error:#}"));
+            let found = Difference { after_ops: tally.ops, steps, oracle, examined };
+            drop(pair);
+            return Ok(Err(Box::new(minimise::minimise(plan, found, progress)?)));
+        }
+        if tally.steps.is_multiple_of(2_000) {
+            progress(&format!("{} operations, {} things equal", tally.ops, tally.compared));
+        }
+    }
+    Ok(Ok(tally))
+}
+
+/// Both servers, each driven by its own thread during a step.
+struct Pair {
+    oracle: Side,
+    examined: Side,
+}
+
+impl Pair {
+    /// Starts both on empty directories.
+    fn start(plan: &Plan) -> Result<Self> {
+        let none = Vec::new();
+        std::thread::scope(|scope| {
+            let oracle = scope.spawn(|| start(&plan.oracle, &plan.dir, "oracle", &none));
+            let examined = start(&plan.examined, &plan.dir, "examined", &plan.properties)?;
+            let Ok(oracle) = oracle.join() else { bail!("starting the oracle panicked") };
+            Ok(Self { oracle: oracle?, examined })
+        })
+    }
+
+    fn perform(&mut self, step: &Step) -> (Result<Seen>, Result<Seen>) {
+        let (oracle, examined) = (&mut self.oracle, &mut self.examined);
+        std::thread::scope(|scope| {
+            let oracle = scope.spawn(|| oracle.perform(step));
+            let examined = examined.perform(step);
+            let panicked = || anyhow::anyhow!("a panic while driving the oracle");
+            (oracle.join().unwrap_or_else(|_| Err(panicked())), examined)
+        })
+    }
+}
+
+/// A server on an empty directory below `dir`, with the settings of all comparisons.
+fn start(
+    server: &ServerUnderTest,
+    dir: &Path,
+    name: &str,
+    properties: &[(String, String)],
+) -> Result<Side> {
+    let dir = dir.join(name);
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    let mut opts = StartOpts::new(dir, free_port()?)
+        .for_programs()
+        .config("maxSessionTimeout", "600000")
+        .config("enforceQuota", "false")
+        // Crashes here are of processes, not of power: what is written is not lost.
+        .config("forceSync", "no")
+        .config("snapCount", "3000")
+        // Nothing is reaped until a step says so.
+        .property("znode.container.checkIntervalMs", "100000000");
+    opts.properties.extend_from_slice(properties);
+    Side::new(server.start(opts)?).with_context(|| format!("the {name} server"))
+}
+
+/// A port that nobody listens on, and that this process has not given out before.
+fn free_port() -> Result<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS_COUNT {
+        let at = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS_COUNT;
+        let port = PORTS_FROM + u16::try_from(at)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port from {PORTS_FROM} on")
+}
+
+impl Difference {
+    /// The end of the trace, with both answers where they differ.
+    pub fn report(&self, oracle_name: &str, examined_name: &str) -> String {
+        let mut text = String::new();
+        let skipped = self.steps.len().saturating_sub(TRACE_TAIL);
+        if skipped > 0 {
+            text.push_str(&format!("… {skipped} steps before\n"));
+        }
+        for (at, step) in self.steps.iter().enumerate().skip(skipped) {
+            text.push_str(&format!("{:>5}. {step:?}\n", at + 1));
+            if at + 1 < self.steps.len() {
+                let lines = &self.oracle[at];
+                for line in lines.iter().take(6) {
+                    text.push_str(&format!("         {}\n", shown(line)));
+                }
+                if lines.len() > 6 {
+                    text.push_str(&format!("         … {} more\n", lines.len() - 6));
+                }
+            }
+        }
+        let oracle = self.oracle.last().map_or(&[][..], Vec::as_slice);
+        match &self.examined {
+            Ok(examined) => text.push_str(&differing(oracle_name, oracle, examined_name, examined)),
+            Err(error) => text.push_str(&format!("{examined_name}: {error}\n")),
+        }
+        text
+    }
+}
+
+/// Both lists without their common beginning and end.
+fn differing(left_name: &str, left: &[Value], right_name: &str, right: &[Value]) -> String {
+    let head = left.iter().zip(right).take_while(|(l, r)| l == r).count();
+    let (left, right) = (&left[head..], &right[head..]);
+    let tail = left.iter().rev().zip(right.iter().rev()).take_while(|(l, r)| l == r).count();
+    let mut text = format!("       {head} equal before, {tail} equal after\n");
+    for (name, lines) in [(left_name, left), (right_name, right)] {
+        let lines = &lines[..lines.len() - tail];
+        if lines.is_empty() {
+            text.push_str(&format!("{name:>10}: nothing\n"));
+        }
+        for line in lines.iter().take(20) {
+            text.push_str(&format!("{name:>10}: {}\n", shown(line)));
+        }
+        if lines.len() > 20 {
+            text.push_str(&format!("{name:>10}: … {} more\n", lines.len() - 20));
+        }
+    }
+    text
+}
+
+/// One thing seen, in at most a few lines.
+fn shown(line: &Value) -> String {
+    let text = line.to_string();
+    match text.char_indices().nth(900) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text,
+    }
+}

@@ -1,0 +1,404 @@
+//! Requests by chance: every operation, mostly sensible, some not.
+
+use super::{Generator, Step};
+use crate::wire::{Acl, Blob, Request, Text, op};
+
+/// The names that paths are made of: few, so that steps meet each other.
+const NAMES: [&str; 7] = ["a", "b", "c", "d", "été", "x y", "seq-"];
+/// Paths that no client library would let through, and ones that look like it.
+const ODD_PATHS: [Option<&str>; 30] = [
+    None,
+    Some(""),
+    Some("/"),
+    Some("a"),
+    Some("a/b"),
+    Some("/a/"),
+    Some("//a"),
+    Some("/a//b"),
+    Some("/."),
+    Some("/.."),
+    Some("/a/.."),
+    Some("/a/./b"),
+    Some("/.a"),
+    Some("/a..b"),
+    Some("/nul\0"),
+    Some("/ctl\u{1}"),
+    Some("/del\u{7f}"),
+    Some("/nel\u{85}"),
+    Some("/private\u{e000}"),
+    Some("/special\u{fff1}"),
+    Some("/feff\u{feff}"),
+    Some("/clef\u{1d11e}"),
+    Some("/中文"),
+    Some("/zookeeper"),
+    Some("/zookeeper/quota"),
+    Some("/zookeeper/config"),
+    Some("/zookeeper/nope"),
+    Some("zookeeper"),
+    Some("/zookeeper/"),
+    Some("/none/at/all"),
+];
+/// Every operation that a client may send, as often as it is drawn.
+const OPERATIONS: [(usize, i32); 25] = [
+    (22, op::CREATE),
+    (12, op::CREATE2),
+    (4, op::CREATE_CONTAINER),
+    (4, op::CREATE_TTL),
+    (12, op::DELETE),
+    (14, op::SET_DATA),
+    (7, op::SET_ACL),
+    (8, op::EXISTS),
+    (9, op::GET_DATA),
+    (5, op::GET_ACL),
+    (6, op::GET_CHILDREN),
+    (8, op::GET_CHILDREN2),
+    (2, op::SYNC),
+    (1, op::PING),
+    (13, op::MULTI),
+    (4, op::MULTI_READ),
+    (6, op::ADD_WATCH),
+    (5, op::REMOVE_WATCHES),
+    (4, op::CHECK_WATCHES),
+    (4, op::SET_WATCHES),
+    (5, op::SET_WATCHES2),
+    (3, op::GET_EPHEMERALS),
+    (2, op::GET_ALL_CHILDREN_NUMBER),
+    (2, op::WHO_AM_I),
+    (1, op::RECONFIG),
+];
+
+impl Generator {
+    /// Any request; some of them end the connection.
+    pub(super) fn request(&mut self) -> Request {
+        match self.rng.below(100) {
+            0..3 => self.auth(),
+            3 => Request::Raw { op: op::SASL, body: Blob(Some(vec![0, 0, 0, 1, b'x'])) },
+            4 => self.unknown(),
+            5..9 => self.damaged(),
+            _ => self.pipelined(),
+        }
+    }
+
+    /// A request whose answer cannot overtake others and does not end the connection.
+    pub(super) fn pipelined(&mut self) -> Request {
+        let op = self.rng.weighted(&OPERATIONS);
+        self.request_of(op)
+    }
+
+    pub(super) fn burst(&mut self, slot: usize) -> Step {
+        let count = 2 + self.rng.below(12);
+        let requests: Vec<Request> = (0..count).map(|_| self.pipelined()).collect();
+        let cut = self.rng.chance(20).then(|| self.rng.below(300));
+        Step::Send { slot, requests, cut }
+    }
+
+    pub(super) fn ephemeral(&mut self) -> Request {
+        let (path, data) = (self.new_path(), self.data());
+        let flags = *self.rng.pick(&[1, 3]);
+        Request::Create { op: op::CREATE, path, data, acl: Acl::open(), flags, ttl: None }
+    }
+
+    fn request_of(&mut self, op: i32) -> Request {
+        match op {
+            op::CREATE | op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL => self.create(op),
+            op::SET_DATA => {
+                let (path, data, version) = (self.path(), self.data(), self.version());
+                Request::SetData { path, data, version }
+            }
+            op::SET_ACL => self.set_acl(),
+            op::EXISTS | op::GET_DATA | op::GET_CHILDREN | op::GET_CHILDREN2 => {
+                Request::Read { op, path: self.path(), watch: self.rng.chance(35) }
+            }
+            op::DELETE | op::CHECK => {
+                let number = self.version();
+                Request::PathInt { op, path: self.path(), number }
+            }
+            op::ADD_WATCH => {
+                let number = *self.rng.pick(&[0, 0, 0, 1, 1, 1, 2, -1]);
+                Request::PathInt { op, path: self.path(), number }
+            }
+            op::REMOVE_WATCHES | op::CHECK_WATCHES => {
+                let number = *self.rng.pick(&[1, 2, 3, 3, 4, 5, 0, 6, -1]);
+                Request::PathInt { op, path: self.path(), number }
+            }
+            op::SET_WATCHES | op::SET_WATCHES2 => self.set_watches(op),
+            op::MULTI => self.multi(),
+            op::MULTI_READ => self.multi_read(),
+            op::RECONFIG => self.reconfig(),
+            op::PING | op::WHO_AM_I => Request::Bare { op },
+            _ => Request::Path { op, path: self.path() },
+        }
+    }
+
+    fn create(&mut self, op: i32) -> Request {
+        let flags = match op {
+            op::CREATE_CONTAINER => *self.rng.pick(&[4, 4, 4, 4, 4, 5, 9, -1]),
+            op::CREATE_TTL => *self.rng.pick(&[5, 5, 5, 6, 6, 0, 3, 4, 7]),
+            // 4 is a deviation (D02), provoked apart.
+            _ => *self.rng.pick(&[0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 5, 6, 7, -1]),
+        };
+        // Negative with flags that are not of TTL kill the oracle (D01).
+        let ttls: &[i64] = match flags {
+            5 | 6 => &[1, 20, 1 << 39, (1 << 40) - 1, 1 << 40, 0, -1, i64::MAX, i64::MIN],
+            _ => &[0, 5],
+        };
+        let ttl = (op == op::CREATE_TTL).then(|| *self.rng.pick(ttls));
+        let (path, data, acl) = (self.new_path(), self.data(), self.acl());
+        Request::Create { op, path, data, acl, flags, ttl }
+    }
+
+    fn set_acl(&mut self) -> Request {
+        let (path, acl, version) = (self.path(), self.acl(), self.version());
+        // A locked root would end all creation, for everybody, until the next clearing.
+        let acl = if matches!(path.as_deref(), Some("/" | "")) { Acl::open() } else { acl };
+        Request::SetAcl { path, acl, version }
+    }
+
+    fn set_watches(&mut self, op: i32) -> Request {
+        let count = if op == op::SET_WATCHES { 3 } else { 5 };
+        let mut lists = vec![Vec::new(); count];
+        for list in &mut lists {
+            *list = (0..self.rng.below(4)).map(|_| self.path()).collect();
+        }
+        let back = *self.rng.pick(&[0, 1, 3, 10, 50, 1000, -1, i64::MAX]);
+        Request::SetWatches { op, back, lists }
+    }
+
+    fn multi(&mut self) -> Request {
+        const PARTS: [(usize, i32); 7] = [
+            (10, op::CREATE),
+            (5, op::CREATE2),
+            (1, op::CREATE_CONTAINER),
+            (1, op::CREATE_TTL),
+            (5, op::DELETE),
+            (7, op::SET_DATA),
+            (5, op::CHECK),
+        ];
+        let sound = self.rng.chance(60);
+        let mut parts: Vec<Request> = (0..self.rng.below(7))
+            .map(|_| {
+                let op = self.rng.weighted(&PARTS);
+                if sound { self.sound_part(op) } else { self.request_of(op) }
+            })
+            .collect();
+        if self.rng.chance(4) {
+            let op = *self.rng.pick(&[op::GET_DATA, op::EXISTS, op::SET_ACL, op::SYNC, op::PING]);
+            parts.push(self.request_of(op));
+        }
+        Request::Multi { op: op::MULTI, parts }
+    }
+
+    /// A part that has a fair chance to succeed, so that some long multis do.
+    fn sound_part(&mut self, op: i32) -> Request {
+        match op {
+            op::CREATE | op::CREATE2 => {
+                let (path, data) = (self.fresh_child(), self.data());
+                let flags = *self.rng.pick(&[0, 1, 2, 3]);
+                Request::Create { op, path, data, acl: Acl::open(), flags, ttl: None }
+            }
+            op::SET_DATA => {
+                Request::SetData { path: self.known_path(), data: self.data(), version: -1 }
+            }
+            op::DELETE | op::CHECK => Request::PathInt { op, path: self.known_path(), number: -1 },
+            _ => self.request_of(op),
+        }
+    }
+
+    fn multi_read(&mut self) -> Request {
+        let mut parts: Vec<Request> = (0..self.rng.below(5))
+            .map(|_| {
+                let op = *self.rng.pick(&[op::GET_DATA, op::GET_CHILDREN]);
+                self.request_of(op)
+            })
+            .collect();
+        if self.rng.chance(8) {
+            let op = *self.rng.pick(&[op::EXISTS, op::GET_CHILDREN2, op::DELETE]);
+            parts.push(self.request_of(op));
+        }
+        Request::Multi { op: op::MULTI_READ, parts }
+    }
+
+    fn reconfig(&mut self) -> Request {
+        let text = |text: &str| Some(text.to_owned());
+        let (joining, leaving, members) = match self.rng.below(4) {
+            0 => (text("server.2=h:1:2:participant;3"), None, None),
+            1 => (None, text("1"), None),
+            2 => (None, None, text("server.1=h:1:2:participant;3")),
+            _ => (None, None, None),
+        };
+        Request::Reconfig { joining, leaving, members, config_id: *self.rng.pick(&[-1, 0, 7]) }
+    }
+
+    fn auth(&mut self) -> Request {
+        const AUTHS: [(&str, &str); 8] = [
+            ("digest", "bob:pw"),
+            ("digest", "bob:pw"),
+            ("digest", "second:id"),
+            ("digest", "nocolon"),
+            ("digest", ""),
+            ("ip", ""),
+            ("world", "anyone"),
+            ("nosuch", "x"),
+        ];
+        let (scheme, auth) = self.rng.pick(&AUTHS);
+        let auth = if self.rng.chance(5) { Blob(None) } else { Blob::text(auth) };
+        Request::Auth { scheme: Some((*scheme).to_owned()), auth }
+    }
+
+    fn unknown(&mut self) -> Request {
+        let op = *self.rng.pick(&[10, 23, 99, 108, 1000, -12, -1, i32::MIN, op::CHECK, 0]);
+        if op == op::CHECK {
+            return self.request_of(op);
+        }
+        let bytes = *self.rng.pick(&[0, 4, 9, 100]);
+        Request::Raw { op, body: Blob(Some(vec![1; bytes])) }
+    }
+
+    /// A request with bytes missing at its end, or too many.
+    fn damaged(&mut self) -> Request {
+        let request = self.pipelined();
+        let length = request.frame(0, 0).len().saturating_sub(12);
+        // What follows a cut could be read as a ttl of −1 (D01), so nothing follows there.
+        let kills = matches!(request.op(), op::CREATE_TTL | op::MULTI);
+        let (keep, tail) = match self.rng.below(3) {
+            1 if kills => (self.rng.below(length.max(1)), Vec::new()),
+            0 => (length, vec![0xff; 1 + self.rng.below(20)]),
+            1 => (self.rng.below(length.max(1)), vec![0xff; self.rng.below(9)]),
+            _ => (self.rng.below(length.max(1)), Vec::new()),
+        };
+        Request::Damaged { request: request.into(), keep, tail: Blob(Some(tail)) }
+    }
+
+    // ---- quotas -----------------------------------------------------------------------------
+
+    /// The znodes of a quota as client libraries make them, or a change of one there is.
+    pub(super) fn quota(&mut self, slot: usize) -> Step {
+        let Some(path) = self.known_path().filter(|path| path != "/") else {
+            return self.burst(slot);
+        };
+        let place = format!("/zookeeper/quota{path}");
+        let (limits, stats) =
+            (format!("{place}/zookeeper_limits"), format!("{place}/zookeeper_stats"));
+        let mut requests = Vec::new();
+        if self.rng.chance(80) {
+            let ends = place.match_indices('/').map(|(at, _)| at).skip(3);
+            for end in ends.chain([place.len()]) {
+                requests.push(plain(&place[..end], Blob::text("")));
+            }
+            requests.push(plain(&limits, self.limits()));
+            requests.push(plain(&stats, Blob::text("count=0,bytes=0")));
+        } else {
+            requests.push(match self.rng.below(4) {
+                0 => Request::PathInt { op: op::DELETE, path: Some(limits), number: -1 },
+                1 => Request::PathInt { op: op::DELETE, path: Some(stats), number: -1 },
+                2 => Request::Read { op: op::GET_DATA, path: Some(stats), watch: true },
+                _ => Request::SetData { path: Some(limits), data: self.limits(), version: -1 },
+            });
+        }
+        Step::Send { slot, requests, cut: None }
+    }
+
+    fn limits(&mut self) -> Blob {
+        const LIMITS: [&str; 7] = [
+            "count=3,bytes=-1",
+            "count=-1,bytes=20",
+            "count=2,bytes=10",
+            "count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=3",
+            "count=-1,bytes=-1=;byteHardLimit=30;countHardLimit=-1",
+            "count=1,bytes=5=;byteHardLimit=60;countHardLimit=5",
+            "count=-1,bytes=-1",
+        ];
+        Blob::text(self.rng.pick::<&str>(&LIMITS))
+    }
+
+    // ---- values -----------------------------------------------------------------------------
+
+    fn known_path(&mut self) -> Text {
+        match self.known.len() {
+            0 => Some("/".to_owned()),
+            count => self.known.iter().nth(self.rng.below(count)).cloned(),
+        }
+    }
+
+    fn fresh_child(&mut self) -> Text {
+        let parent = if self.rng.chance(30) { None } else { self.known_path() };
+        let parent = parent.filter(|path| path != "/" && path.matches('/').count() < 4);
+        Some(format!("{}/{}", parent.unwrap_or_default(), self.rng.pick(&NAMES)))
+    }
+
+    /// A path to ask about.
+    fn path(&mut self) -> Text {
+        match self.rng.below(100) {
+            0..62 => self.known_path(),
+            62..85 => self.fresh_child(),
+            85..92 => Some("/".to_owned()),
+            _ => self.rng.pick(&ODD_PATHS).map(str::to_owned),
+        }
+    }
+
+    /// A path to create.
+    fn new_path(&mut self) -> Text {
+        match self.rng.below(100) {
+            0..85 => self.fresh_child(),
+            // An empty last name is legal for a sequential znode.
+            85..90 => self.known_path().map(|path| format!("{path}/")),
+            90..94 => self.known_path(),
+            _ => self.rng.pick(&ODD_PATHS).map(str::to_owned),
+        }
+    }
+
+    fn version(&mut self) -> i32 {
+        *self.rng.pick(&[-1, -1, -1, -1, -1, -1, 0, 0, 0, 1, 1, 2, 3, -2, i32::MAX, i32::MIN])
+    }
+
+    fn data(&mut self) -> Blob {
+        match self.rng.below(20) {
+            0 | 1 => Blob(None),
+            2 | 3 => Blob(Some(Vec::new())),
+            4 => Blob(Some(vec![0, 255, 254, 10])),
+            5 => Blob(Some(vec![b'k'; 2_000])),
+            _ => Blob::text(&"data"[..1 + self.rng.below(4)]),
+        }
+    }
+
+    fn acl(&mut self) -> Option<Vec<Acl>> {
+        let list = |entries: &[(i32, &str, &str)]| {
+            Some(entries.iter().map(|(perms, scheme, id)| Acl::new(*perms, scheme, id)).collect())
+        };
+        // The hash of bob:pw.
+        const BOB: &str = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=";
+        match self.rng.below(60) {
+            0 => None,
+            1 => list(&[]),
+            2 => list(&[(31, "nosuch", "x")]),
+            3 => list(&[(31, "world", "someone")]),
+            4 => list(&[(31, "digest", "nocolon")]),
+            5 => list(&[(31, "digest", "a:b:c")]),
+            6 => list(&[(31, "ip", "not-an-address")]),
+            7 => list(&[(31, "ip", "127.0.0.1/99")]),
+            8 => Some(vec![Acl { perms: 31, scheme: None, id: None }]),
+            9 => list(&[(0, "world", "anyone")]),
+            10 => list(&[(99, "world", "anyone")]),
+            11 | 12 => list(&[(31, "auth", "")]),
+            13 => list(&[(1, "world", "anyone"), (31, "auth", "ignored")]),
+            14 => list(&[(31, "ip", "127.0.0.1"), (1, "world", "anyone"), (31, "ip", "127.0.0.1")]),
+            15 => list(&[(31, "ip", "127.0.0.0/8")]),
+            16 => list(&[(31, "ip", "10.0.0.0/8"), (3, "world", "anyone")]),
+            17 => list(&[(31, "ip", "::1")]),
+            18 | 19 => list(&[(31, "digest", BOB)]),
+            20 => list(&[(1, "world", "anyone"), (31, "digest", BOB)]),
+            21 => list(&[(30, "world", "anyone")]),
+            22 => list(&[(15, "world", "anyone")]),
+            23 => list(&[(1, "world", "anyone")]),
+            24 => list(&[(1, "world", "anyone"), (2, "world", "anyone"), (1, "world", "anyone")]),
+            25 => list(&[(31, "super", "")]),
+            26 => list(&[(31, "sasl", "bob")]),
+            _ => Acl::open(),
+        }
+    }
+}
+
+fn plain(path: &str, data: Blob) -> Request {
+    let path = Some(path.to_owned());
+    Request::Create { op: op::CREATE, path, data, acl: Acl::open(), flags: 0, ttl: None }
+}
