@@ -63,7 +63,7 @@ impl Prep<'_, '_> {
         let data = wanted.request.data;
         self.check_quota(path, 1, data.map_or(0, <[u8]>::len) as i64)?;
         let parent_cversion = self.overlay.stat(&parent.1).cversion.wrapping_add(1);
-        self.out.put_string(path);
+        self.put_path(path);
         self.out.put_buffer(data);
         let acl = self.put_acl(wanted.acl)?;
         if wanted.op == OpCode::CREATE || wanted.op == OpCode::CREATE2 {

@@ -53,7 +53,7 @@ impl Prep<'_, '_> {
         let bytes = request.data.map_or(0, <[u8]>::len) as i64;
         self.check_quota(path, 0, bytes - self.overlay.data_bytes(&node) as i64)?;
         let version = next_version(self.overlay.stat(&node).version, request.version)?;
-        self.out.put_string(path);
+        self.put_path(path);
         self.out.put_buffer(request.data);
         self.out.put_int(version);
         self.fits()?;
@@ -70,7 +70,7 @@ impl Prep<'_, '_> {
         let node = self.node(key)?;
         self.permit(&node, perms::ADMIN)?;
         let aversion = next_version(self.overlay.stat(&node).aversion, request.version)?;
-        self.out.put_string(path);
+        self.put_path(path);
         let acl = self.put_acl(fixed)?;
         self.out.put_int(aversion);
         self.fits()?;
@@ -85,7 +85,7 @@ impl Prep<'_, '_> {
         let node = self.node(self.overlay.key(path))?;
         self.permit(&node, perms::READ)?;
         let version = next_version(self.overlay.stat(&node).version, request.version)?;
-        self.out.put_string(path);
+        self.put_path(path);
         self.out.put_int(version);
         Ok(())
     }
