@@ -12,41 +12,36 @@ use super::*;
 
 impl Prep<'_, '_> {
     pub(super) fn multi(&mut self, multi: &MultiRequest<'_>) -> Checked {
-        if multi.iter().any(|op| contradicts_itself(&op)) {
-            return Err(ErrorCode::MARSHALLING_ERROR);
-        }
         self.overlay.begin_multi();
         self.out.put_int(multi.len() as i32);
         for op in multi.iter() {
             let at = self.out.len();
             let prepared = match self.multi_failure {
+                _ if contradicts_itself(&op) => Err(ErrorCode::MARSHALLING_ERROR),
                 ErrorCode::OK => self.multi_op(&op),
                 _ => Err(ErrorCode::RUNTIME_INCONSISTENCY),
             };
-            if let Err(code) = prepared {
-                if self.multi_failure == ErrorCode::OK {
-                    self.overlay.roll_back_multi(self.ctx.zxid);
-                    self.multi_failure = code;
-                }
-                if code == ErrorCode::MARSHALLING_ERROR {
-                    return Err(code);
-                }
-                self.out.truncate(at);
-                self.out.put_int(OpCode::ERROR.0);
-                self.out.put_int(4);
-                self.out.put_int(code.0);
+            let Err(code) = prepared.and_then(|()| self.fits()) else { continue };
+            if self.multi_failure == ErrorCode::OK {
+                self.overlay.roll_back_multi(self.ctx.zxid);
+                self.multi_failure = code;
             }
-            if let Err(code) = self.fits() {
-                if self.multi_failure == ErrorCode::OK {
-                    self.overlay.roll_back_multi(self.ctx.zxid);
-                }
+            // This one is the whole multi's, whatever failed before.
+            if code == ErrorCode::MARSHALLING_ERROR {
                 return Err(code);
             }
+            self.out.truncate(at);
+            self.out.put_int(OpCode::ERROR.0);
+            self.out.put_int(4);
+            self.out.put_int(code.0);
         }
-        if self.multi_failure == ErrorCode::OK {
-            self.overlay.commit_multi();
+        let fits = self.fits();
+        match (self.multi_failure, fits) {
+            (ErrorCode::OK, Ok(())) => self.overlay.commit_multi(),
+            (ErrorCode::OK, Err(_)) => self.overlay.roll_back_multi(self.ctx.zxid),
+            _ => {}
         }
-        Ok(())
+        fits
     }
 
     /// Appends type, length and record of one operation.

@@ -4,10 +4,12 @@ use oxkeeper_proto::data::StringList;
 use oxkeeper_proto::request::{CreateRequest, ReconfigRequest};
 use oxkeeper_proto::txn::{CheckTxn, CreateTxn, SetAclTxn, SetDataTxn};
 use oxkeeper_proto::{
-    AclList, ErrorCode, OPEN_ACL_UNSAFE, OpCode, Payload, Request, SessionId, Txn,
+    AclList, ErrorCode, OPEN_ACL_UNSAFE, OpCode, Payload, Put, Request, SessionId, StatPersisted,
+    Txn, Zxid,
 };
 use oxkeeper_tree::prep::Rules;
-use oxkeeper_tree::{AuthId, Schemes};
+use oxkeeper_tree::snapshot::{self, SnapshotSource};
+use oxkeeper_tree::{AuthId, Schemes, Tree, TreeOptions};
 
 use crate::world::*;
 
@@ -177,51 +179,59 @@ fn sequence_numbers_count_creates_below_the_parent() {
 
 #[test]
 fn a_counter_that_ran_over_shows_its_sign() {
-    // Old logs and snapshots can hold any counter; −1 as the parent's cversion counts up by one.
-    for (cversion, name) in
-        [(i32::MAX, "/s/n2147483647"), (-7, "/s/n-000000007"), (i32::MIN, "/s/n-2147483648")]
-    {
+    for (cversion, name, next) in [
+        (i32::MAX - 1, "/s/n2147483646", i32::MAX),
+        (-7, "/s/n-000000007", -6),
+        (i32::MIN, "/s/n-2147483648", i32::MIN + 1),
+        // Applying only ever raises the counter, so here it stays.
+        (i32::MAX, "/s/n2147483647", i32::MAX),
+    ] {
         let mut world = World::new();
-        world.must(&create("/s", 0));
-        let Some(()) = force_cversion(&mut world, "/s", cversion) else { continue };
+        let stat = StatPersisted { cversion, ..StatPersisted::default() };
+        world.tree = loaded("/s", &stat);
         let outcome = world.must(&create("/s/n", 2));
         assert_eq!(created(&outcome.decoded()), name);
+        assert_eq!(world.tree.node("/s").unwrap().persisted().cversion, next);
     }
 }
 
-/// Raises a znode's counter as a logged create with any number does. Counters only go up, so a
-/// negative one takes a snapshot, which is tested where those are loaded.
-fn force_cversion(world: &mut World, parent: &str, cversion: i32) -> Option<()> {
-    if cversion < 0 {
-        return None;
+/// A tree with one znode, loaded from a snapshot: what no request can bring about.
+fn loaded(path: &str, stat: &StatPersisted) -> Tree {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff");
+    // No sessions, no lists.
+    bytes.put_int(0);
+    bytes.put_int(0);
+    for (path, stat) in [("", &StatPersisted::default()), (path, stat)] {
+        bytes.put_string(path);
+        bytes.put_buffer(None);
+        bytes.put_long(-1);
+        stat.encode(&mut bytes);
     }
-    let path = format!("{parent}/forced");
-    let txn = Txn::Create(CreateTxn {
-        op: OpCode::CREATE,
-        path: path.into(),
-        data: None,
-        acl: OPEN_ACL_UNSAFE,
-        ephemeral: false,
-        parent_cversion: cversion,
-        ttl_ms: -1,
-    });
-    world.propose(|_, _, _, ctx, out| {
-        let header = oxkeeper_proto::TxnHeader {
-            session: ctx.session,
-            cxid: ctx.cxid,
-            zxid: ctx.zxid,
-            time_ms: ctx.time_ms,
-            op: OpCode::CREATE,
-        };
-        Payload { header, txn, digest: None }.encode(out);
-        oxkeeper_tree::prep::Prepared {
-            op: OpCode::CREATE,
-            error: ErrorCode::OK,
-            multi_failure: ErrorCode::OK,
-        }
-    });
-    world.settle();
-    Some(())
+    bytes.put_string("/");
+    let options = TreeOptions { owner_rules: extended(), ..TreeOptions::default() };
+    snapshot::load(&mut Unsealed(&bytes, 0), options, Zxid::ZERO).expect("well formed").tree
+}
+
+/// The bytes of a snapshot without checksums, and how many have been read.
+struct Unsealed<'a>(&'a [u8], usize);
+
+impl SnapshotSource for Unsealed<'_> {
+    type Error = std::fmt::Error;
+
+    fn next_bytes(&mut self, len: usize) -> Result<&[u8], Self::Error> {
+        let from = self.1;
+        self.1 += len;
+        self.0.get(from..from + len).ok_or(std::fmt::Error)
+    }
+
+    fn check_seal(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn remaining(&mut self, max: usize) -> Result<usize, Self::Error> {
+        Ok((self.0.len() - self.1).min(max + 1))
+    }
 }
 
 #[test]
