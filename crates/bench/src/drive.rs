@@ -25,6 +25,17 @@ pub struct Cost {
     pub own_ns: Option<u64>,
 }
 
+impl Cost {
+    /// The same at the same pace over a span of another length: CPU times are read by a thread
+    /// that may wake late, operations are counted over the exact span.
+    pub fn over(self, span: Duration) -> Cost {
+        let seconds = span.as_secs_f64();
+        let scale = |ns: u64| (ns as f64 * seconds / self.seconds) as u64;
+        let (server_ns, own_ns) = (self.server_ns.map(scale), self.own_ns.map(scale));
+        Cost { seconds, server_ns, own_ns }
+    }
+}
+
 /// Takes the CPU times of both sides at the edges of a measurement.
 pub struct Meter {
     clock: Clock,
@@ -112,10 +123,8 @@ pub fn drive<W: Work + Send>(
         watch(clock, from_ns, &threads, &done, &mut pulse, show);
         let meter = Meter::start(clock, pid);
         watch(clock, until_ns, &threads, &done, &mut pulse, show);
-        let mut cost = meter.stop();
-        if phases.measure.is_none() {
-            cost.seconds = (clock.now_ns() - from_ns) as f64 / 1e9;
-        }
+        let cost = meter.stop();
+        let cost = phases.measure.map_or(cost, |span| cost.over(span));
         let results: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
         (results, cost)
     });
@@ -153,5 +162,18 @@ fn watch<T>(
         // A run without a set end is left soon after its last reply.
         let look = if until_ns == u64::MAX { LOOK_EVERY / 25 } else { LOOK_EVERY };
         std::thread::sleep(look.min(Duration::from_nanos(until_ns - now_ns)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_look_at_the_clock_does_not_change_the_cost() {
+        let looked = Cost { seconds: 3.3, server_ns: Some(3_300_000), own_ns: None };
+        let cost = looked.over(Duration::from_secs(3));
+        assert_eq!((cost.seconds, cost.own_ns), (3.0, None));
+        assert!(cost.server_ns.unwrap().abs_diff(3_000_000) <= 1);
     }
 }

@@ -36,6 +36,9 @@ const SILENCE_NS_MAX: u64 = 120_000_000_000;
 /// Requests an open load may have waiting before the server is declared too slow for its rate.
 const WAITING_MAX: usize = 4_000_000;
 
+/// How long a poll lasts when nothing is due: the end of a run is noticed no later.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+
 const TIMER: Token = Token(usize::MAX);
 
 /// Nanoseconds since a moment that all threads of a run share.
@@ -218,10 +221,9 @@ impl Engine {
             if !sending && self.in_flight == 0 {
                 return Ok(tally);
             }
-            let wait = if sending { self.send_due(work, &mut schedule)? } else { None };
-            let wait = match wait {
-                Some(wait) => self.timer.arm(wait)?,
-                None => Duration::from_millis(100),
+            let wait = match sending {
+                true => self.send_due(work, &mut schedule)?,
+                false => IDLE_WAIT,
             };
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -257,9 +259,9 @@ impl Engine {
         conn.flush()
     }
 
-    /// Sends what is due by now; how long until the next request is, or `None` in a closed load.
-    fn send_due<W: Work>(&mut self, work: &mut W, due: &mut Schedule) -> Result<Option<Duration>> {
-        let Some(interval_ns) = due.interval_ns else { return Ok(None) };
+    /// Sends what is due by now and sets the timer for the next; how long the poll may last.
+    fn send_due<W: Work>(&mut self, work: &mut W, due: &mut Schedule) -> Result<Duration> {
+        let Some(interval_ns) = due.interval_ns else { return Ok(IDLE_WAIT) };
         let now_ns = self.clock.now_ns();
         let conns = self.conns.len();
         let first = due.sent as usize;
@@ -280,7 +282,13 @@ impl Engine {
         for number in first..first + touched.min(conns) {
             self.conns[number % conns].flush()?;
         }
-        Ok(Some(Duration::from_nanos(due_ns - now_ns)))
+        let wait = Duration::from_nanos(due_ns - now_ns);
+        // Replies wake us in between; the timer is then set already.
+        if due.armed_ns != due_ns {
+            due.armed_ns = due_ns;
+            self.timer.arm(wait)?;
+        }
+        Ok(Timer::poll_wait(wait))
     }
 
     /// Reads a socket dry and hands its frames on.
@@ -435,6 +443,8 @@ struct Schedule {
     interval_ns: Option<f64>,
     start_ns: u64,
     sent: u64,
+    /// What the timer is set for.
+    armed_ns: u64,
 }
 
 impl Schedule {
@@ -443,7 +453,7 @@ impl Schedule {
             Load::Open(rate) => Some(1e9 / rate),
             Load::Closed(_) => None,
         };
-        Schedule { interval_ns, start_ns, sent: 0 }
+        Schedule { interval_ns, start_ns, sent: 0, armed_ns: 0 }
     }
 
     /// The n-th is due n intervals after the start: rounding never adds up.

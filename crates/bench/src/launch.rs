@@ -18,7 +18,7 @@ const START_MAX: Duration = Duration::from_secs(300);
 /// How long it may take to end once asked to.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// Pause between two attempts to connect: what the start-up time may be off by.
+/// Pause between two looks: what the start-up time may be off by.
 const RETRY: Duration = Duration::from_micros(500);
 
 /// A server run by a shell command, in a process group of its own; ended when dropped.
@@ -46,7 +46,8 @@ pub fn launch(command: &str, address: SocketAddr) -> Result<Launched> {
         .spawn()
         .with_context(|| format!("starting {command:?}"))?;
     let mut launched = Launched { child, took: Duration::ZERO };
-    while !answers(address) {
+    let mut probe = Probe::new(address);
+    while !probe.served() {
         if let Some(status) = launched.child.try_wait()? {
             bail!("{command:?} ended with {status} before it served; run it by hand to see why");
         }
@@ -59,14 +60,50 @@ pub fn launch(command: &str, address: SocketAddr) -> Result<Launched> {
     Ok(launched)
 }
 
-/// Whether a server grants a session there and answers a read.
-fn answers(address: SocketAddr) -> bool {
-    // A refused connection costs microseconds; only a server that is there is asked for more.
-    let Ok(mut session) = Session::open(address, 30_000) else { return false };
-    let root = Request::Exists(PathWatch { path: "/".into(), watch: false });
-    let served = session.call(&root).is_ok_and(|answer| answer.err.is_ok());
-    let _ = session.close();
-    served
+/// Handshakes with a server that may not be there yet.
+///
+/// A starting server may accept a connection and then forget it, as ZooKeeper's does when it is
+/// between opening its port and serving. Waiting for such an answer would be measuring our own
+/// patience, so further attempts are made beside those that hang.
+struct Probe {
+    address: SocketAddr,
+    hanging: Vec<Session>,
+    next_attempt: Instant,
+}
+
+impl Probe {
+    /// Pause between two attempts to connect that have not failed.
+    const EVERY: Duration = Duration::from_millis(20);
+
+    /// Attempts that are kept; the oldest goes first.
+    const HANGING_MAX: usize = 64;
+
+    fn new(address: SocketAddr) -> Probe {
+        Probe { address, hanging: Vec::new(), next_attempt: Instant::now() }
+    }
+
+    /// Whether a server has granted a session by now and answers a read in it.
+    fn served(&mut self) -> bool {
+        if self.next_attempt <= Instant::now() {
+            // A refused connection costs microseconds: it may be tried again at once.
+            if let Ok(session) = Session::begin(self.address, 30_000) {
+                self.hanging.truncate(Probe::HANGING_MAX);
+                self.hanging.insert(0, session);
+                self.next_attempt = Instant::now() + Probe::EVERY;
+            }
+        }
+        let mut granted = None;
+        self.hanging.retain_mut(|session| match session.poll_handshake(self.address) {
+            Ok(false) => true,
+            Ok(true) if granted.is_none() => {
+                let root = Request::Exists(PathWatch { path: "/".into(), watch: false });
+                granted = session.call(&root).is_ok_and(|answer| answer.err.is_ok()).then_some(());
+                false
+            }
+            _ => false,
+        });
+        granted.is_some()
+    }
 }
 
 impl Launched {

@@ -185,7 +185,7 @@ impl<'a> Stage<'a> {
             wait(warmup_ns);
             let meter = Meter::start(clock, target.pid);
             wait(until_ns);
-            let cost = meter.stop();
+            let cost = meter.stop().over(plan.duration);
             (churner.join(), cost)
         });
         let tally = tally.map_err(|_| anyhow::anyhow!("the generator panicked"))??;

@@ -21,8 +21,9 @@ use oxkeeper_proto::{
 /// How long a server may take over one answer before we give up on it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Handshakes in flight at once: below the backlog of any server, enough to share its fsyncs.
-const HANDSHAKES: usize = 128;
+/// Handshakes in flight at once: enough to share the server's fsyncs, and below the 50 that Java's
+/// listen backlog holds, beyond which a connect is tried again only after a second.
+const HANDSHAKES: usize = 40;
 
 /// A connected session.
 pub struct Session {
@@ -80,6 +81,31 @@ impl Session {
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.write_all(&connect_frame(timeout_ms))?;
         Ok(Session { stream, timeout_ms, next_xid: 1, received: Vec::new() })
+    }
+
+    /// Begins a handshake whose answer may never come; see [`Session::poll_handshake`].
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub fn begin(address: SocketAddr, timeout_ms: i32) -> Result<Session> {
+        let session = Session::dial(address, timeout_ms)?;
+        session.stream.set_nonblocking(true)?;
+        Ok(session)
+    }
+
+    /// Whether the session of [`Session::begin`] has been granted by now; then it can be used.
+    ///
+    /// # Errors
+    /// When it was refused or the connection closed.
+    pub fn poll_handshake(&mut self, address: SocketAddr) -> Result<bool> {
+        let mut byte = [0; 1];
+        match self.stream.peek(&mut byte) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
+            peeked => peeked?,
+        };
+        self.stream.set_nonblocking(false)?;
+        self.finish_handshake(address)?;
+        Ok(true)
     }
 
     fn finish_handshake(&mut self, address: SocketAddr) -> Result<()> {

@@ -32,11 +32,11 @@ impl Timer {
         Ok(Timer { fd })
     }
 
-    /// Asks for a wake-up after `wait`; returns how long the poll may sleep at most.
+    /// Asks for a wake-up after `wait`.
     ///
     /// # Errors
     /// When the kernel refuses, which it has no reason to.
-    pub fn arm(&self, wait: Duration) -> io::Result<Duration> {
+    pub fn arm(&self, wait: Duration) -> io::Result<()> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 
         let at = |wait: Duration| Timespec {
@@ -47,7 +47,12 @@ impl Timer {
         let value = at(wait.max(Duration::from_nanos(1)));
         let once = Itimerspec { it_interval: at(Duration::ZERO), it_value: value };
         timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &once)?;
-        Ok(Duration::from_millis(100))
+        Ok(())
+    }
+
+    /// How long a poll may last that the timer is to end after `wait`.
+    pub fn poll_wait(wait: Duration) -> Duration {
+        wait + Duration::from_millis(100)
     }
 }
 
@@ -61,11 +66,16 @@ impl Timer {
         Ok(Timer {})
     }
 
-    /// How long the poll may sleep at most.
+    /// Nothing to arm.
     ///
     /// # Errors
     /// Never.
-    pub fn arm(&self, wait: Duration) -> io::Result<Duration> {
-        Ok(wait)
+    pub fn arm(&self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// How long a poll may last that the timer is to end after `wait`: no longer.
+    pub fn poll_wait(wait: Duration) -> Duration {
+        wait
     }
 }

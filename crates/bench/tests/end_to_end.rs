@@ -14,7 +14,7 @@ use oxkeeper_bench::report::ScenarioReport;
 use oxkeeper_bench::target::{Role, Target};
 use oxkeeper_proto::connect::{ConnectResponse, begin_frame, end_frame};
 use oxkeeper_proto::response::ReplyHeader;
-use oxkeeper_proto::{ErrorCode, SessionId, Zxid};
+use oxkeeper_proto::{ErrorCode, OpCode, SessionId, Zxid};
 
 #[derive(Parser)]
 struct Command {
@@ -32,7 +32,7 @@ fn canned() -> SocketAddr {
 
 /// Runs a scenario as the command line would, on the given servers.
 fn run(words: &str, targets: &[(Role, SocketAddr)]) -> anyhow::Result<ScenarioReport> {
-    let short = "bench --duration 0.2 --warmup 0.05 --rounds 2 --connections 8 --znodes 500 ";
+    let short = "bench --duration 0.1 --warmup 0.02 --rounds 2 --connections 8 --znodes 500 ";
     let words = format!("{short}{words}");
     let args = Command::try_parse_from(words.split(' ')).unwrap().bench;
     let mut targets: Vec<Target> = targets
@@ -108,7 +108,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
 }
 
 #[test]
-fn memory_says_which_process_it_misses() {
+fn a_server_here_is_found_by_its_port() {
     let mut target = Target::new(Role::Server, canned(), None, None);
     let words = ["bench", "mem-empty"];
     let args = Command::try_parse_from(words).unwrap().bench;
@@ -120,8 +120,8 @@ fn memory_says_which_process_it_misses() {
     assert!(report.servers[0].median[0].value > 1_000_000.0, "{}", report.text());
 }
 
-/// Accepts one connection, grants a session, answers nothing to the first `hold` requests until
-/// they have all arrived, then answers with the xids that `xids` gives.
+/// Accepts one connection, grants a session, waits for as many requests as there are `xids`, and
+/// answers them under those.
 fn scripted(xids: &'static [i32]) -> SocketAddr {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -195,4 +195,42 @@ fn replies_in_the_wrong_order_are_an_error() {
     assert_eq!(ask_three(&[1, 2, 3]).unwrap(), 3);
     let error = ask_three(&[1, 3, 2]).unwrap_err();
     assert!(error.to_string().contains("replies out of order"), "{error}");
+}
+
+/// Reads over one connection, the first of which the generator itself is slow to send.
+struct Stalling {
+    stall: Option<Duration>,
+}
+
+impl Work for Stalling {
+    fn kinds(&self) -> &[&'static str] {
+        &["exists"]
+    }
+
+    fn next(&mut self, _conn: usize, xid: i32, out: &mut Vec<u8>) -> Option<u8> {
+        if let Some(stall) = self.stall.take() {
+            let start = std::time::Instant::now();
+            while start.elapsed() < stall {}
+        }
+        let start = begin_frame(out);
+        out.extend_from_slice(&xid.to_be_bytes());
+        out.extend_from_slice(&OpCode::EXISTS.0.to_be_bytes());
+        end_frame(out, start);
+        Some(0)
+    }
+}
+
+#[test]
+fn requests_that_a_stall_delays_count_from_when_they_were_due() {
+    let clock = Clock::start();
+    let mut engine = Engine::connect(canned(), 1, 30_000, clock).unwrap();
+    let until_ns = clock.now_ns() + 300_000_000;
+    let mut work = Stalling { stall: Some(Duration::from_millis(100)) };
+    let span = Span { from_ns: 0, until_ns };
+    let tally = engine.run(&mut work, Load::Open(1000.0), span).unwrap();
+    engine.close().unwrap();
+    // 100 were due while nothing was sent; timed from their sending they would all look quick.
+    let late = tally.latency(0).count_between(20_000_000, u64::MAX);
+    assert!(late >= 75, "{late} of {} replies were late", tally.replies);
+    assert!(tally.replies >= 290, "{} replies", tally.replies);
 }

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use oxkeeper_proto::request::{PathKind, PathWatch, SetDataRequest};
 use oxkeeper_proto::{ErrorCode, Request};
 
-use crate::engine::{Reply, Work};
+use crate::engine::{Clock, Reply, Work};
 use crate::tally::latency_histogram;
 use crate::template::Template;
 
@@ -29,7 +29,7 @@ pub struct WatchWork {
     set_in_flight: bool,
     set_sent: bool,
     set_at_ns: u64,
-    clock: crate::engine::Clock,
+    clock: Clock,
     wake_writer: bool,
     /// Time from sending the set to the last watcher's event, in nanoseconds.
     pub to_last: Histogram<u64>,
@@ -46,7 +46,7 @@ impl WatchWork {
         value_bytes: usize,
         watchers: usize,
         one_shot: bool,
-        clock: crate::engine::Clock,
+        clock: Clock,
     ) -> Self {
         let value = vec![0; value_bytes];
         let set = SetDataRequest { path: path.into(), data: Some(&value), version: -1 };
