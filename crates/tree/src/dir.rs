@@ -8,7 +8,7 @@
 use triomphe::Arc;
 
 use crate::limits::{FEW_CHILDREN_MAX, RUN_CHILDREN_MAX};
-use crate::run::{NameHasher, Place, Row, Run};
+use crate::run::{ALL, NameHasher, Place, Row, Run};
 use crate::znode::Node;
 
 /// A run of children; its marks say which have a directory.
@@ -74,7 +74,7 @@ impl Children {
     pub fn find(&self, hash: u32, name: &[u8]) -> Option<Place> {
         let place = |at: usize| Place { cell: 0, at: at as u32 };
         match self {
-            Children::Run(run) => run.find(hash, |node| node.name() == name).map(place),
+            Children::Run(run) => run.find(hash, &ALL, |node| node.name() == name).map(place),
             Children::Many(row) => row.find(hash, |node| node.name() == name),
             _ => self.few()?.iter().position(|node| node.name() == name).map(place),
         }

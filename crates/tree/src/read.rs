@@ -166,7 +166,7 @@ impl DescendantCount {
         let itself = &self.prefix[..self.prefix.len() - 1];
         let mut seen = 0;
         while self.from < HASH_END && seen < dirs_max {
-            let (cell, end) = tree.dirs.cell_of(self.from);
+            let (cell, range) = tree.dirs.cell_of(self.from);
             let run = &tree.dirs.cells()[cell];
             for dir in &run.items()[run.lower_bound(self.from)..] {
                 if &*dir.path == itself || dir.path.starts_with(below) {
@@ -174,7 +174,7 @@ impl DescendantCount {
                 }
             }
             seen += run.len() + 1;
-            self.from = end;
+            self.from = range.end;
         }
         (self.from == HASH_END).then_some(self.total as i32)
     }

@@ -7,6 +7,7 @@
 //! run is guessed from its value and is rarely more than a cache line off.
 
 use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
 
 use foldhash::quality::FixedState;
 use triomphe::Arc;
@@ -31,6 +32,10 @@ impl NameHasher {
 
 /// One more than the largest hash.
 pub(crate) const HASH_END: u32 = 1 << 31;
+/// The range of a run that stands alone.
+pub(crate) const ALL: Range<u32> = 0..HASH_END;
+/// Keys looked at around a guess. In a run of 512 the guess is off by 11 on average at worst.
+const WINDOW: usize = 48;
 
 /// Items sorted by hash, each with one bit of its own (children use it for *has a directory*).
 #[derive(Debug, Clone)]
@@ -86,32 +91,35 @@ impl<T> Run<T> {
     }
 
     /// The first item whose hash is not smaller.
-    #[inline]
     pub fn lower_bound(&self, hash: u32) -> usize {
-        let keys = &self.keys[..];
-        let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return 0 };
-        let (first, last) = (first >> 1, last >> 1);
-        if hash <= first {
-            return 0;
-        }
-        if hash > last {
-            return keys.len();
-        }
-        // hash > first and hash <= last: the divisor is not 0.
-        let guess = u64::from(hash - first) * (keys.len() as u64 - 1) / u64::from(last - first);
-        let mut at = guess as usize;
-        while keys[at] >> 1 < hash {
-            at += 1;
-        }
-        while keys[at - 1] >> 1 >= hash {
-            at -= 1;
-        }
-        at
+        self.keys.partition_point(|key| key >> 1 < hash)
     }
 
+    /// The same in a run whose hashes are spread over `range`: their number below `hash` is guessed
+    /// from that, and the keys around the guess, a few cache lines, are counted without a branch.
     #[inline]
-    pub fn find(&self, hash: u32, mut same: impl FnMut(&T) -> bool) -> Option<usize> {
-        let mut at = self.lower_bound(hash);
+    fn lower_bound_in(&self, hash: u32, range: &Range<u32>) -> usize {
+        let keys = &self.keys[..];
+        let width = u64::from(range.end - range.start).max(1);
+        let guess = u64::from(hash - range.start) * keys.len() as u64 / width;
+        let from = (guess as usize).saturating_sub(WINDOW / 2);
+        let from = from.min(keys.len().saturating_sub(WINDOW));
+        let window = &keys[from..(from + WINDOW).min(keys.len())];
+        let below = window.iter().filter(|key| **key >> 1 < hash).count();
+        let missed_left = below == 0 && from > 0;
+        let missed_right = below == window.len() && from + below < keys.len();
+        if missed_left || missed_right { self.lower_bound(hash) } else { from + below }
+    }
+
+    /// The item that is the `same`, in a run whose hashes are spread over `range`.
+    #[inline]
+    pub fn find(
+        &self,
+        hash: u32,
+        range: &Range<u32>,
+        mut same: impl FnMut(&T) -> bool,
+    ) -> Option<usize> {
+        let mut at = self.lower_bound_in(hash, range);
         while at < self.keys.len() && self.keys[at] >> 1 == hash {
             if same(&self.items[at]) {
                 return Some(at);
@@ -269,17 +277,18 @@ impl<C: Cell> Row<C> {
         &self.cells
     }
 
-    /// The run for a hash, and the end of its range.
+    /// The run for a hash, and its range.
     #[inline]
-    pub fn cell_of(&self, hash: u32) -> (usize, u32) {
+    pub fn cell_of(&self, hash: u32) -> (usize, Range<u32>) {
         let cell = self.starts.partition_point(|start| *start <= hash) - 1;
-        (cell, self.starts.get(cell + 1).copied().unwrap_or(HASH_END))
+        let end = self.starts.get(cell + 1).copied().unwrap_or(HASH_END);
+        (cell, self.starts[cell]..end)
     }
 
     #[inline]
     pub fn find(&self, hash: u32, same: impl FnMut(&C::Item) -> bool) -> Option<Place> {
-        let cell = self.starts.partition_point(|start| *start <= hash) - 1;
-        let at = self.cells[cell].run().find(hash, same)?;
+        let (cell, range) = self.cell_of(hash);
+        let at = self.cells[cell].run().find(hash, &range, same)?;
         Some(Place { cell: cell as u32, at: at as u32 })
     }
 

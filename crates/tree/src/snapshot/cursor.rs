@@ -156,8 +156,8 @@ impl Cursor {
         let (run, end) = match children {
             Some(Children::Run(run)) => (Some(run), HASH_END),
             Some(Children::Many(row)) => {
-                let (cell, end) = row.cell_of(self.bound);
-                (Some(&row.cells()[cell]), end)
+                let (cell, range) = row.cell_of(self.bound);
+                (Some(&row.cells()[cell]), range.end)
             }
             _ => (None, HASH_END),
         };

@@ -192,8 +192,9 @@ struct Loader {
     /// The last number met, and znodes since then that use it.
     last_acl: (i64, AclId),
     last_acl_znodes: u64,
-    /// The directory that is being collected.
+    /// The directory that is being collected, and the znode it belongs to.
     dir: String,
+    parent: Loc,
     children: Vec<(u32, bool, Node)>,
     /// Containers and TTL nodes: for the reaper, if they turn out to have no children.
     reaped: Vec<String>,
@@ -208,6 +209,7 @@ impl Loader {
             last_acl: (-1, AclId::OPEN),
             last_acl_znodes: 0,
             dir: String::new(),
+            parent: Loc::Root,
             children: Vec::new(),
             reaped: Vec::new(),
         }
@@ -276,8 +278,9 @@ impl Loader {
         };
         if parent != self.dir {
             self.flush();
-            if self.tree.locate(parent).is_none() || parent == "/" {
-                return false;
+            match self.tree.locate(parent) {
+                Some(loc) if parent != "/" => self.parent = loc,
+                _ => return false,
             }
             self.dir.clear();
             self.dir.push_str(parent);
@@ -342,11 +345,10 @@ impl Loader {
             return;
         }
         let tree = &mut self.tree;
-        let dir = tree.dir_place(&self.dir);
-        if dir.is_none() {
-            let Some(parent) = tree.locate(&self.dir) else { return };
-            tree.node_at_mut(parent).edit(Header::set_has_dir);
-            if let Loc::Child { dir, child } = parent {
+        // Nothing was inserted since the parent was found: its place still holds.
+        if !tree.node_at(self.parent).has_dir() {
+            tree.node_at_mut(self.parent).edit(Header::set_has_dir);
+            if let Loc::Child { dir, child } = self.parent {
                 tree.dirs.get_mut(dir).children.mark(child);
             }
             children.sort_by_key(|child| child.0);
