@@ -38,7 +38,9 @@ fn main() -> Result<()> {
     let start = Instant::now();
     match run(&plan, &mut |line| eprintln!("{:>6.1?} {line}", start.elapsed()))? {
         Ok(tally) => {
-            println!("seed {}: no difference: {tally:?} in {:.1?}", plan.seed, start.elapsed())
+            let (steps, ops, compared) = (tally.steps, tally.ops, tally.compared);
+            println!("{}", tally.coverage());
+            println!("seed {}: no difference in {ops} operations, {steps} steps, {compared} things seen, {:.1?}", plan.seed, start.elapsed());
         }
         Err(found) => {
             println!("{}", found.report(plan.oracle.name(), plan.examined.name()));

@@ -1,7 +1,8 @@
 //! Runs the foreign programs by hand, each against a fresh server that it starts for all of them:
 //!
 //! ```text
-//! cargo run -p oxkeeper-conformance --example peers -- [--port N] [--oxkeeper BINARY | --record-shell] [PROGRAM[:FILTER]...]
+//! cargo run -p oxkeeper-conformance --example peers --
+//!     [--port N] [--oxkeeper BINARY | --record-shell] [PROGRAM[:FILTER]...]
 //! ```
 
 use std::path::PathBuf;

@@ -159,12 +159,12 @@ def sync_and_ensure_path(world):
 
 @check("a chroot is invisible to its client")
 def chroot(world):
-    world.zk.create(world.path + "/root")
-    inside = world.client(hosts=world.address + world.path + "/root")
+    world.zk.create(world.path + "/inner")
+    inside = world.client(hosts=world.address + world.path + "/inner")
     equal(inside.create("/a/b", b"in", makepath=True), "/a/b", "path inside")
     equal(inside.create("/s-", sequence=True), "/s-0000000001", "sequence inside")
     equal(sorted(inside.get_children("/")), ["a", "s-0000000001"], "children inside")
-    equal(world.zk.get(world.path + "/root/a/b")[0], b"in", "the same node from outside")
+    equal(world.zk.get(world.path + "/inner/a/b")[0], b"in", "the same node from outside")
     raises(NoNodeError, inside.get, world.path)
 
 

@@ -166,7 +166,11 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const ROOT: &str = r#"{"path":"/","data":"00ff","acl":[{"perms":31,"scheme":"world","id":"anyone"}],"czxid":1,"mzxid":2,"pzxid":3,"ctime_ms":4,"mtime_ms":5,"version":6,"cversion":7,"aversion":8,"ephemeral_owner":-9}"#;
+    const ROOT: &str = concat!(
+        r#"{"path":"/","data":"00ff","acl":[{"perms":31,"scheme":"world","id":"anyone"}],"#,
+        r#""czxid":1,"mzxid":2,"pzxid":3,"ctime_ms":4,"mtime_ms":5,"#,
+        r#""version":6,"cversion":7,"aversion":8,"ephemeral_owner":-9}"#,
+    );
 
     #[test]
     fn every_line_of_a_dump_finds_its_place() {

@@ -1,10 +1,10 @@
 //! The cache of fetched peers.
 //!
-//! One directory, `.peers` at the repository's root unless `OXKEEPER_PEERS` names another, holds the
-//! Java class path (`java/classes` of ours, `java/lib` of theirs) and a Python environment with
-//! kazoo (`kazoo`). Each part carries a *stamp*: the very text of the files it was built from. A
-//! part whose stamp equals the sources on disk is complete and current; any other is built anew, so
-//! an interrupted download or an edited program can never be mistaken for a good one.
+//! One directory, `.peers` at the root of the repository unless `OXKEEPER_PEERS` names another,
+//! holds the Java class path (`java/classes` of ours, `java/lib` of theirs) and a Python environment
+//! with kazoo (`kazoo`). Each part carries a *stamp*: the very text of the files it was built from.
+//! A part whose stamp equals the sources on disk is complete and current; any other is built anew,
+//! so an interrupted download or an edited program can never be mistaken for a good one.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -145,7 +145,8 @@ fn stamp_of(dir: &Path, extensions: &[&str]) -> Result<String> {
     for file in files {
         let text =
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        stamp.push_str(&format!("=== {}\n{text}", file.display()));
+        let name = file.strip_prefix(dir)?;
+        stamp.push_str(&format!("=== {}\n{text}", name.display()));
     }
     Ok(stamp)
 }
