@@ -1,10 +1,10 @@
 //! The cache of fetched peers.
 //!
 //! One directory, `.peers` at the root of the repository unless `OXKEEPER_PEERS` names another,
-//! holds the Java class path (`java/classes` of ours, `java/lib` of theirs) and a Python environment
-//! with kazoo (`kazoo`). Each part carries a *stamp*: the very text of the files it was built from.
-//! A part whose stamp equals the sources on disk is complete and current; any other is built anew,
-//! so an interrupted download or an edited program can never be mistaken for a good one.
+//! holds the Java class path (`java/classes` of ours, `java/lib` of theirs) and a Python
+//! environment with kazoo (`kazoo`). Each part carries a *stamp*: the very text of the files it was
+//! built from. A part whose stamp equals the sources on disk is complete and current; any other is
+//! built anew, so neither an interrupted download nor an edited program can be mistaken for it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
