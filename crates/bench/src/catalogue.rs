@@ -38,15 +38,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it measures memory, which only a freshly started server shows.
+    /// Whether it measures memory, which only a freshly started server shows: what has been
+    /// allocated once does not come back. One that we started is started anew for every round.
     pub fn needs_fresh_server(self) -> bool {
         matches!(self, Kind::Load | Kind::Empty | Kind::Watches | Kind::Sessions)
-    }
-
-    /// Whether a server that we started is started anew for every round: what has been allocated
-    /// once does not come back. Watches need the tree that was loaded for them, and stay.
-    pub fn restarts_between_rounds(self) -> bool {
-        matches!(self, Kind::Load | Kind::Empty | Kind::Sessions)
     }
 
     /// Whether a server of canned answers says something about it.

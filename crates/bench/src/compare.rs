@@ -74,7 +74,7 @@ fn measure<'a>(
     }
     for round in 0..plan.rounds {
         for ((target, stage), rounds) in targets.iter_mut().zip(&mut *stages).zip(&mut *rounds) {
-            if round > 0 && plan.kind.restarts_between_rounds() {
+            if round > 0 && plan.kind.needs_fresh_server() {
                 target.up(true)?;
             }
             let number = round + 1;

@@ -44,7 +44,7 @@ impl<'a> Stage<'a> {
         let shape = if matches!(plan.kind, Kind::Watch { .. }) { Shape::Wide } else { plan.shape };
         let layout = Layout::sized(shape, &fresh_root(), plan.znodes);
         let mut stage = Stage { plan, progress, layout, loaded: false, parts: 0 };
-        if matches!(plan.kind, Kind::Mix | Kind::Paced | Kind::Watch { .. } | Kind::Watches) {
+        if matches!(plan.kind, Kind::Mix | Kind::Paced | Kind::Watch { .. }) {
             stage.load(target, stage.usual_loading())?;
         }
         Ok(stage)
@@ -75,7 +75,7 @@ impl<'a> Stage<'a> {
             Kind::Load => self.bulk(target),
             Kind::Empty => {
                 let mut figures = Figures::default();
-                self.add_memory(&mut figures, target, "memory", None, 0, "")?;
+                self.memory(target)?.add(&mut figures);
                 Ok(figures)
             }
             Kind::Watches => self.watches(target, label),
@@ -197,7 +197,7 @@ impl<'a> Stage<'a> {
 
     fn bulk(&mut self, target: &Target) -> Result<Figures> {
         let plan = self.plan;
-        let before = resident(target)?;
+        let before = self.memory(target)?;
         let mut loading = self.usual_loading();
         loading.pid = target.pid;
         (loading.connections, loading.window) = (plan.connections, plan.window);
@@ -207,15 +207,16 @@ impl<'a> Stage<'a> {
         let znodes = self.layout.znodes();
         let mut figures = Figures::default();
         figures.add_cost("znode", znodes, cost);
-        self.add_memory(&mut figures, target, "memory", before, znodes, "znode")?;
+        self.memory(target)?.add_growth(&mut figures, before, znodes, "znode");
         self.strike(target)?;
         Ok(figures)
     }
 
-    fn watches(&self, target: &Target, label: &str) -> Result<Figures> {
+    fn watches(&mut self, target: &Target, label: &str) -> Result<Figures> {
         let plan = self.plan;
+        self.load(target, self.usual_loading())?;
+        let before = self.memory(target)?;
         let clock = Clock::start();
-        let before = resident(target)?;
         let engine = Engine::connect(target.address, plan.connections, plan.timeout_ms, clock)?;
         let work = SweepWork::new(&self.layout, plan.connections);
         let phases = Phases { warmup: Duration::ZERO, measure: None };
@@ -224,20 +225,21 @@ impl<'a> Stage<'a> {
         let driven = drive(vec![(engine, work)], load, phases, clock, target.pid, show)?;
         let count = driven.tally.replies;
         let mut figures = Figures::default();
-        self.add_memory(&mut figures, target, "memory", before, count, "watch")?;
+        self.memory(target)?.add_growth(&mut figures, before, count, "watch");
         figures.add_cost("watch", count, driven.cost);
         figures.add_errors(&driven.tally);
         driven.close()?;
+        self.strike(target)?;
         Ok(figures)
     }
 
     fn sessions(&self, target: &Target) -> Result<Figures> {
         let plan = self.plan;
-        let before = resident(target)?;
+        let before = self.memory(target)?;
         let count = plan.connections;
         let sessions = Session::open_many(target.address, count, plan.timeout_ms)?;
         let mut figures = Figures::default();
-        self.add_memory(&mut figures, target, "memory", before, count as u64, "session")?;
+        self.memory(target)?.add_growth(&mut figures, before, count as u64, "session");
         close_all(sessions.into_iter().map(Session::into_stream).collect())?;
         Ok(figures)
     }
@@ -258,43 +260,53 @@ impl<'a> Stage<'a> {
         let mut figures = Figures::default();
         let took = target.start_time().context("the server was not started by us")?;
         figures.add("start to first request", Unit::Ns, took.as_nanos() as f64);
-        self.add_memory(&mut figures, target, "memory", None, 0, "")?;
+        self.memory(target)?.add(&mut figures);
         Ok(figures)
     }
 
-    /// Adds resident memory now, and the growth since `before` per thing.
-    fn add_memory(
-        &self,
-        figures: &mut Figures,
-        target: &Target,
-        name: &str,
-        before: Option<u64>,
-        count: u64,
-        thing: &str,
-    ) -> Result<()> {
-        let Some(now) = resident(target)? else {
+    /// The server's memory now.
+    fn memory(&self, target: &Target) -> Result<Memory> {
+        let Some(pid) = target.pid else {
             bail!(
                 "memory needs the server's process: none listens on {} here that we may look into \
                  (--pid)",
                 target.address
             );
         };
-        figures.add(name, Unit::Bytes, now as f64);
-        if let Some(before) = before {
-            let growth = now.saturating_sub(before) as f64;
-            figures.add(format!("{name} before"), Unit::Bytes, before as f64);
-            figures.add(format!("{name} per {thing}"), Unit::Bytes, growth / count.max(1) as f64);
-        }
-        if let Some(pid) = target.pid.filter(|pid| self.plan.live_heap && procfs::is_java(*pid)) {
-            figures.add("live heap", Unit::Bytes, procfs::java_live_bytes(pid)? as f64);
-        }
-        Ok(())
+        let resident = procfs::resident_bytes(pid)?;
+        let asked = self.plan.live_heap && procfs::is_java(pid);
+        let live = if asked { Some(procfs::java_live_bytes(pid)?) } else { None };
+        Ok(Memory { resident, live })
     }
 }
 
-/// Resident memory of a server whose process is known.
-fn resident(target: &Target) -> Result<Option<u64>> {
-    target.pid.map(procfs::resident_bytes).transpose()
+/// Memory of a server at some moment, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    resident: u64,
+    /// Live objects of a Java server, which its resident memory hides, if they were asked for.
+    live: Option<u64>,
+}
+
+impl Memory {
+    fn add(self, figures: &mut Figures) {
+        figures.add("memory", Unit::Bytes, self.resident as f64);
+        figures.add_known("live heap", Unit::Bytes, self.live.map(|bytes| bytes as f64));
+    }
+
+    /// Adds what there is now, what there was, and the growth spread over `count` things.
+    fn add_growth(self, figures: &mut Figures, before: Memory, count: u64, thing: &str) {
+        let mut add = |name: &str, now: u64, before: u64| {
+            let growth = now.saturating_sub(before) as f64;
+            figures.add(name, Unit::Bytes, now as f64);
+            figures.add(format!("{name} before"), Unit::Bytes, before as f64);
+            figures.add(format!("{name} per {thing}"), Unit::Bytes, growth / count.max(1) as f64);
+        };
+        add("memory", self.resident, before.resident);
+        if let (Some(now), Some(before)) = (self.live, before.live) {
+            add("live heap", now, before);
+        }
+    }
 }
 
 /// How many of `all` the given thread gets.
@@ -304,7 +316,19 @@ fn share(all: usize, threads: usize, thread: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::share;
+    use super::*;
+
+    #[test]
+    fn growth_is_spread_over_what_grew() {
+        let mut figures = Figures::default();
+        let before = Memory { resident: 1_000, live: None };
+        Memory { resident: 5_000, live: Some(7) }.add_growth(&mut figures, before, 40, "watch");
+        let shown: Vec<(&str, f64)> =
+            figures.all.iter().map(|figure| (figure.name.as_str(), figure.value)).collect();
+        let expected =
+            [("memory", 5_000.0), ("memory before", 1_000.0), ("memory per watch", 100.0)];
+        assert_eq!(shown, expected);
+    }
 
     #[test]
     fn threads_share_all_connections() {
