@@ -3,8 +3,9 @@
 //! Everything ZooKeeper puts on a socket or into a file is built from big-endian integers, one-byte
 //! booleans and length-prefixed buffers, strings and vectors, where length −1 means *null*.
 //! [`Reader`] walks borrowed bytes and is the only thing here that can fail; writing appends to a
-//! `Vec<u8>` through [`Put`] and cannot. Strings are borrowed when they are valid UTF-8 and repaired
-//! the way Java's decoder does when they are not, so a damaged name never costs a connection.
+//! `Vec<u8>` through [`Put`] and cannot. Strings are borrowed when they are valid UTF-8 and
+//! repaired the way Java's decoder does when they are not, so a damaged name never costs a
+//! connection.
 
 use std::borrow::Cow;
 

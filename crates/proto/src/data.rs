@@ -1,7 +1,7 @@
 //! Records that stand inside others: `Stat`, access control lists, lists of strings.
 //!
-//! Lists stay encoded. A create carries an ACL, a closeSession its paths; both are checked once when
-//! they are decoded and walked in place afterwards, so neither costs an allocation on the way
+//! Lists stay encoded. A create carries an ACL, a closeSession its paths; both are checked once
+//! when they are decoded and walked in place afterwards, so neither costs an allocation on the way
 //! through the server.
 
 use std::borrow::Cow;

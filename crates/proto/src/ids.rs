@@ -1,4 +1,5 @@
-//! Numbers with a meaning: transaction ids and session ids.
+//! Numbers with a meaning: transaction ids and session ids. Both are plain 64-bit integers on the
+//! wire; types keep one from being taken for the other.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Operation numbers and create modes.
+//! Operation numbers and create modes. Numbers are open, because any may arrive; modes are closed,
+//! because what is no mode is an error at once.
 
 use std::fmt;
 

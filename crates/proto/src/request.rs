@@ -1,7 +1,7 @@
 //! Requests, decoded: numbers are open at the edge, a closed enum inside.
 //!
-//! Everything borrows from the frame it came in. A multi keeps its operations encoded: they were all
-//! checked once, so [`MultiRequest::iter`] cannot fail later. Layouts are those of
+//! Everything borrows from the frame it came in. A multi keeps its operations encoded: they were
+//! all checked once, so [`MultiRequest::iter`] cannot fail later. Layouts are those of
 //! `zookeeper.jute`; bytes behind a record's last field are ignored, as Java ignores them.
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! Reply headers, results and watch events.
+//! Reply headers and watch events: what stands before and between the results that a server sends.
 
 use std::borrow::Cow;
 
