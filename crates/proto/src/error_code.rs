@@ -1,5 +1,5 @@
-//! The outcomes a client can be told, under ZooKeeper's numbers and names. The same numbers stand in
-//! `error` transactions, so they are part of the log format too.
+//! The outcomes a client can be told, under ZooKeeper's numbers and names. The same numbers stand
+//! in `error` transactions, so they are part of the log format too.
 
 use std::fmt;
 
