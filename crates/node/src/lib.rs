@@ -20,7 +20,7 @@ pub mod metrics;
 pub mod settings;
 pub mod stats;
 
-pub use crate::core::{Core, CoreView};
+pub use crate::core::Core;
 pub use crate::front::{AdminRequest, ConnState, ConnView, Front, Shared};
 pub use crate::messages::{
     AuthSet, Batch, Committed, ConnId, CoreLink, Effect, FrontId, Now, Outcome, OutcomeKind,

@@ -1,6 +1,15 @@
-//! What a node counts while it works: plain numbers, added up where they are shown.
+//! What a node counts while it works: plain numbers of one owner each, added up where they are
+//! shown.
+//!
+//! Counting costs an addition or two; nothing here reads a clock, and no path is copied unless its
+//! namespace is new. Each owner then adds its numbers to a [`Metrics`], where they get ZooKeeper's
+//! names.
 
-use oxkeeper_proto::OpCode;
+use oxkeeper_proto::{OpCode, Txn};
+use oxkeeper_tree::watch::Fired;
+use oxkeeper_tree::{ChangeKind, Changes};
+
+use crate::metrics::{DetailedSummary, Keyed, Merge, Metrics, Summary, top_namespace};
 
 /// Counters of one Front.
 #[derive(Debug, Clone, Default)]
@@ -27,63 +36,149 @@ pub struct FrontStats {
     pub large_requests_rejected: u64,
     /// Connections that never opened a session.
     pub sessionless_expired: u64,
-    /// Latency of all requests.
-    pub latency: Latency,
-    /// Latency of reads.
-    pub read_latency: Latency,
-    /// Latency of writes.
-    pub update_latency: Latency,
+    /// Connections that their client dropped without closing the session.
+    pub dropped_by_client: u64,
+    /// Times a connection was not read because of the limit on requests under way.
+    pub throttle_waits: u64,
+    /// Outcomes of writes whose connection had closed.
+    pub stale_replies: u64,
+    /// From receiving a read to answering it, ms.
+    pub read_latency: DetailedSummary,
+    /// From receiving a write to answering it, ms.
+    pub update_latency: DetailedSummary,
+    /// How long reads waited behind writes of their session, ms; only those that did.
+    pub read_wait: DetailedSummary,
+    /// Sizes of replies.
+    pub response_sizes: ResponseSizes,
+    /// Watchers of one creation.
+    pub created_watchers: Summary,
+    /// Watchers of one deletion, per table.
+    pub deleted_watchers: Summary,
+    /// Watchers of one change of data.
+    pub changed_watchers: Summary,
+    /// Watchers of one change of children.
+    pub children_watchers: Summary,
+    /// Bytes of one read, by the first element of its path.
+    pub reads: Keyed<Summary>,
 }
 
+/// The record of a stat, which Java counts with every read (`DataTree.STAT_OVERHEAD_BYTES`).
+const STAT_BYTES: usize = 68;
+
 impl FrontStats {
-    /// Notes one answered request.
+    /// Notes one answered request and the bytes of its reply's frame.
     #[inline]
-    pub fn answered(&mut self, op: OpCode, took_ms: u64) {
+    pub fn answered(&mut self, op: OpCode, took_ms: u64, bytes: usize) {
         self.packets_sent += 1;
-        self.latency.record(took_ms);
+        self.response_bytes += bytes as u64;
+        self.response_sizes.record(bytes.saturating_sub(4));
         if op.class() == oxkeeper_proto::Class::Write {
             self.update_latency.record(took_ms);
         } else {
             self.read_latency.record(took_ms);
         }
     }
-}
 
-/// Shortest, longest and sum of durations in ms (`AvgMinMaxCounter`).
-#[derive(Debug, Clone, Copy)]
-pub struct Latency {
-    /// Shortest.
-    pub min_ms: u64,
-    /// Longest.
-    pub max_ms: u64,
-    /// Sum.
-    pub sum_ms: u64,
-    /// How many.
-    pub count: u64,
-}
-
-impl Default for Latency {
-    fn default() -> Self {
-        Latency { min_ms: u64::MAX, max_ms: 0, sum_ms: 0, count: 0 }
-    }
-}
-
-impl Latency {
-    /// Adds one.
+    /// Notes a read of `bytes` at a path (`DataTree.updateReadStat`).
     #[inline]
-    pub fn record(&mut self, took_ms: u64) {
-        self.min_ms = self.min_ms.min(took_ms);
-        self.max_ms = self.max_ms.max(took_ms);
-        self.sum_ms += took_ms;
-        self.count += 1;
+    pub fn read(&mut self, path: &str, bytes: usize) {
+        if let Some(namespace) = top_namespace(path)
+            && let Some(summary) = self.reads.entry(namespace)
+        {
+            summary.record((path.len() + bytes + STAT_BYTES) as u64);
+        }
     }
 
-    /// Adds another's.
-    pub fn merge(&mut self, other: &Latency) {
-        self.min_ms = self.min_ms.min(other.min_ms);
-        self.max_ms = self.max_ms.max(other.max_ms);
-        self.sum_ms += other.sum_ms;
-        self.count += other.count;
+    /// Notes how many watchers a change had; ZooKeeper adds no zeros.
+    #[inline]
+    pub fn fired(&mut self, kind: ChangeKind, fired: Fired) {
+        let (own, child) = match kind {
+            ChangeKind::Created => (&mut self.created_watchers, 0),
+            ChangeKind::Deleted => (&mut self.deleted_watchers, fired.child),
+            ChangeKind::DataChanged => (&mut self.changed_watchers, 0),
+        };
+        for watchers in [fired.data, child] {
+            if watchers > 0 {
+                own.record(watchers as u64);
+            }
+        }
+        if fired.parent > 0 {
+            self.children_watchers.record(fired.parent as u64);
+        }
+    }
+
+    /// Latency of all requests.
+    pub fn latency(&self) -> Summary {
+        let mut all = *self.read_latency.summary();
+        all.merge(self.update_latency.summary());
+        all
+    }
+
+    /// Adds these numbers to what is shown.
+    pub fn add_to(&self, metrics: &mut Metrics) {
+        metrics.watch_bytes += self.watch_bytes;
+        metrics.sessionless_connections_expired += self.sessionless_expired;
+        metrics.connection_drop_count += self.dropped_by_client;
+        metrics.bytes_received_count += self.bytes_received;
+        metrics.request_throttle_wait_count += self.throttle_waits;
+        metrics.stale_replies += self.stale_replies;
+        metrics.response_bytes += self.response_bytes;
+        metrics.large_requests_rejected += self.large_requests_rejected;
+        metrics.connection_request_count += self.connection_requests;
+        metrics.node_created_watch_count.merge(&self.created_watchers);
+        metrics.node_deleted_watch_count.merge(&self.deleted_watchers);
+        metrics.node_changed_watch_count.merge(&self.changed_watchers);
+        metrics.node_children_watch_count.merge(&self.children_watchers);
+        metrics.readlatency.merge(&self.read_latency);
+        metrics.updatelatency.merge(&self.update_latency);
+        metrics.read_commitproc_time_ms.merge(&self.read_wait);
+        metrics.read_per_namespace.merge_from(&self.reads);
+    }
+
+    /// `srst`: starts anew. Namespaces stay, as in ZooKeeper.
+    pub fn reset(&mut self) {
+        let mut reads = std::mem::take(&mut self.reads);
+        reads.reset();
+        *self = FrontStats { reads, ..FrontStats::default() };
+    }
+}
+
+/// Sizes of replies without their length field (`BufferStats`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseSizes {
+    /// The last; −1 before the first, like the others.
+    pub last: i64,
+    /// The smallest.
+    pub min: i64,
+    /// The largest.
+    pub max: i64,
+}
+
+impl Default for ResponseSizes {
+    fn default() -> Self {
+        ResponseSizes { last: -1, min: -1, max: -1 }
+    }
+}
+
+impl ResponseSizes {
+    #[inline]
+    fn record(&mut self, bytes: usize) {
+        let bytes = bytes as i64;
+        self.last = bytes;
+        self.max = self.max.max(bytes);
+        if self.min < 0 || bytes < self.min {
+            self.min = bytes;
+        }
+    }
+
+    /// Adds another Front's. Which reply was the last of all is not known; one of the last is.
+    pub fn merge(&mut self, other: &ResponseSizes) {
+        if other.last < 0 {
+            return;
+        }
+        self.last = other.last;
+        self.max = self.max.max(other.max);
+        self.min = if self.min < 0 { other.min } else { self.min.min(other.min) };
     }
 }
 
@@ -98,10 +193,120 @@ pub struct CoreStats {
     pub proposed: u64,
     /// Snapshots begun.
     pub snapshots: u64,
-    /// Transactions whose digest did not match the tree.
-    pub digest_mismatches: u64,
     /// Handshakes that the connection throttle dropped.
     pub connections_dropped: u64,
     /// Containers and TTL znodes removed.
     pub reaped: u64,
+    /// Tokens missing in the connection throttle, at each handshake.
+    pub token_deficit: Summary,
+    /// Writes refused for a quota, by the first element of their path.
+    pub quota_exceeded: Keyed<u64>,
+    /// Bytes of one write, by the first element of its path.
+    pub writes: Keyed<Summary>,
+}
+
+impl CoreStats {
+    /// Notes what a transaction wrote (`DataTree.updateWriteStat`); `changes` is what came of it.
+    #[inline]
+    pub fn wrote(&mut self, txn: &Txn<'_>, changes: &Changes) {
+        if changes.is_empty() {
+            return;
+        }
+        match txn {
+            Txn::Create(create) => self.write(&create.path, create.data),
+            Txn::Delete(path) => self.write(path, None),
+            Txn::SetData(set) => self.write(&set.path, set.data),
+            Txn::Multi(multi) => multi.iter().for_each(|(_, txn)| self.wrote(&txn, changes)),
+            Txn::CloseSession(_) => {
+                changes.iter().for_each(|change| self.write(change.path, None));
+            }
+            Txn::SetAcl(_) | Txn::Check(_) | Txn::CreateSession(_) | Txn::Error(_) => {}
+        }
+    }
+
+    fn write(&mut self, path: &str, data: Option<&[u8]>) {
+        if let Some(namespace) = top_namespace(path)
+            && let Some(summary) = self.writes.entry(namespace)
+        {
+            summary.record((path.len() + data.map_or(0, <[u8]>::len)) as u64);
+        }
+    }
+
+    /// Notes a write that a quota refused.
+    pub fn over_quota(&mut self, path: &str) {
+        if let Some(namespace) = top_namespace(path)
+            && let Some(count) = self.quota_exceeded.entry(namespace)
+        {
+            *count += 1;
+        }
+    }
+
+    /// Adds these numbers to what is shown.
+    pub fn add_to(&self, metrics: &mut Metrics) {
+        metrics.stale_sessions_expired += self.sessions_expired;
+        metrics.connection_revalidate_count += self.sessions_renewed;
+        metrics.prep_processor_request_queued += self.proposed;
+        metrics.sync_processor_request_queued += self.proposed;
+        metrics.connection_token_deficit.merge(&self.token_deficit);
+        metrics.quota_exceeded_error_per_namespace.merge_from(&self.quota_exceeded);
+        metrics.write_per_namespace.merge_from(&self.writes);
+    }
+
+    /// `srst`: starts anew. Namespaces stay, as in ZooKeeper.
+    pub fn reset(&mut self) {
+        let mut quota_exceeded = std::mem::take(&mut self.quota_exceeded);
+        let mut writes = std::mem::take(&mut self.writes);
+        quota_exceeded.reset();
+        writes.reset();
+        *self = CoreStats { quota_exceeded, writes, ..CoreStats::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown_under_zookeepers_names() {
+        let mut front = FrontStats::default();
+        front.answered(OpCode::GET_DATA, 3, 24);
+        front.answered(OpCode::CREATE, 7, 104);
+        front.read("/app/x", 10);
+        front.fired(ChangeKind::Deleted, Fired { data: 2, child: 1, parent: 4 });
+        front.fired(ChangeKind::Created, Fired::default());
+        let mut metrics = Metrics::default();
+        front.add_to(&mut metrics);
+        assert_eq!((metrics.readlatency.summary().sum(), metrics.response_bytes), (3, 128));
+        assert_eq!(metrics.updatelatency.summary().count(), 1);
+        assert_eq!(metrics.node_deleted_watch_count.count(), 2);
+        assert_eq!(metrics.node_children_watch_count.sum(), 4);
+        assert_eq!(metrics.node_created_watch_count.count(), 0);
+        let read = metrics.read_per_namespace.iter().next().map(|(name, s)| (name, s.sum()));
+        assert_eq!(read, Some(("app", 6 + 10 + 68)));
+        let latency = front.latency();
+        assert_eq!((latency.min(), latency.max(), latency.avg()), (3, 7, 5.0));
+        assert_eq!(front.response_sizes, ResponseSizes { last: 100, min: 20, max: 100 });
+    }
+
+    #[test]
+    fn a_reset_keeps_the_namespaces_and_nothing_else() {
+        let mut core = CoreStats { proposed: 5, ..CoreStats::default() };
+        core.write("/a/b", Some(b"xyz"));
+        core.over_quota("/q/r");
+        core.reset();
+        assert_eq!(core.proposed, 0);
+        let counts = |keyed: &Keyed<Summary>| keyed.iter().map(|(_, s)| s.count()).sum::<u64>();
+        assert_eq!((core.writes.iter().count(), counts(&core.writes)), (1, 0));
+        assert!(core.quota_exceeded.iter().eq([("q", &0)]));
+    }
+
+    #[test]
+    fn sizes_of_several_fronts_add_up() {
+        let mut all = ResponseSizes::default();
+        all.merge(&ResponseSizes::default());
+        assert_eq!(all, ResponseSizes { last: -1, min: -1, max: -1 });
+        all.merge(&ResponseSizes { last: 5, min: 5, max: 9 });
+        all.merge(&ResponseSizes { last: 7, min: 2, max: 7 });
+        assert_eq!(all, ResponseSizes { last: 7, min: 2, max: 9 });
+    }
 }

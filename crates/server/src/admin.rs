@@ -36,6 +36,6 @@ pub fn answer(thread: &Rc<IoThread>) {
         } else {
             format!("{name} is not executed because it is not in the whitelist.\n")
         };
-        thread.with(|state| state.front.answer_admin(asked.conn, text.as_bytes()));
+        thread.with(|state| state.front.answer_admin(asked.conn, text));
     }
 }

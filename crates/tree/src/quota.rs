@@ -136,6 +136,10 @@ impl QuotaRoots {
         self.roots.remove(root);
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.roots.iter().map(|root| &**root)
+    }
+
     /// The deepest quota on a path.
     #[inline]
     pub fn deepest<'p>(&self, of: &'p str) -> Option<&'p str> {

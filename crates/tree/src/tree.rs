@@ -7,6 +7,7 @@
 //! change each thing and nothing to scan for later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use oxkeeper_proto::{SessionId, Stat, StatPersisted, Zxid};
 
@@ -203,6 +204,32 @@ impl Tree {
         self.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)
     }
 
+    /// Owners and their paths behind `after` in order: `dump` goes through them in steps.
+    pub fn ephemerals_after<'a>(
+        &'a self,
+        after: Option<(SessionId, &'a str)>,
+    ) -> impl Iterator<Item = (SessionId, &'a str)> {
+        let (same, others) = match after {
+            Some((session, path)) => {
+                let rest = (Bound::Excluded(path), Bound::Unbounded);
+                let same = self.ephemerals.get(&session).map(|paths| paths.range::<str, _>(rest));
+                (same.map(|paths| (session, paths)), Bound::Excluded(session))
+            }
+            None => (None, Bound::Unbounded),
+        };
+        let same =
+            same.into_iter().flat_map(|(session, paths)| paths.map(move |path| (session, &**path)));
+        let others = self.ephemerals.range((others, Bound::Unbounded));
+        same.chain(
+            others.flat_map(|(&session, paths)| paths.iter().map(move |path| (session, &**path))),
+        )
+    }
+
+    /// The paths that have a quota, in no order; [`Tree::quota_for`] tells more of each.
+    pub fn quota_paths(&self) -> impl Iterator<Item = &str> {
+        self.quota_roots.iter()
+    }
+
     /// The sessions that own something, known or not: after a restart, those without a session have
     /// to be closed.
     pub fn ephemeral_owners(&self) -> impl Iterator<Item = SessionId> {
@@ -260,36 +287,38 @@ impl Tree {
         let (parent, name) = path::split(path)?;
         let dir = self.dir_place(parent)?;
         let hash = self.hasher.hash(name.as_bytes());
-        let child = self.dirs.get(dir).children.find(hash, name.as_bytes())?;
+        let child = self.dirs.get(dir).children().find(hash, name.as_bytes())?;
         Some(Loc::Child { dir, child })
     }
 
     #[inline]
     pub(crate) fn dir_place(&self, path: &str) -> Option<Place> {
         let hash = self.hasher.hash(path.as_bytes());
-        self.dirs.find(hash, |dir| &*dir.path == path)
+        self.dirs.find(hash, |dir| dir.path() == path.as_bytes())
     }
 
     /// The children of a path, if it has or had some.
     #[inline]
     pub(crate) fn children_of(&self, path: &str) -> Option<&Children> {
         let dir = self.dir_place(path::canonical(path))?;
-        Some(&self.dirs.get(dir).children)
+        Some(self.dirs.get(dir).children())
     }
 
     #[inline]
     pub(crate) fn node_at(&self, loc: Loc) -> &Node {
         match loc {
             Loc::Root => &self.root,
-            Loc::Child { dir, child } => self.dirs.get(dir).children.get(child),
+            Loc::Child { dir, child } => self.dirs.get(dir).children().get(child),
         }
     }
 
     #[inline]
-    pub(crate) fn node_at_mut(&mut self, loc: Loc) -> &mut Node {
+    pub(crate) fn change_at<R>(&mut self, loc: Loc, change: impl FnOnce(&mut Node) -> R) -> R {
         match loc {
-            Loc::Root => &mut self.root,
-            Loc::Child { dir, child } => self.dirs.get_mut(dir).children.get_mut(child),
+            Loc::Root => change(&mut self.root),
+            Loc::Child { dir, child } => {
+                self.dirs.get_mut(dir).change(|children| change(children.get_mut(child)))
+            }
         }
     }
 
@@ -317,15 +346,16 @@ impl Tree {
     pub(crate) fn edit(&mut self, loc: Loc, path: &str, change: impl FnOnce(&mut Header)) {
         self.preserve(path, Some(loc));
         let counted = self.is_counted(path);
-        let node = self.node_at_mut(loc);
-        if !counted {
+        let digest = |node: &Node| match counted {
+            true => node_digest(node.crc(), &node.stat()),
+            false => 0,
+        };
+        let grown = self.change_at(loc, |node| {
+            let before = digest(node);
             node.edit(change);
-            return;
-        }
-        let before = node_digest(node.crc(), &node.stat());
-        node.edit(change);
-        let after = node_digest(node.crc(), &node.stat());
-        self.digest = self.digest.wrapping_add(after.wrapping_sub(before));
+            digest(node).wrapping_sub(before)
+        });
+        self.digest = self.digest.wrapping_add(grown);
     }
 
     /// Changes data and fixed part of a znode, keeping snapshot and digest true.
@@ -340,7 +370,7 @@ impl Tree {
         let crc = self.crc_for(path, data);
         let before = self.digest_of(path, self.node_at(loc));
         let mut scratch = std::mem::take(&mut self.scratch);
-        self.node_at_mut(loc).set_data(&mut scratch, data, crc, change);
+        self.change_at(loc, |node| node.set_data(&mut scratch, data, crc, change));
         self.scratch = scratch;
         let after = self.digest_of(path, self.node_at(loc));
         self.digest = self.digest.wrapping_add(after.wrapping_sub(before));

@@ -17,7 +17,6 @@ mod reap;
 mod sessions;
 mod snapshots;
 mod throttle;
-mod view;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,9 +27,8 @@ use oxkeeper_proto::{ErrorCode, OpCode, Payload, Request, SessionId, Txn, Zxid};
 use oxkeeper_tree::overlay::Overlay;
 use oxkeeper_tree::prep::PrepContext;
 
-pub use sessions::{Due, SessionClock};
+pub use sessions::{BucketCursor, Due, SessionClock};
 pub use throttle::ThrottleSettings;
-pub use view::CoreView;
 
 use crate::front::Shared;
 use crate::limits;
@@ -167,7 +165,12 @@ impl Core {
         } else {
             match Request::decode(op, &mut reader) {
                 Ok(Some(request)) => {
-                    self.overlay.prep(&shared.tree, rules, &context, &request, &mut self.open);
+                    let tree = &shared.tree;
+                    let outcome =
+                        self.overlay.prep(tree, rules, &context, &request, &mut self.open);
+                    if outcome.error == ErrorCode::QUOTA_EXCEEDED {
+                        self.stats.over_quota(written_path(&request));
+                    }
                 }
                 Ok(None) | Err(_) => {
                     let code = ErrorCode::MARSHALLING_ERROR;
@@ -214,7 +217,9 @@ impl Core {
         password_ok: bool,
         timeout_ms: i32,
     ) {
-        if !self.throttle.admit(now, session != SessionId::NONE) {
+        let admitted = self.throttle.admit(now, session != SessionId::NONE);
+        self.stats.token_deficit.record(self.throttle.deficit());
+        if !admitted {
             self.stats.connections_dropped += 1;
             let close = ToFront::Close { conn, why: "connection throttle" };
             return self.effects.push_back(Effect::Tell(front, close));
@@ -356,6 +361,7 @@ impl Core {
         assert_eq!(zxid, self.applied.next(), "transactions apply in order");
         let reply = waiter.is_some().then_some(&mut out.body);
         let applied = shared.tree.apply(&payload, &mut out.changes, reply);
+        self.stats.wrote(&payload.txn, &out.changes);
         self.overlay.applied(zxid);
         self.applied = zxid;
         out.zxid = zxid;
@@ -404,8 +410,27 @@ impl Core {
         &self.stats
     }
 
+    /// `srst`: forgets what was counted so far.
+    pub fn reset_stats(&mut self) {
+        self.stats.reset();
+    }
+
+    /// The chance that the connection throttle drops a handshake now.
+    pub fn drop_chance(&self) -> f64 {
+        self.throttle.drop_chance()
+    }
+
     /// The sessions' clock, for reports.
     pub fn sessions(&self) -> &SessionClock {
         &self.sessions
+    }
+}
+
+/// The path that a quota may have refused. A multi fails as a whole; it is not counted.
+fn written_path<'a>(request: &'a Request<'_>) -> &'a str {
+    match request {
+        Request::Create(create) => &create.path,
+        Request::SetData(set) => &set.path,
+        _ => "",
     }
 }

@@ -31,6 +31,13 @@ pub struct SessionClock {
     last_look_us: u64,
 }
 
+/// Where a walk over the sessions by deadline stands; the default is its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BucketCursor {
+    deadline_us: u64,
+    entry: usize,
+}
+
 /// What a look at the clock found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Due {
@@ -215,14 +222,29 @@ impl SessionClock {
         Some(first.min(self.last_look_us + self.tick_us / 2))
     }
 
-    /// Sessions by deadline, for `dump`.
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, Vec<SessionId>)> + '_ {
-        self.buckets.iter().map(|(&deadline_us, sessions)| {
-            let current = sessions.iter().copied().filter(|session| {
-                self.sessions.get(session).is_some_and(|entry| entry.deadline_us == deadline_us)
-            });
-            (deadline_us, current.collect())
-        })
+    /// Visits sessions by deadline, µs, from `at` on and at most `budget` entries of them; where to
+    /// go on, if there is more. For `dump`: what changes in between may be missed or come twice.
+    pub fn each_by_deadline(
+        &self,
+        at: BucketCursor,
+        budget: usize,
+        mut visit: impl FnMut(u64, SessionId),
+    ) -> Option<BucketCursor> {
+        let mut left = budget;
+        for (&deadline_us, sessions) in self.buckets.range(at.deadline_us..) {
+            let from = if deadline_us == at.deadline_us { at.entry } else { 0 };
+            for (entry, session) in sessions.iter().enumerate().skip(from) {
+                if left == 0 {
+                    return Some(BucketCursor { deadline_us, entry });
+                }
+                left -= 1;
+                let current = self.sessions.get(session);
+                if current.is_some_and(|entry| entry.deadline_us == deadline_us) {
+                    visit(deadline_us, *session);
+                }
+            }
+        }
+        None
     }
 
     fn deadline(&self, from_us: u64, timeout_ms: i32) -> u64 {
@@ -295,6 +317,20 @@ mod tests {
         let (a, b) = (clock.next_id(), clock.next_id());
         assert_eq!(a.0 >> 56, 3);
         assert_eq!(b.0, a.0 + 1);
+    }
+
+    #[test]
+    fn a_walk_in_steps_finds_every_session_at_its_deadline() {
+        let sessions = (1..=10).map(|id| (SessionId(id), if id < 4 { 1000 } else { 5000 }));
+        let clock = SessionClock::new(1000, 1, at(0), sessions);
+        let (mut found, mut next) = (Vec::new(), Some(BucketCursor::default()));
+        while let Some(from) = next {
+            let before = found.len();
+            next = clock.each_by_deadline(from, 2, |us, session| found.push((us, session.0)));
+            assert!(found.len() - before <= 2);
+        }
+        let expected = (1..=10).map(|id| (if id < 4 { 2_000_000 } else { 6_000_000 }, id));
+        assert!(found.into_iter().eq(expected));
     }
 
     #[test]

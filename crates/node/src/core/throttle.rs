@@ -70,6 +70,11 @@ impl ConnectionThrottle {
         self.drop
     }
 
+    /// Tokens missing to a full bucket.
+    pub fn deficit(&self) -> u64 {
+        u64::from(self.settings.tokens) - self.tokens
+    }
+
     /// Whether a handshake may go on; takes its tokens if so.
     pub fn admit(&mut self, now: Now, renews: bool) -> bool {
         let settings = self.settings;

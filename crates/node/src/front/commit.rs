@@ -46,7 +46,7 @@ impl Front {
         let Front { watches, conns, event, dirty, stats, settings, .. } = self;
         for change in committed.changes.iter() {
             let mut encoded_for = None;
-            watches.fire(&change, |ConnKey(slot), kind, path, zxid, acl| {
+            let fired = watches.fire(&change, |ConnKey(slot), kind, path, zxid, acl| {
                 let Some(conn) = conns.get_mut(slot as usize) else { return };
                 let may_see = settings.rules.skip_acl
                     || acl_rules::permits(
@@ -78,6 +78,7 @@ impl Front {
                     dirty.push(ConnId { slot, generation: conn.generation });
                 }
             });
+            stats.fired(change.kind, fired);
         }
     }
 
@@ -90,10 +91,12 @@ impl Front {
         err: ErrorCode,
         committed: &Committed,
     ) {
-        let Some(conn) = self.conns.get_mut(id.slot as usize) else { return };
-        if conn.generation != id.generation {
+        let Some(conn) =
+            self.conns.get_mut(id.slot as usize).filter(|conn| conn.generation == id.generation)
+        else {
+            self.stats.stale_replies += 1;
             return;
-        }
+        };
         // Outcomes come in the order the writes went out, so the oldest write is the one meant.
         let Some(Waiting::Write { xid: expected, at_us, .. }) = conn.gate.pop_front() else {
             return;
@@ -113,8 +116,7 @@ impl Front {
             conn.phase = Phase::Closing;
             conn.session = oxkeeper_proto::SessionId::NONE;
         }
-        self.stats.response_bytes += (conn.out.len() - before) as u64;
-        self.stats.answered(op, took_ms);
+        self.stats.answered(op, took_ms, conn.out.len() - before);
         self.mark_dirty(id);
         self.check_outbox(id);
     }

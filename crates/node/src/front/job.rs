@@ -112,12 +112,11 @@ impl Front {
         let (xid, op, zxid, at_us) = (job.xid, job.op, job.zxid, job.at_us);
         let before = conn.out.len();
         job.finish(&mut conn.out);
-        let bytes = (conn.out.len() - before) as u64;
+        let bytes = conn.out.len() - before;
         let took_ms = now.mono_us.saturating_sub(at_us) / 1000;
         conn.stats.sent += 1;
         conn.stats.answered(op, xid, zxid, took_ms, now.mono_ms());
-        self.stats.response_bytes += bytes;
-        self.stats.answered(op, took_ms);
+        self.stats.answered(op, took_ms, bytes);
         self.mark_dirty(id);
         self.run_gate(shared, now, id, link);
     }

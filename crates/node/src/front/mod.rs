@@ -176,6 +176,9 @@ impl Front {
             return;
         }
         let conn = self.conns.remove(id.slot as usize);
+        if conn.phase == Phase::Ready && !conn.dead {
+            self.stats.dropped_by_client += 1;
+        }
         self.outstanding -= conn.writes as usize;
         self.large_bytes -= conn.large_bytes;
         self.watches.close(ConnKey(id.slot));
@@ -278,13 +281,20 @@ impl Front {
         std::mem::take(&mut self.admin)
     }
 
-    /// Answers a four-letter word and closes its connection.
-    pub fn answer_admin(&mut self, id: ConnId, text: &[u8]) {
+    /// Answers a four-letter word and closes its connection once the text is sent.
+    pub fn answer_admin(&mut self, id: ConnId, text: String) {
         if let Some(conn) = self.conn_mut(id) {
-            conn.out.extend_from_slice(text);
+            // A connection that asks a word is sent nothing else.
+            conn.out = text.into_bytes();
+            conn.sent = 0;
             conn.phase = Phase::Closing;
         }
         self.mark_dirty(id);
+    }
+
+    /// Gives up a client that takes too long to read the answer to its word.
+    pub fn give_up_admin(&mut self, id: ConnId) {
+        self.kill(id, "the answer to a word was not read in time");
     }
 
     fn conn(&self, id: ConnId) -> Option<&Conn> {

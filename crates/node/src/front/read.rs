@@ -190,6 +190,7 @@ fn get_data(
     }
     out.put_buffer(node.data());
     node.stat().encode(out);
+    context.stats.read(&read.path, node.data().map_or(0, <[u8]>::len));
     Ok(())
 }
 
@@ -211,6 +212,7 @@ fn exists(
         context.watch(&read.path, WatchKind::Data)?;
     }
     node.ok_or(ErrorCode::NO_NODE)?.stat().encode(out);
+    context.stats.read(&read.path, 0);
     Ok(())
 }
 
@@ -230,7 +232,11 @@ fn get_children(
         context.later = Some(Task::Listing { list, next: 0, stat });
         return Ok(());
     }
+    let before = out.len();
     put_children(&node, out);
+    // Names without the length in front of each and of their number.
+    let names_bytes = out.len() - before - 4 * (node.num_children() + 1);
+    context.stats.read(&read.path, names_bytes);
     if with_stat {
         node.stat().encode(out);
     }

@@ -40,6 +40,8 @@ impl Front {
                     return bytes.len();
                 }
                 if conn.phase == Phase::Ready && conn.writes > 0 {
+                    let limited = self.outstanding > self.settings.outstanding_max;
+                    self.stats.throttle_waits += u64::from(limited);
                     self.throttled.push(id);
                 }
                 return used;
@@ -228,6 +230,7 @@ impl Front {
             }
             let Some(Waiting::Held { frame, at_us }) = conn.gate.pop_front() else { return };
             conn.held_bytes -= frame.len();
+            self.stats.read_wait.record(now.mono_us.saturating_sub(at_us) / 1000);
             self.run_held(shared, now, id, &frame, at_us, link);
         }
     }
@@ -319,11 +322,11 @@ impl Front {
                 "a request could not be read"
             );
         }
-        self.stats.response_bytes += (conn.out.len() - out_before) as u64;
+        let bytes = conn.out.len() - out_before;
         let took_ms = now.mono_us.saturating_sub(at_us) / 1000;
         conn.stats.sent += 1;
         conn.stats.answered(header.op, xid, shared.tree.last_zxid(), took_ms, now.mono_ms());
-        self.stats.answered(header.op, took_ms);
+        self.stats.answered(header.op, took_ms, bytes);
         self.mark_dirty(id);
     }
 

@@ -2,7 +2,7 @@
 
 use oxkeeper_proto::SessionId;
 
-use super::{ConnStats, Front, Phase};
+use super::{Conn, ConnStats, Front, Phase};
 use crate::messages::{ConnId, Now, Peer};
 
 /// One connection as `cons` and `stat` list it.
@@ -33,10 +33,22 @@ pub struct ConnView {
 }
 
 impl Front {
-    /// All connections, in no particular order.
-    pub fn conn_views(&self) -> Vec<ConnView> {
-        let view = |(slot, conn): (usize, &super::Conn)| ConnView {
-            id: ConnId { slot: slot as u32, generation: conn.generation },
+    /// Connections from slot `from` on, looking at no more than `max` slots, in no particular order:
+    /// a report over very many is taken in steps. The slot to go on from, if there are more.
+    pub fn conn_views(&self, from: u32, max: u32, into: &mut Vec<ConnView>) -> Option<u32> {
+        let end = self.conns.capacity() as u32;
+        let until = from.saturating_add(max).min(end);
+        for slot in from..until {
+            if let Some(conn) = self.conns.get(slot as usize) {
+                into.push(self.view(slot, conn));
+            }
+        }
+        (until < end).then_some(until)
+    }
+
+    fn view(&self, slot: u32, conn: &Conn) -> ConnView {
+        ConnView {
+            id: ConnId { slot, generation: conn.generation },
             peer: conn.peer,
             session: conn.session,
             timeout_ms: conn.timeout_ms,
@@ -47,20 +59,29 @@ impl Front {
             opened_wall_ms: conn.opened_wall_ms,
             heard_us: conn.heard_us,
             stats: conn.stats,
-        };
-        self.conns.iter().map(view).collect()
+        }
     }
 
-    /// `crst`: forgets what every connection did so far.
-    pub fn reset_conn_stats(&mut self) {
-        for (_, conn) in self.conns.iter_mut() {
-            conn.stats = ConnStats::new();
+    /// The session of the connection in a slot, for reports about watches.
+    pub fn session_of(&self, slot: u32) -> SessionId {
+        self.conns.get(slot as usize).map_or(SessionId::NONE, |conn| conn.session)
+    }
+
+    /// `crst`: forgets what connections did so far, in steps as [`Front::conn_views`] goes.
+    pub fn reset_conn_stats(&mut self, from: u32, max: u32) -> Option<u32> {
+        let end = self.conns.capacity() as u32;
+        let until = from.saturating_add(max).min(end);
+        for slot in from..until {
+            if let Some(conn) = self.conns.get_mut(slot as usize) {
+                conn.stats = ConnStats::new();
+            }
         }
+        (until < end).then_some(until)
     }
 
     /// `srst`: forgets what this Front counted so far.
     pub fn reset_stats(&mut self) {
-        self.stats = Default::default();
+        self.stats.reset();
     }
 
     /// Connections that never opened a session, to be closed after

@@ -13,7 +13,7 @@ mod summary;
 
 pub use summary::{DetailedSummary, KEYS_MAX, Keyed, Summary};
 
-use summary::Merge;
+pub(crate) use summary::Merge;
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -221,7 +221,7 @@ impl<T: Default> Keyed<T> {
 }
 
 /// What a metric must be able to do.
-pub(super) trait Merge: Default {
+pub(crate) trait Merge: Default {
     /// Adds what another one recorded.
     fn merge_from(&mut self, other: &Self);
     /// Forgets everything recorded.
