@@ -192,8 +192,7 @@ impl Writer {
             while written < due {
                 self.body.clear();
                 let path = path(written as usize * 31 % ZNODES);
-                let set =
-                    SetDataRequest { path: path.into(), data: Some(&[9; 100]), version: -1 };
+                let set = SetDataRequest { path: path.into(), data: Some(&[9; 100]), version: -1 };
                 Request::SetData(set).encode(&mut self.body);
                 self.submit(OpCode::SET_DATA);
                 written += 1;
@@ -207,8 +206,7 @@ impl Writer {
         let auth = Arc::from([]);
         let conn = ConnId { slot: 0, generation: 0 };
         let session = SessionId(0);
-        let message =
-            ToCore::Write { conn, session, xid: 1, op, body: &self.body, auth: &auth };
+        let message = ToCore::Write { conn, session, xid: 1, op, body: &self.body, auth: &auth };
         self.core.submit(&self.shared.read(), self.clock.now(), FrontId(u16::MAX), message);
     }
 

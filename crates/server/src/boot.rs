@@ -1,112 +1,242 @@
 //! From files to a tree: newest readable snapshot, then the log behind it.
+//!
+//! [`boot`] works on any [`Disk`]: the real host gives it the operating system's, tests one that
+//! loses power.
+//!
+//! # When a snapshot is written before anything is served
+//! - The directory was empty. `snapshot.0` is there before the first log is: a log without any
+//!   snapshot is refused by every ZooKeeper, ours included, because it may be a piece of something
+//!   larger.
+//! - Ephemerals of sessions that no longer exist were removed. No transaction says so, and the
+//!   znodes must not come back under what the log will say next.
+//!
+//! In all other cases the log has everything, and the snapshot that Java takes here is written
+//! while clients are served.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oxkeeper_config::{Config, ExitCode, SnapshotCompression};
 use oxkeeper_node::Shared;
-use oxkeeper_proto::{Payload, Zxid};
+use oxkeeper_proto::{DecodeError, Payload, Zxid};
 use oxkeeper_storage::{
-    Compression, DataDir, LogReport, OpenError, OpenOptions, OsDisk, Recovery, RecoveryOptions, SnapshotError,
-    SnapshotReader, Start,
+    Compression, DataDir, Disk, DiskError, LogReport, OpenError, OpenOptions, Recovery,
+    RecoveryError, RecoveryOptions, SnapshotError, SnapshotFile, SnapshotReader, Start,
 };
 use oxkeeper_tree::snapshot::{self, LoadError, SnapshotSource};
 use oxkeeper_tree::{Changes, OwnerRules, Tree, TreeOptions};
 
 use crate::StartError;
+use crate::snapshot_thread::{PurgePolicy, SnapshotPolicy, SnapshotWorker};
+
+/// Where the data is and how it is read.
+#[derive(Debug, Clone)]
+pub struct BootOptions {
+    /// `dataDir`.
+    pub data_dir: PathBuf,
+    /// `dataLogDir`, or `dataDir` again.
+    pub data_log_dir: PathBuf,
+    /// How the directories are opened.
+    pub open: OpenOptions,
+    /// What recovery may assume.
+    pub recovery: RecoveryOptions,
+    /// The rules by which a tree is read and changed.
+    pub tree: TreeOptions,
+    /// How a snapshot is written that has to be there before anything is served.
+    pub snapshot: SnapshotPolicy,
+}
+
+impl BootOptions {
+    /// What a configuration says.
+    pub fn new(config: &Config, seed: u64) -> BootOptions {
+        let storage = &config.storage;
+        BootOptions {
+            data_dir: storage.data_dir.clone(),
+            data_log_dir: storage.data_log_dir.clone(),
+            open: OpenOptions { autocreate: storage.datadir_autocreate },
+            recovery: RecoveryOptions {
+                trust_empty_snapshot: storage.trust_empty_snapshot,
+                // Only an ensemble can wait for someone who has the data.
+                db_autocreate: true,
+                java_entry_bytes_max: config.limits.jute_maxbuffer as usize
+                    + config.limits.jute_extrasize as usize,
+            },
+            tree: TreeOptions {
+                hash_seed: seed,
+                digest_enabled: config.tree.digest_enabled,
+                owner_rules: owner_rules(config),
+            },
+            snapshot: SnapshotPolicy {
+                compression: compression(config),
+                zxid_section: config.storage.serialize_last_processed_zxid,
+                purge: None,
+            },
+        }
+    }
+}
 
 /// What recovery brought back.
 #[derive(Debug)]
-pub struct Booted {
+pub struct Booted<D: Disk> {
     /// The directories, locked.
-    pub dir: Arc<DataDir<OsDisk>>,
+    pub dir: Arc<DataDir<D>>,
     /// The tree as of the last transaction.
     pub shared: Shared,
-    /// Whether a snapshot should be written at once: there is none, or the log had to be replayed.
+    /// Whether a snapshot should be written soon, so that the next start need not replay.
     pub wants_snapshot: bool,
+    /// What was found.
+    pub report: BootReport,
 }
 
-/// Opens the directories of `config` and recovers what they hold.
-pub fn boot(config: &Config, seed: u64) -> Result<Booted, StartError> {
-    let began = Instant::now();
-    let storage = &config.storage;
-    let options = OpenOptions { autocreate: storage.datadir_autocreate };
-    let dir = DataDir::open(OsDisk, &storage.data_dir, &storage.data_log_dir, options)
-        .map_err(open_error)?;
-    let options = RecoveryOptions {
-        trust_empty_snapshot: storage.trust_empty_snapshot,
-        db_autocreate: true,
-        java_entry_bytes_max: config.limits.jute_maxbuffer as usize
-            + config.limits.jute_extrasize as usize,
-    };
-    let failed = |error: oxkeeper_storage::RecoveryError| StartError {
-        message: format!("cannot recover the data in {}: {error}", storage.data_dir.display()),
-        code: ExitCode::UnexpectedError,
-    };
-    let mut recovery = Recovery::new(&dir, options).map_err(failed)?;
-    let tree_options = || tree_options(config, seed);
-    let (mut tree, from) = match recovery.start() {
-        Start::Snapshots => {
-            let loaded = recovery
-                .load(|reader, zxid| {
-                    let loaded = snapshot::load(&mut Source { reader }, tree_options(), zxid)?;
-                    Ok::<_, LoadError<SnapshotError>>(loaded)
-                })
-                .map_err(failed)?;
-            if loaded.value.unreadable_acls > 0 {
-                tracing::warn!(
-                    znodes = loaded.value.unreadable_acls,
-                    file = %loaded.file.path.display(),
-                    "the snapshot lacks the access control lists of some znodes; only the super \
-                     user gets at them until setACL gives them another"
-                );
+/// What recovery found and did.
+#[derive(Debug)]
+pub struct BootReport {
+    /// The snapshot that was read; none if the directory had none.
+    pub snapshot: Option<SnapshotFile>,
+    /// Newer ones that could not be read, and why.
+    pub unreadable: Vec<(SnapshotFile, String)>,
+    /// Transactions applied on top of it.
+    pub replayed: u64,
+    /// Znodes whose access control list the snapshot lacked.
+    pub unreadable_acls: usize,
+    /// Ephemerals removed because their session no longer exists.
+    pub orphans: usize,
+    /// Transactions whose digest was not the tree's.
+    pub digest_mismatches: u64,
+    /// How the logs were found, and what was cut.
+    pub log: LogReport,
+}
+
+/// Why there is nothing to serve. The message names the file and says what to do.
+#[derive(Debug)]
+pub enum BootError {
+    /// The directories cannot be used.
+    Open(OpenError),
+    /// What they hold cannot be trusted.
+    Recovery {
+        /// `dataDir`.
+        dir: PathBuf,
+        /// Why.
+        error: RecoveryError,
+    },
+    /// A log has a transaction that nobody understands.
+    Txn {
+        /// `dataLogDir`.
+        dir: PathBuf,
+        /// The transaction.
+        zxid: Zxid,
+        /// What is wrong with it.
+        error: DecodeError,
+    },
+    /// A snapshot that has to be there could not be written.
+    Snapshot(DiskError),
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootError::Open(error) => error.fmt(f),
+            BootError::Recovery { dir, error } => {
+                write!(f, "cannot recover the data in {}: {error}", dir.display())
             }
-            (loaded.value.tree, loaded.zxid)
+            BootError::Txn { dir, zxid, error } => write!(
+                f,
+                "the transaction {zxid} in {} cannot be understood: {error}",
+                dir.display()
+            ),
+            BootError::Snapshot(error) => write!(f, "cannot write the first snapshot: {error}"),
         }
-        Start::LogsOnly | Start::Empty | Start::EmptyUntrusted => {
-            (Tree::new(tree_options()), Zxid::ZERO)
+    }
+}
+
+impl std::error::Error for BootError {}
+
+impl From<BootError> for StartError {
+    fn from(error: BootError) -> StartError {
+        let code = match &error {
+            BootError::Open(OpenError::Lock(_)) => ExitCode::UnexpectedError,
+            BootError::Open(_) => ExitCode::UnableToAccessDatadir,
+            BootError::Recovery { .. } | BootError::Txn { .. } => ExitCode::UnexpectedError,
+            BootError::Snapshot(_) => ExitCode::TxnlogErrorTakingSnapshot,
+        };
+        StartError { message: error.to_string(), code }
+    }
+}
+
+/// Opens the directories, recovers what they hold and leaves them so that any ZooKeeper could go
+/// on from there.
+///
+/// # Errors
+/// If the directories cannot be used, or what is in them is damaged where somebody was promised
+/// it. Nothing is changed then.
+pub fn boot<D: Disk>(disk: D, options: &BootOptions) -> Result<Booted<D>, BootError> {
+    let began = Instant::now();
+    let BootOptions { data_dir, data_log_dir, .. } = options;
+    let dir = DataDir::open(disk, data_dir, data_log_dir, options.open).map_err(BootError::Open)?;
+    let (mut tree, report) = recover(&dir, options)?;
+    let fresh = report.snapshot.is_none();
+    let dir = Arc::new(dir);
+    if fresh || report.orphans > 0 {
+        let mut worker = SnapshotWorker::new(Arc::clone(&dir), options.snapshot);
+        worker.write_now(&mut tree).map_err(BootError::Snapshot)?;
+    }
+    report.tell(&tree, began.elapsed());
+    let wants_snapshot = report.replayed > 0 && !fresh && report.orphans == 0;
+    Ok(Booted { dir, shared: Shared { tree, serving: true }, wants_snapshot, report })
+}
+
+fn recover<D: Disk>(
+    dir: &DataDir<D>,
+    options: &BootOptions,
+) -> Result<(Tree, BootReport), BootError> {
+    let failed =
+        |error: RecoveryError| BootError::Recovery { dir: options.data_dir.clone(), error };
+    let mut recovery = Recovery::new(dir, options.recovery).map_err(failed)?;
+    let mut snapshot = None;
+    let mut unreadable = Vec::new();
+    let mut unreadable_acls = 0;
+    let mut tree = match recovery.start() {
+        Start::Snapshots => {
+            let load = |reader: &mut SnapshotReader, zxid| {
+                let loaded = snapshot::load(&mut Source { reader }, options.tree, zxid)?;
+                Ok::<_, LoadError<SnapshotError>>(loaded)
+            };
+            let loaded = recovery.load(load).map_err(failed)?;
+            snapshot = Some(loaded.file);
+            unreadable = loaded.unreadable;
+            unreadable_acls = loaded.value.unreadable_acls;
+            loaded.value.tree
         }
+        Start::LogsOnly | Start::Empty | Start::EmptyUntrusted => Tree::new(options.tree),
     };
-    let fresh = !matches!(recovery.start(), Start::Snapshots);
     let mut log = recovery.replay().map_err(|error| failed(error.into()))?;
     let mut changes = Changes::default();
     let mut replayed = 0u64;
     while let Some(entry) = log.next().map_err(|error| failed(error.into()))? {
-        let payload = Payload::decode(entry.payload).map_err(|error| StartError {
-            message: format!(
-                "the transaction {} in {} cannot be understood: {error}",
-                entry.zxid,
-                storage.data_log_dir.display()
-            ),
-            code: ExitCode::UnexpectedError,
+        let payload = Payload::decode(entry.payload).map_err(|error| BootError::Txn {
+            dir: options.data_log_dir.clone(),
+            zxid: entry.zxid,
+            error,
         })?;
         tree.apply(&payload, &mut changes, None);
         changes.clear();
         replayed += 1;
     }
-    let report = recovery.finish(log).map_err(failed)?;
-    say_what_was_cut(&report);
+    let log = recovery.finish(log).map_err(failed)?;
     let orphans = tree.remove_orphans();
-    tracing::info!(
-        snapshot = %from,
+    let digest_mismatches = tree.stats().digest_mismatches;
+    let report = BootReport {
+        snapshot,
+        unreadable,
         replayed,
-        zxid = %tree.last_zxid(),
-        znodes = tree.node_count(),
+        unreadable_acls,
         orphans,
-        took_ms = began.elapsed().as_millis() as u64,
-        "recovered"
-    );
-    let shared = Shared { tree, serving: true };
-    Ok(Booted { dir: Arc::new(dir), shared, wants_snapshot: fresh || replayed > 0 })
-}
-
-/// The rules by which a tree is read and changed.
-fn tree_options(config: &Config, seed: u64) -> TreeOptions {
-    TreeOptions {
-        hash_seed: seed,
-        digest_enabled: config.tree.digest_enabled,
-        owner_rules: owner_rules(config),
-    }
+        digest_mismatches,
+        log,
+    };
+    Ok((tree, report))
 }
 
 /// How the owner of a znode is read.
@@ -126,12 +256,14 @@ pub fn compression(config: &Config) -> Compression {
     }
 }
 
-fn open_error(error: OpenError) -> StartError {
-    let code = match error {
-        OpenError::Lock(_) => ExitCode::UnexpectedError,
-        _ => ExitCode::UnableToAccessDatadir,
-    };
-    StartError { message: error.to_string(), code }
+/// When old snapshots are removed. What nobody asked for is done only in directories of our making,
+/// and there after each snapshot.
+pub fn purge_policy(config: &Config, created_by_us: bool) -> Option<PurgePolicy> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let purge = config.storage.purge;
+    let hours = purge.interval_hours.filter(|_| created_by_us || !purge.from_default)?;
+    let every = (!purge.from_default).then(|| hours * HOUR);
+    Some(PurgePolicy { retain: purge.retain_count as usize, every })
 }
 
 /// A snapshot file as the tree reads it.
@@ -155,19 +287,45 @@ impl SnapshotSource for Source<'_> {
     }
 }
 
-/// Tells what recovery did to the log, one line each: an operator may want to know what a power cut
-/// took.
-fn say_what_was_cut(report: &LogReport) {
-    for (file, offset, flaw) in &report.cut {
-        tracing::warn!(file, offset, "cut off the torn end of a log, which nobody was promised: {flaw}");
-    }
-    for file in &report.removed {
-        tracing::warn!(file, "removed a log without entries");
-    }
-    if let Some((before, after)) = report.gap {
-        tracing::warn!(%before, %after, "transactions are missing between two entries of the log");
-    }
-    if report.out_of_order > 0 {
-        tracing::error!(entries = report.out_of_order, "the log has entries out of order");
+impl BootReport {
+    /// Tells what an operator may want to know, one line each: how it went, what a power cut took,
+    /// what is not as it should be.
+    fn tell(&self, tree: &Tree, took: Duration) {
+        if self.unreadable_acls > 0 {
+            tracing::warn!(
+                znodes = self.unreadable_acls,
+                "the snapshot lacks the access control lists of some znodes; only the super \
+                 user gets at them until setACL gives them another"
+            );
+        }
+        for (file, bytes, flaw) in &self.log.cut {
+            tracing::warn!(
+                file,
+                bytes,
+                "cut off the torn end of a log, which nobody was promised: {flaw}"
+            );
+        }
+        if let Some((before, after)) = self.log.gap {
+            tracing::warn!(%before, %after, "transactions are missing between two of the log");
+        }
+        if self.log.out_of_order > 0 {
+            tracing::error!(entries = self.log.out_of_order, "the log has entries out of order");
+        }
+        if self.digest_mismatches > 0 {
+            tracing::error!(
+                transactions = self.digest_mismatches,
+                first = %tree.stats().first_mismatch.unwrap_or_default(),
+                "the tree is not what the server that wrote the log had: digests do not match"
+            );
+        }
+        tracing::info!(
+            snapshot = %self.snapshot.as_ref().map_or(Zxid::ZERO, |file| file.zxid),
+            replayed = self.replayed,
+            zxid = %tree.last_zxid(),
+            znodes = tree.node_count(),
+            orphans = self.orphans,
+            took_ms = took.as_millis() as u64,
+            "recovered"
+        );
     }
 }

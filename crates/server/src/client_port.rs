@@ -167,8 +167,7 @@ pub async fn accept(
 
 fn is_shortage(error: &io::Error) -> bool {
     let code = error.raw_os_error();
-    let shortages =
-        [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
+    let shortages = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
     shortages.iter().any(|errno| code == Some(errno.raw_os_error()))
 }
 

@@ -11,18 +11,18 @@
 //! ```
 
 mod admin;
-mod boot;
+pub mod boot;
 mod client_port;
 pub mod clock;
 mod connection;
 mod descriptors;
 mod io_thread;
-mod log_thread;
+pub mod log_thread;
 pub mod logging;
 mod mailbox;
 mod serve;
 mod settings;
-mod snapshot_thread;
+pub mod snapshot_thread;
 
 pub use serve::{Ready, serve};
 

@@ -3,6 +3,9 @@
 //! It takes every batch that is waiting, writes them all and syncs once, while the core goes on
 //! preparing the next. What it reports as synced is on disk; a failure of any kind is reported once
 //! and ends the server before anything unacknowledged is answered.
+//!
+//! What does the work is a [`LogWorker`] over any [`Disk`], fed by any [`LogInbox`]; the thread is
+//! only where the real host runs it. Tests feed it by hand and move the time themselves.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,6 +18,12 @@ use oxkeeper_storage::{Disk, LogError, TxnLog, frame_entry};
 
 /// How long the log must be idle before its mark of synced bytes is brought up to date.
 const IDLE_BEFORE_SETTLE: Duration = Duration::from_millis(200);
+
+/// Bytes gathered into one write. Larger writes gain nothing and delay the first of their batches.
+const FRAMES_BYTES_MAX: usize = 4 << 20;
+
+/// Slow syncs are told of at most this often: a disk that is slow is slow many times a second.
+const SLOW_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What the log thread is asked to do, in order.
 #[derive(Debug)]
@@ -40,11 +49,20 @@ pub struct FlushPolicy {
 }
 
 /// What the log thread says.
-pub trait LogReports: Send + 'static {
+pub trait LogReports {
     /// Everything up to here is on disk.
     fn synced(&self, zxid: Zxid, took: Duration);
-    /// Nothing more will be written.
+    /// Nothing more will be written. What is not yet reported as synced must not be answered.
     fn failed(&self, error: LogError);
+}
+
+/// Where a worker's commands come from, and what it takes for the time.
+pub trait LogInbox {
+    /// Time since an arbitrary start.
+    fn now(&self) -> Duration;
+
+    /// The next command if there is one, or if one comes within `wait`.
+    fn next(&mut self, wait: Duration) -> Option<LogCommand>;
 }
 
 /// A running log thread.
@@ -59,13 +77,14 @@ impl LogThread {
     pub fn start<D: Disk>(
         log: TxnLog<D>,
         policy: FlushPolicy,
-        reports: Arc<impl LogReports + Sync>,
+        reports: Arc<impl LogReports + Send + Sync + 'static>,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = channel();
         let thread = std::thread::Builder::new().name("txn-log".into()).spawn(move || {
-            let mut worker = Worker { log, policy, inbox, frames: Vec::new() };
-            if let Err(error) = worker.run(&*reports) {
-                reports.failed(error);
+            let mut ending = Ending { reports: &*reports, error: LogError::AfterFailure };
+            match run(LogWorker::new(log, policy), inbox, &*reports) {
+                Ok(()) => std::mem::forget(ending),
+                Err(error) => ending.error = error,
             }
         })?;
         Ok(LogThread { commands, thread: Some(thread) })
@@ -85,37 +104,96 @@ impl LogThread {
     }
 }
 
-struct Worker<D: Disk> {
-    log: TxnLog<D>,
-    policy: FlushPolicy,
-    inbox: Receiver<LogCommand>,
-    frames: Vec<u8>,
+/// Reports a failure when the thread ends in whatever way, a panic included: a server whose log
+/// has gone must not go on.
+struct Ending<'a, R: LogReports> {
+    reports: &'a R,
+    error: LogError,
 }
 
-impl<D: Disk> Worker<D> {
-    fn run(&mut self, reports: &impl LogReports) -> Result<(), LogError> {
-        loop {
-            let first = match self.inbox.recv_timeout(IDLE_BEFORE_SETTLE) {
-                Ok(command) => command,
-                Err(RecvTimeoutError::Disconnected) => return self.log.settle(),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.log.settle()?;
-                    match self.inbox.recv() {
-                        Ok(command) => command,
-                        Err(_) => return Ok(()),
-                    }
+impl<R: LogReports> Drop for Ending<'_, R> {
+    fn drop(&mut self) {
+        self.reports.failed(std::mem::replace(&mut self.error, LogError::AfterFailure));
+    }
+}
+
+/// Takes commands until told to stop. An idle log is settled.
+fn run<D: Disk>(
+    mut worker: LogWorker<D>,
+    inbox: Receiver<LogCommand>,
+    reports: &impl LogReports,
+) -> Result<(), LogError> {
+    let mut channel = Channel { inbox, began: Instant::now() };
+    loop {
+        let first = match channel.inbox.recv_timeout(IDLE_BEFORE_SETTLE) {
+            Ok(command) => command,
+            Err(RecvTimeoutError::Disconnected) => return worker.settle(),
+            Err(RecvTimeoutError::Timeout) => {
+                worker.settle()?;
+                match channel.inbox.recv() {
+                    Ok(command) => command,
+                    Err(_) => return Ok(()),
                 }
-            };
-            if !self.turn(first, reports)? {
-                return self.log.settle();
             }
+        };
+        if !worker.turn(first, &mut channel, reports)? {
+            return Ok(());
         }
     }
+}
 
-    /// Writes all that is queued and syncs once. False if the thread is to end.
-    fn turn(&mut self, first: LogCommand, reports: &impl LogReports) -> Result<bool, LogError> {
-        let began = Instant::now();
+/// The real inbox.
+struct Channel {
+    inbox: Receiver<LogCommand>,
+    began: Instant,
+}
+
+impl LogInbox for Channel {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn next(&mut self, wait: Duration) -> Option<LogCommand> {
+        match wait.is_zero() {
+            true => self.inbox.try_recv().ok(),
+            false => self.inbox.recv_timeout(wait).ok(),
+        }
+    }
+}
+
+/// Writes and syncs what it is given.
+pub struct LogWorker<D: Disk> {
+    log: TxnLog<D>,
+    policy: FlushPolicy,
+    frames: Vec<u8>,
+    slow: SlowSyncs,
+}
+
+impl<D: Disk> std::fmt::Debug for LogWorker<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogWorker(synced {})", self.log.last_synced())
+    }
+}
+
+impl<D: Disk> LogWorker<D> {
+    /// A worker over an open log.
+    pub fn new(log: TxnLog<D>, policy: FlushPolicy) -> Self {
+        LogWorker { log, policy, frames: Vec::new(), slow: SlowSyncs::default() }
+    }
+
+    /// Writes `first` and all that belongs to its batch, syncs once and reports how far the log is
+    /// on disk. False if the worker was told to stop; the log is settled then.
+    ///
+    /// # Errors
+    /// If anything could not be written or synced. The worker is of no further use.
+    pub fn turn(
+        &mut self,
+        first: LogCommand,
+        inbox: &mut impl LogInbox,
+        reports: &impl LogReports,
+    ) -> Result<bool, LogError> {
         let before = self.log.last_synced();
+        let due = inbox.now() + self.policy.delay;
         let mut next = Some(first);
         let mut goes_on = true;
         let mut last = None;
@@ -124,11 +202,7 @@ impl<D: Disk> Worker<D> {
         while let Some(command) = next.take() {
             match command {
                 LogCommand::Append(batch) => {
-                    let mut start = 0;
-                    for &end in batch.ends.iter() {
-                        frame_entry(&mut self.frames, &batch.payloads[start..end as usize]);
-                        start = end as usize;
-                    }
+                    self.frame(&batch);
                     last = Some(batch.last_zxid);
                     txns += batch.ends.len();
                 }
@@ -143,34 +217,55 @@ impl<D: Disk> Worker<D> {
             }
             let full = self.policy.batch_max > 0 && txns >= self.policy.batch_max;
             if self.frames.len() < FRAMES_BYTES_MAX && !full {
-                next = self.next_of_batch(began, txns);
+                next = self.rest_of_batch(inbox, due, txns);
             }
         }
+        let began = inbox.now();
         self.write(&mut last)?;
         let synced = self.log.sync()?;
         if synced > before {
-            let took = began.elapsed();
-            if took > self.policy.slow {
-                tracing::warn!(
-                    took_ms = took.as_millis() as u64,
-                    "writing and syncing the transaction log took long; clients waited for it"
-                );
-            }
+            let now = inbox.now();
+            let took = now.saturating_sub(began);
+            self.slow.note(now, took, self.policy.slow);
             reports.synced(synced, took);
         }
         if self.frames.capacity() > 2 * FRAMES_BYTES_MAX {
             self.frames = Vec::new();
         }
+        if !goes_on {
+            self.settle()?;
+        }
         Ok(goes_on)
     }
 
-    /// What else goes into the batch: what is waiting already, and with `flushDelay` what comes.
-    fn next_of_batch(&self, began: Instant, txns: usize) -> Option<LogCommand> {
-        let left = self.policy.delay.saturating_sub(began.elapsed());
-        if left.is_zero() || txns == 0 {
-            self.inbox.try_recv().ok()
-        } else {
-            self.inbox.recv_timeout(left).ok()
+    /// Brings the log's mark up to date: to be called when it falls idle.
+    ///
+    /// # Errors
+    /// As [`LogWorker::turn`].
+    pub fn settle(&mut self) -> Result<(), LogError> {
+        self.log.settle()
+    }
+
+    /// What else goes into the batch: what is waiting already, and with `flushDelay` what comes
+    /// until it is due.
+    fn rest_of_batch(
+        &self,
+        inbox: &mut impl LogInbox,
+        due: Duration,
+        txns: usize,
+    ) -> Option<LogCommand> {
+        if self.policy.delay.is_zero() || txns == 0 {
+            return inbox.next(Duration::ZERO);
+        }
+        let left = due.saturating_sub(inbox.now());
+        if left.is_zero() { None } else { inbox.next(left) }
+    }
+
+    fn frame(&mut self, batch: &Batch) {
+        let mut start = 0;
+        for &end in batch.ends.iter() {
+            frame_entry(&mut self.frames, &batch.payloads[start..end as usize]);
+            start = end as usize;
         }
     }
 
@@ -183,5 +278,273 @@ impl<D: Disk> Worker<D> {
     }
 }
 
-/// Bytes gathered into one write. Larger writes gain nothing and delay the first of their batches.
-const FRAMES_BYTES_MAX: usize = 4 << 20;
+/// Tells an operator of slow syncs without drowning the log in them.
+#[derive(Debug, Default)]
+struct SlowSyncs {
+    told: Option<Duration>,
+    untold: u64,
+}
+
+impl SlowSyncs {
+    /// Takes note of one sync; says so if it was slow and the last telling is long enough ago.
+    /// Returns whether it said something.
+    fn note(&mut self, now: Duration, took: Duration, slow: Duration) -> bool {
+        if took <= slow {
+            return false;
+        }
+        if self.told.is_some_and(|told| now.saturating_sub(told) < SLOW_TOLD_EVERY) {
+            self.untold += 1;
+            return false;
+        }
+        let took_ms = took.as_millis() as u64;
+        let others = std::mem::take(&mut self.untold);
+        self.told = Some(now);
+        tracing::warn!(
+            took_ms,
+            others,
+            "writing and syncing the transaction log took long; clients waited for it"
+        );
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::VecDeque;
+    use std::path::Path;
+
+    use oxkeeper_storage::sim_disk::Fault;
+    use oxkeeper_storage::{SimDisk, TxnLogOptions};
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Commands with the moments at which they arrive; waiting moves the time.
+    #[derive(Default)]
+    struct Script {
+        now: Cell<Duration>,
+        commands: VecDeque<(Duration, LogCommand)>,
+    }
+
+    impl Script {
+        fn at(mut self, ms: u32, command: LogCommand) -> Script {
+            self.commands.push_back((ms * MS, command));
+            self
+        }
+    }
+
+    impl LogInbox for Script {
+        fn now(&self) -> Duration {
+            self.now.get()
+        }
+
+        fn next(&mut self, wait: Duration) -> Option<LogCommand> {
+            let until = self.now.get() + wait;
+            match self.commands.front() {
+                Some((at, _)) if *at <= until => {
+                    let (at, command) = self.commands.pop_front()?;
+                    self.now.set(self.now.get().max(at));
+                    Some(command)
+                }
+                _ => {
+                    self.now.set(until);
+                    None
+                }
+            }
+        }
+    }
+
+    #[derive(Default)]
+    struct Heard {
+        synced: RefCell<Vec<i64>>,
+        failed: RefCell<Vec<String>>,
+    }
+
+    impl LogReports for Heard {
+        fn synced(&self, zxid: Zxid, _: Duration) {
+            self.synced.borrow_mut().push(zxid.0);
+        }
+
+        fn failed(&self, error: LogError) {
+            self.failed.borrow_mut().push(error.to_string());
+        }
+    }
+
+    /// Transactions `first..=last`, as few bytes as the log takes for one.
+    fn batch(first: i64, last: i64) -> LogCommand {
+        let mut payloads = Vec::new();
+        let mut ends = Vec::new();
+        for zxid in first..=last {
+            let mut payload = [0; 32];
+            payload[12..20].copy_from_slice(&zxid.to_be_bytes());
+            payloads.extend(payload);
+            ends.push(payloads.len() as u32);
+        }
+        LogCommand::Append(Batch {
+            payloads: payloads.into(),
+            ends: ends.into(),
+            last_zxid: Zxid(last),
+        })
+    }
+
+    fn worker(policy: FlushPolicy) -> (SimDisk, LogWorker<SimDisk>) {
+        let disk = SimDisk::new();
+        let dir = Path::new("/log");
+        oxkeeper_storage::Disk::create_dir(&disk, dir).unwrap();
+        let options = TxnLogOptions { prealloc_bytes: 64 << 10, ..TxnLogOptions::default() };
+        let log = TxnLog::new(disk.clone(), dir.into(), options, Zxid(0));
+        (disk, LogWorker::new(log, policy))
+    }
+
+    const AT_ONCE: FlushPolicy =
+        FlushPolicy { delay: Duration::ZERO, batch_max: 1000, slow: Duration::from_secs(1) };
+
+    /// Runs a script to its end; the moments at which something was reported as synced, and what.
+    fn run_script(
+        worker: &mut LogWorker<SimDisk>,
+        mut script: Script,
+    ) -> Result<Vec<(u128, i64)>, LogError> {
+        let heard = Heard::default();
+        let mut syncs = Vec::new();
+        while let Some(first) = script.next(Duration::from_secs(3600)) {
+            let goes_on = worker.turn(first, &mut script, &heard)?;
+            let synced = heard.synced.borrow_mut().drain(..).next_back();
+            syncs.extend(synced.map(|zxid| (script.now().as_millis(), zxid)));
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(syncs)
+    }
+
+    #[test]
+    fn what_is_waiting_shares_one_sync() {
+        let (disk, mut worker) = worker(AT_ONCE);
+        let script = Script::default().at(0, batch(1, 1)).at(5, batch(2, 2));
+        run_script(&mut worker, script).unwrap();
+        let before = disk.operations();
+        let mut script = Script::default();
+        for zxid in 3..=50 {
+            script = script.at(10, batch(zxid, zxid));
+        }
+        assert_eq!(run_script(&mut worker, script).unwrap(), [(10, 50)]);
+        assert!(disk.operations() - before <= 3, "one write and one sync, perhaps zeros ahead");
+    }
+
+    #[test]
+    fn a_batch_waits_for_its_delay_and_no_longer() {
+        let (_, mut worker) = worker(FlushPolicy { delay: 20 * MS, ..AT_ONCE });
+        let mut script = Script::default();
+        for n in 0..30 {
+            script = script.at(7 * n as u32, batch(n + 1, n + 1));
+        }
+        let syncs = run_script(&mut worker, script).unwrap();
+        // Taken at 0, 7 and 14; the next batch begins with the one of 21.
+        assert_eq!(syncs[..3], [(20, 3), (41, 6), (62, 9)]);
+        assert_eq!(syncs.last().map(|sync| sync.1), Some(30));
+    }
+
+    #[test]
+    fn a_full_batch_waits_for_nothing() {
+        let (_, mut worker) = worker(FlushPolicy { delay: 1000 * MS, batch_max: 4, ..AT_ONCE });
+        let script = Script::default()
+            .at(1, batch(1, 3))
+            .at(2, batch(4, 4))
+            .at(2, batch(5, 9))
+            .at(3, batch(10, 10));
+        assert_eq!(run_script(&mut worker, script).unwrap(), [(2, 4), (2, 9), (1003, 10)]);
+    }
+
+    #[test]
+    fn a_stop_writes_what_came_before_and_settles() {
+        let (disk, mut worker) = worker(FlushPolicy { delay: 1000 * MS, ..AT_ONCE });
+        let script = Script::default().at(0, batch(1, 2)).at(1, LogCommand::Stop);
+        assert_eq!(run_script(&mut worker, script).unwrap(), [(1, 2)]);
+        let after = disk.operations();
+        worker.settle().unwrap();
+        assert_eq!(disk.operations(), after, "it was settled already");
+    }
+
+    #[test]
+    fn a_new_file_begins_behind_what_was_queued_before_it() {
+        let (disk, mut worker) = worker(AT_ONCE);
+        let script =
+            Script::default().at(0, batch(1, 2)).at(0, LogCommand::Roll).at(0, batch(3, 3));
+        assert_eq!(run_script(&mut worker, script).unwrap(), [(0, 3)]);
+        let mut names = disk.list(Path::new("/log")).unwrap();
+        names.sort();
+        assert_eq!(names, ["log.1", "log.3"]);
+    }
+
+    #[test]
+    fn nothing_is_reported_as_synced_after_a_failure() {
+        for fault in [Fault::Io, Fault::NoSpace] {
+            for at in 1..=7 {
+                let (disk, mut worker) = worker(AT_ONCE);
+                disk.fail_at(at, fault);
+                let heard = Heard::default();
+                let mut failed = false;
+                for zxid in 1..=4 {
+                    let done = worker.turn(batch(zxid, zxid), &mut Script::default(), &heard);
+                    failed |= done.is_err();
+                    let told = heard.synced.borrow().last().copied().unwrap_or(0);
+                    assert!(!failed || told < zxid, "{fault:?} at {at}: {told} was promised");
+                }
+                assert!(failed || fault == Fault::NoSpace, "{fault:?} at {at} went unnoticed");
+            }
+        }
+    }
+
+    /// Reports that cross threads.
+    #[derive(Default)]
+    struct Told(std::sync::Mutex<Vec<String>>);
+
+    impl LogReports for Told {
+        fn synced(&self, zxid: Zxid, _: Duration) {
+            self.0.lock().unwrap().push(format!("synced {zxid}"));
+        }
+
+        fn failed(&self, error: LogError) {
+            self.0.lock().unwrap().push(format!("failed: {error}"));
+        }
+    }
+
+    #[test]
+    fn the_thread_says_once_that_it_failed_and_stops_taking() {
+        let (disk, worker) = worker(AT_ONCE);
+        let told = Arc::new(Told::default());
+        let mut thread = LogThread::start(worker.log, AT_ONCE, Arc::clone(&told)).unwrap();
+        disk.fail_at(1, Fault::NoSpace);
+        thread.send(batch(1, 1));
+        thread.send(batch(2, 2));
+        thread.stop();
+        let told = told.0.lock().unwrap();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("failed: the disk is full"), "{told:?}");
+    }
+
+    #[test]
+    fn a_thread_that_stops_has_synced_everything_and_settled() {
+        let (disk, worker) = worker(AT_ONCE);
+        let told = Arc::new(Told::default());
+        let mut thread = LogThread::start(worker.log, AT_ONCE, Arc::clone(&told)).unwrap();
+        (1..=9).for_each(|zxid| thread.send(batch(zxid, zxid)));
+        thread.stop();
+        assert_eq!(told.0.lock().unwrap().last().unwrap(), &format!("synced {}", Zxid(9)));
+        let on_disk = disk.crash(1).bytes(Path::new("/log/log.1"));
+        assert!(on_disk.len() > 9 * 45 && on_disk == disk.bytes(Path::new("/log/log.1")));
+    }
+
+    #[test]
+    fn slow_syncs_are_told_of_now_and_then() {
+        let mut slow = SlowSyncs::default();
+        let second = Duration::from_secs(1);
+        let told: Vec<u32> =
+            (0..60).filter(|s| slow.note(*s * second, 2 * second, second)).collect();
+        assert_eq!(told, [0, 10, 20, 30, 40, 50]);
+        assert!(!slow.note(100 * second, second, second), "no slower than allowed");
+        assert!(slow.note(100 * second, 3 * second, second));
+    }
+}

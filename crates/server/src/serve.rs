@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use oxkeeper_config::{Config, ExitCode};
 use oxkeeper_node::{Core, Front, FrontId, Shared};
-use oxkeeper_storage::{TxnLog, TxnLogOptions};
+use oxkeeper_storage::{OsDisk, TxnLog, TxnLogOptions};
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,7 @@ use tokio::task::LocalSet;
 
 use crate::StartError;
 use crate::admin::AdminContext;
-use crate::boot::{self, Booted};
+use crate::boot::{self, BootOptions, Booted};
 use crate::client_port::{self, Door};
 use crate::clock::Clock;
 use crate::descriptors;
@@ -25,7 +25,7 @@ use crate::io_thread::{CorePart, Ended, IoThread};
 use crate::log_thread::{FlushPolicy, LogThread};
 use crate::mailbox::Mailbox;
 use crate::settings::settings;
-use crate::snapshot_thread::{SnapshotPolicy, SnapshotThread};
+use crate::snapshot_thread::{PurgePolicy, SnapshotPolicy, SnapshotThread};
 
 /// What a server that is ready has to say.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
     local.block_on(&runtime, async {
         let listener = client_port::bind(config).await?;
         let seed = random_seed();
-        let booted = boot::boot(config, seed)?;
+        let booted = boot::boot(OsDisk, &BootOptions::new(config, seed))?;
         Server::start(config, booted, seed)?.run(config, listener, began, ready).await
     })
 }
@@ -65,8 +65,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(config: &Config, booted: Booted, seed: u64) -> Result<Server, StartError> {
-        let Booted { dir, shared, wants_snapshot } = booted;
+    fn start(config: &Config, booted: Booted<OsDisk>, seed: u64) -> Result<Server, StartError> {
+        let Booted { dir, shared, wants_snapshot, .. } = booted;
         let clock = Clock::new();
         let threads = io_threads(config);
         let settings = Arc::new(settings(config, seed, threads));
@@ -86,13 +86,12 @@ impl Server {
             .map_err(no_thread)?;
         let policy = SnapshotPolicy {
             compression: boot::compression(config),
-            digest: config.storage.digest_enabled,
             zxid_section: config.storage.serialize_last_processed_zxid,
-            retain: retain(config, dir.created_by_us()),
+            purge: purge(config, dir.created_by_us()),
         };
         let admin = Arc::new(AdminContext::new(config, &dir, Arc::clone(&door)));
-        let snapshots = SnapshotThread::start(dir, policy, Arc::clone(&mailboxes[0]))
-            .map_err(no_thread)?;
+        let snapshots =
+            SnapshotThread::start(dir, policy, Arc::clone(&mailboxes[0])).map_err(no_thread)?;
         let shared = Arc::new(RwLock::new(shared));
         let front = Front::new(FrontId(0), Arc::clone(&settings));
         let part = CorePart { core, log, snapshots };
@@ -247,14 +246,12 @@ fn flush_policy(config: &Config) -> FlushPolicy {
     }
 }
 
-/// How many snapshots are kept. What nobody asked for is done only in directories of our making.
-fn retain(config: &Config, created_by_us: bool) -> Option<usize> {
-    let purge = config.storage.purge;
-    let wanted = purge.interval_hours.is_some() && (created_by_us || !purge.from_default);
-    if !wanted {
+fn purge(config: &Config, created_by_us: bool) -> Option<PurgePolicy> {
+    let purge = boot::purge_policy(config, created_by_us);
+    if purge.is_none() {
         tracing::info!("old snapshots and logs are kept for ever: autopurge is off");
     }
-    wanted.then_some(purge.retain_count as usize)
+    purge
 }
 
 async fn expire_sessionless(mailboxes: Arc<[Arc<Mailbox>]>, timeout_ms: u64) {

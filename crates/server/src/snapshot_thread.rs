@@ -1,13 +1,17 @@
 //! The snapshot's own thread: encodes pieces of the tree, writes them, publishes the file, purges
-//! what is older. A failure here endangers nothing, the log still has everything; it is said, and
-//! the next snapshot tries again.
+//! what is older.
+//!
+//! A failure here endangers nothing, the log still has everything; it is said, the remains are
+//! removed, and the next snapshot tries again. What does the work is a [`SnapshotWorker`] over any
+//! [`Disk`]; the thread is only where the real host runs it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use oxkeeper_storage::{Compression, DataDir, Disk, DiskError, SnapshotWriter};
+use oxkeeper_tree::Tree;
 use oxkeeper_tree::snapshot::{Chunk, SnapshotHead};
 
 /// What the thread is asked to do, in order.
@@ -36,12 +40,19 @@ pub trait SnapshotReports: Send + Sync + 'static {
 pub struct SnapshotPolicy {
     /// The files' compression.
     pub compression: Compression,
-    /// Whether the tree's digest is written.
-    pub digest: bool,
-    /// Whether the last section with the zxid is written.
+    /// Whether the last section with the zxid is written, if the tree has a digest.
     pub zxid_section: bool,
-    /// Snapshots kept, `None` to keep all.
-    pub retain: Option<usize>,
+    /// What happens to old ones; `None` keeps all.
+    pub purge: Option<PurgePolicy>,
+}
+
+/// When old snapshots and the logs that only they need are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgePolicy {
+    /// Snapshots kept, at least 3 (`autopurge.snapRetainCount`).
+    pub retain: usize,
+    /// At the start and then this often (`autopurge.purgeInterval`); `None` after each snapshot.
+    pub every: Option<Duration>,
 }
 
 /// A running snapshot thread.
@@ -63,7 +74,7 @@ impl SnapshotThread {
     {
         let (commands, inbox) = channel();
         let thread = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
-            Worker { dir, policy, writing: None, buffer: Vec::new() }.run(&inbox, &*reports);
+            run(SnapshotWorker::new(dir, policy), &inbox, &*reports);
         })?;
         Ok(SnapshotThread { commands, thread: Some(thread) })
     }
@@ -82,50 +93,130 @@ impl SnapshotThread {
     }
 }
 
-struct Writing<D: Disk> {
-    head: Box<SnapshotHead>,
-    writer: SnapshotWriter<D>,
-    began: Instant,
+fn run<D: Disk>(
+    mut worker: SnapshotWorker<D>,
+    inbox: &Receiver<SnapshotCommand>,
+    reports: &impl SnapshotReports,
+) {
+    let every = worker.policy.purge.and_then(|purge| purge.every);
+    let mut next_purge = every.map(|_| Instant::now());
+    loop {
+        let command = match next_purge {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        match command {
+            Ok(SnapshotCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(command) => worker.carry_out(command, reports),
+            Err(RecvTimeoutError::Timeout) => {
+                worker.purge();
+                next_purge = every.map(|every| Instant::now() + every);
+            }
+        }
+    }
 }
 
-struct Worker<D: Disk> {
+/// Writes snapshots, one at a time, piece by piece.
+#[derive(Debug)]
+pub struct SnapshotWorker<D: Disk> {
     dir: Arc<DataDir<D>>,
     policy: SnapshotPolicy,
     writing: Option<Writing<D>>,
     buffer: Vec<u8>,
 }
 
-impl<D: Disk> Worker<D> {
-    fn run(&mut self, inbox: &Receiver<SnapshotCommand>, reports: &impl SnapshotReports) {
-        while let Ok(command) = inbox.recv() {
-            let (over, result) = match command {
-                SnapshotCommand::Begin(head) => (false, self.begin(head)),
-                SnapshotCommand::Chunk(chunk) => {
-                    let result = self.chunk(&chunk);
-                    drop(chunk);
-                    reports.chunk_written();
-                    (false, result)
-                }
-                SnapshotCommand::End => (true, self.end()),
-                SnapshotCommand::Stop => return,
-            };
-            if let Err(error) = result {
-                tracing::error!(%error, "the snapshot could not be written; the log still has \
-                    everything, and the next snapshot tries again");
-                self.writing = None;
+#[derive(Debug)]
+struct Writing<D: Disk> {
+    head: Box<SnapshotHead>,
+    writer: SnapshotWriter<D>,
+    began: Instant,
+}
+
+impl<D: Disk> SnapshotWorker<D> {
+    /// A worker on these directories.
+    pub fn new(dir: Arc<DataDir<D>>, policy: SnapshotPolicy) -> Self {
+        SnapshotWorker { dir, policy, writing: None, buffer: Vec::new() }
+    }
+
+    /// Does what a command says and reports it done. After a failure, which is logged, the rest of
+    /// that snapshot is taken and dropped.
+    pub fn carry_out(&mut self, command: SnapshotCommand, reports: &impl SnapshotReports) {
+        match command {
+            SnapshotCommand::Begin(head) => {
+                let begun = self.begin(head);
+                self.say(begun);
             }
-            if over {
+            SnapshotCommand::Chunk(chunk) => {
+                let written = self.chunk(&chunk);
+                drop(chunk);
+                self.say(written);
+                reports.chunk_written();
+            }
+            SnapshotCommand::End => {
+                if self.writing.is_some() {
+                    let ended = self.end();
+                    self.say(ended);
+                    if self.policy.purge.is_some_and(|purge| purge.every.is_none()) {
+                        self.purge();
+                    }
+                }
                 self.buffer = Vec::new();
                 reports.snapshot_over();
+            }
+            SnapshotCommand::Stop => self.writing = None,
+        }
+    }
+
+    /// Writes the whole tree as it is, with nothing going on meanwhile.
+    ///
+    /// # Errors
+    /// If the disk would not take it. What was there before still is.
+    pub fn write_now(&mut self, tree: &mut Tree) -> Result<(), DiskError> {
+        drop(tree.snapshot_abort());
+        let Ok(head) = tree.snapshot_begin() else { return Ok(()) };
+        let mut done = self.begin(Box::new(head));
+        while let Some(chunk) = tree.snapshot_next(ZNODES_AT_ONCE) {
+            done = done.and_then(|()| self.chunk(&chunk));
+        }
+        let done = done.and_then(|()| self.end());
+        self.writing = None;
+        self.buffer = Vec::new();
+        done
+    }
+
+    /// Removes old snapshots and logs as the policy says. A failure is logged: the next purge will
+    /// do as well.
+    pub fn purge(&mut self) {
+        let Some(PurgePolicy { retain, .. }) = self.policy.purge else { return };
+        match self.dir.purge(retain) {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => {
+                tracing::info!(
+                    files = removed.len(),
+                    kept = retain,
+                    "purged old snapshots and logs"
+                )
+            }
+            Err(error) => {
+                tracing::error!(%error, "old snapshots and logs could not be purged; the next \
+                    purge tries again")
             }
         }
     }
 
+    fn say(&mut self, done: Result<(), DiskError>) {
+        if let Err(error) = done {
+            tracing::error!(%error, "the snapshot could not be written; the log still has \
+                everything, and the next snapshot tries again");
+            self.writing = None;
+        }
+    }
+
     fn begin(&mut self, head: Box<SnapshotHead>) -> Result<(), DiskError> {
+        self.writing = None;
         let disk = self.dir.disk().clone();
         let dir = self.dir.snapshot_dir();
-        let mut writer =
-            SnapshotWriter::create(disk, dir, head.zxid(), self.policy.compression)?;
+        let mut writer = SnapshotWriter::create(disk, dir, head.zxid(), self.policy.compression)?;
         self.buffer.clear();
         head.encode(&mut self.buffer);
         writer.write(&self.buffer)?;
@@ -146,9 +237,8 @@ impl<D: Disk> Worker<D> {
         head.encode_end(&mut self.buffer);
         writer.write(&self.buffer)?;
         writer.seal()?;
-        if self.policy.digest {
-            self.buffer.clear();
-            head.encode_digest(&mut self.buffer);
+        self.buffer.clear();
+        if head.encode_digest(&mut self.buffer) {
             writer.write(&self.buffer)?;
             writer.seal()?;
             // Java takes a zxid section without a digest before it for a broken digest section.
@@ -160,17 +250,11 @@ impl<D: Disk> Worker<D> {
             }
         }
         writer.finish()?;
-        let took: Duration = began.elapsed();
+        let took = began.elapsed();
         tracing::debug!(zxid = %head.zxid(), took_ms = took.as_millis() as u64, "snapshot done");
-        self.purge()
-    }
-
-    fn purge(&self) -> Result<(), DiskError> {
-        let Some(retain) = self.policy.retain else { return Ok(()) };
-        let removed = self.dir.purge(retain)?;
-        if !removed.is_empty() {
-            tracing::info!(files = removed.len(), kept = retain, "purged old snapshots and logs");
-        }
         Ok(())
     }
 }
+
+/// Znodes handed over at a time while nothing else waits for the tree.
+const ZNODES_AT_ONCE: usize = 4096;
