@@ -199,7 +199,7 @@ impl Tree {
         };
         let hash = self.hasher.hash(name.as_bytes());
         if let Some(dir) = dir
-            && let Some(child) = self.dirs.get(dir).children.find(hash, name.as_bytes())
+            && let Some(child) = self.dirs.get(dir).children().find(hash, name.as_bytes())
         {
             self.replace_acl(Loc::Child { dir, child }, new.path, new.acl, |_| {});
             return Err(ErrorCode::NODE_EXISTS);
@@ -249,7 +249,7 @@ impl Tree {
             header.set_has_dir();
         });
         if !had_dir && let Loc::Child { dir, child } = parent {
-            self.dirs.get_mut(dir).children.mark(child);
+            self.dirs.get_mut(dir).change(|children| children.mark(child));
         }
         if self.orphan_dirs > 0 && self.dir_place(path).is_some() {
             node.edit(Header::set_has_dir);
@@ -259,10 +259,13 @@ impl Tree {
         self.znodes += 1;
         self.data_bytes += java_len(path) + node.data_len() as i64;
         match dir {
-            Some(dir) => self.dirs.get_mut(dir).children.insert(&self.hasher, hash, node),
+            Some(dir) => {
+                let hasher = &self.hasher;
+                self.dirs.get_mut(dir).change(|children| children.insert(hasher, hash, node));
+            }
             None => {
                 let parent_hash = self.hasher.hash(parent_path.as_bytes());
-                let dir = Dir { path: parent_path.into(), children: Children::One(node) };
+                let dir = Dir::new(parent_path, Children::One(node));
                 self.dirs.insert(parent_hash, false, dir);
             }
         }
@@ -298,12 +301,12 @@ impl Tree {
         }
         let dir = self.dir_place(parent_path).ok_or(ErrorCode::NO_NODE)?;
         let hash = self.hasher.hash(name.as_bytes());
-        let children = &self.dirs.get(dir).children;
+        let children = self.dirs.get(dir).children();
         let child = children.find(hash, name.as_bytes()).ok_or(ErrorCode::NO_NODE)?;
         let loc = Loc::Child { dir, child };
         self.preserve(path, Some(loc));
         self.leave_idle(path, loc);
-        let node = self.dirs.get_mut(dir).children.remove(child);
+        let node = self.dirs.get_mut(dir).change(|children| children.remove(child));
         self.detached(path, &node);
         if let Some(parent) = self.locate(parent_path) {
             self.enter_idle(parent_path, parent);
@@ -328,7 +331,7 @@ impl Tree {
         if node.has_dir()
             && let Some(own) = self.dir_place(path)
         {
-            match self.dirs.get(own).children.len() {
+            match self.dirs.get(own).children().len() {
                 0 => _ = self.dirs.remove(own),
                 // Children of a znode that is gone: found by their path until it comes back, as in
                 // Java, and in no snapshot.

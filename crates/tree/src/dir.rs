@@ -5,7 +5,9 @@
 //! beside the path; from five children on they are runs sorted by hash, which readers and snapshots
 //! share instead of copying.
 
-use triomphe::Arc;
+use std::fmt;
+
+use triomphe::{Arc, ThinArc};
 
 use crate::limits::{FEW_CHILDREN_MAX, RUN_CHILDREN_MAX};
 use crate::run::{ALL, NameHasher, Place, Row, Run};
@@ -26,11 +28,38 @@ pub(crate) enum Children {
     Many(Box<Row<ChildRun>>),
 }
 
-/// A directory. The root's path is `""`.
-#[derive(Debug)]
-pub(crate) struct Dir {
-    pub path: Box<str>,
-    pub children: Children,
+/// A directory: its children and its path in one allocation. The root's path is `""`.
+pub(crate) struct Dir(ThinArc<Children, u8>);
+
+impl Dir {
+    pub fn new(path: &str, children: Children) -> Dir {
+        Dir(ThinArc::from_header_and_slice(children, path.as_bytes()))
+    }
+
+    #[inline]
+    pub fn path(&self) -> &[u8] {
+        &self.0.slice
+    }
+
+    #[inline]
+    pub fn children(&self) -> &Children {
+        &self.0.header.header
+    }
+
+    #[inline]
+    pub fn change<R>(&mut self, change: impl FnOnce(&mut Children) -> R) -> R {
+        self.0.with_arc_mut(|arc| {
+            let inner = Arc::get_mut(arc).expect("a directory's handle is never cloned");
+            change(inner.header_mut())
+        })
+    }
+}
+
+impl fmt::Debug for Dir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = String::from_utf8_lossy(self.path());
+        write!(f, "{path:?}: {} children", self.children().len())
+    }
 }
 
 /// All directories.
@@ -225,7 +254,7 @@ mod tests {
     #[test]
     fn a_directory_has_the_size_the_memory_goal_counts_on() {
         assert_eq!(size_of::<Children>(), 24);
-        assert_eq!(size_of::<Dir>(), 40);
+        assert_eq!(size_of::<Dir>(), 8);
     }
 
     proptest! {

@@ -9,8 +9,8 @@ pub const FEW_CHILDREN_MAX: usize = 4;
 /// both stay within a few microseconds, and a million children are two to four thousand runs.
 pub const RUN_CHILDREN_MAX: usize = 512;
 
-/// Directories in one run of the table of directories; 44 bytes each are moved there.
-pub const RUN_DIRS_MAX: usize = 256;
+/// Directories in one run of the table of directories, for the same reason.
+pub const RUN_DIRS_MAX: usize = 512;
 
 /// Digests remembered, one per 128 transactions (`DataTree.DIGEST_LOG_LIMIT`).
 pub const DIGEST_LOG_ENTRIES: usize = 1024;

@@ -162,15 +162,15 @@ impl DescendantCount {
         if self.prefix.is_empty() {
             return Some(tree.znodes as i32 - 1);
         }
-        let below = &self.prefix;
-        let itself = &self.prefix[..self.prefix.len() - 1];
+        let below = self.prefix.as_bytes();
+        let itself = &below[..below.len() - 1];
         let mut seen = 0;
         while self.from < HASH_END && seen < dirs_max {
             let (cell, range) = tree.dirs.cell_of(self.from);
             let run = &tree.dirs.cells()[cell];
             for dir in &run.items()[run.lower_bound(self.from)..] {
-                if &*dir.path == itself || dir.path.starts_with(below) {
-                    self.total += dir.children.len();
+                if dir.path() == itself || dir.path().starts_with(below) {
+                    self.total += dir.children().len();
                 }
             }
             seen += run.len() + 1;

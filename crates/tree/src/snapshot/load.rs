@@ -347,15 +347,14 @@ impl Loader {
         let tree = &mut self.tree;
         // Nothing was inserted since the parent was found: its place still holds.
         if !tree.node_at(self.parent).has_dir() {
-            tree.node_at_mut(self.parent).edit(Header::set_has_dir);
+            tree.change_at(self.parent, |node| node.edit(Header::set_has_dir));
             if let Loc::Child { dir, child } = self.parent {
-                tree.dirs.get_mut(dir).children.mark(child);
+                tree.dirs.get_mut(dir).change(|children| children.mark(child));
             }
             children.sort_by_key(|child| child.0);
             if !has_twins(&children) {
                 let hash = tree.hasher.hash(self.dir.as_bytes());
-                let path = self.dir.as_str().into();
-                let dir = Dir { path, children: Children::from_hashed(&mut children) };
+                let dir = Dir::new(&self.dir, Children::from_hashed(&mut children));
                 tree.dirs.insert(hash, false, dir);
                 self.children = children;
                 return;
@@ -371,20 +370,23 @@ impl Loader {
     fn insert_one(&mut self, hash: u32, node: Node) {
         let tree = &mut self.tree;
         let Some(dir) = tree.dir_place(&self.dir) else {
-            let dir = Dir { path: self.dir.as_str().into(), children: Children::One(node) };
+            let dir = Dir::new(&self.dir, Children::One(node));
             tree.dirs.insert(tree.hasher.hash(self.dir.as_bytes()), false, dir);
             return;
         };
-        let Some(child) = tree.dirs.get(dir).children.find(hash, node.name()) else {
-            tree.dirs.get_mut(dir).children.insert(&tree.hasher, hash, node);
+        let Some(child) = tree.dirs.get(dir).children().find(hash, node.name()) else {
+            let hasher = &tree.hasher;
+            tree.dirs.get_mut(dir).change(|children| children.insert(hasher, hash, node));
             return;
         };
         let path = format!("{}/{}", self.dir, node.name_str());
-        let slot = tree.dirs.get_mut(dir).children.get_mut(child);
-        let before = std::mem::replace(slot, node);
-        if before.has_dir() {
-            slot.edit(Header::set_has_dir);
-        }
+        let before = tree.change_at(Loc::Child { dir, child }, |slot| {
+            let before = std::mem::replace(slot, node);
+            if before.has_dir() {
+                slot.edit(Header::set_has_dir);
+            }
+            before
+        });
         tree.digest = tree.digest.wrapping_sub(tree.digest_of(&path, &before));
         tree.znodes -= 1;
         tree.data_bytes -= java_len(&path) + before.data_len() as i64;
