@@ -180,6 +180,13 @@ pub enum ToFront {
         /// Why, for the log.
         why: &'static str,
     },
+    /// This write's body could not be read. It took no zxid: answer it in its turn, as a read.
+    Unreadable {
+        /// The connection.
+        conn: ConnId,
+        /// The request's xid.
+        xid: i32,
+    },
     /// Before any of these sessions expires: when was each heard last?
     AskHeard(Vec<(ConnId, SessionId)>),
 }

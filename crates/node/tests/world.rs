@@ -127,7 +127,7 @@ impl World {
                 Effect::Append(batch) => self.unsynced.push(batch),
                 Effect::Tell(_, message) => {
                     let mut link = Link { core: &mut self.core, shared: &self.shared };
-                    self.front.told(self.now, message, &mut link);
+                    self.front.told(&self.shared, self.now, message, &mut link);
                     self.core.end_turn();
                 }
                 Effect::SnapshotChunk(_) => self.core.snapshot_written(),

@@ -139,7 +139,7 @@ fn open(front: &mut Front, clock: Clock, shared: &RwLock<Shared>) -> ConnId {
     end_frame(&mut bytes, start);
     front.receive(&shared.read(), now, id, &bytes, &mut Nowhere);
     let renewed = ToFront::Renewed { conn: id, session: SessionId(1), timeout_ms: 10_000 };
-    front.told(now, renewed, &mut Nowhere);
+    front.told(&shared.read(), now, renewed, &mut Nowhere);
     let sent = front.output(id).len();
     front.sent(id, sent);
     id

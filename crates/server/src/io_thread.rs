@@ -18,7 +18,7 @@ use oxkeeper_node::{
 use oxkeeper_storage::LogError;
 use parking_lot::RwLock;
 
-use crate::admin::AdminContext;
+use crate::admin::{AdminContext, Deliveries};
 use crate::clock::Clock;
 use crate::connection::{self, Scratch};
 use crate::log_thread::{LogCommand, LogThread};
@@ -61,6 +61,8 @@ pub struct IoThread {
     pub mailboxes: Arc<[Arc<Mailbox>]>,
     /// What the four-letter words report besides.
     pub admin: Arc<AdminContext>,
+    /// Answers to four-letter words that are being read.
+    pub admin_deliveries: Deliveries,
     scratch: Scratch,
     state: RefCell<State>,
     turn_wanted: Cell<bool>,
@@ -92,6 +94,7 @@ impl IoThread {
             shared,
             mailboxes,
             admin,
+            admin_deliveries: Deliveries::default(),
             state: RefCell::new(State {
                 front,
                 core,
@@ -179,6 +182,12 @@ impl IoThread {
             None => front.closed(now, id, &mut RemoteLink { mailbox: &self.mailboxes[0] }),
         }
         drop(state);
+        self.admin_deliveries.connection_closed(id);
+        self.want_turn();
+    }
+
+    /// Has a turn taken for what was done to a connection outside of one.
+    pub fn attend(&self) {
         self.want_turn();
     }
 
@@ -308,7 +317,7 @@ impl IoThread {
                 Effect::Tell(to, message) if to == front.id() => {
                     let shared = self.shared.read();
                     let mut link = LocalLink { core: &mut part.core, shared: &shared };
-                    front.told(now, message, &mut link);
+                    front.told(&shared, now, message, &mut link);
                     part.core.end_turn();
                 }
                 Effect::Tell(to, message) => {
@@ -360,7 +369,7 @@ impl IoThread {
                 FrontMail::Committed(committed) => {
                     state.front.committed(shared, now, &committed, &mut link)
                 }
-                FrontMail::Told(message) => state.front.told(now, message, &mut link),
+                FrontMail::Told(message) => state.front.told(shared, now, message, &mut link),
             }
         }
     }

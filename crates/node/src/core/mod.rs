@@ -172,6 +172,12 @@ impl Core {
                         self.stats.over_quota(written_path(&request));
                     }
                 }
+                // Java gives such a request the zxid before its own, a multi alone a new one; we
+                // log nothing where no zxid is used.
+                Ok(None) | Err(_) if op != OpCode::MULTI => {
+                    let told = ToFront::Unreadable { conn: waiter.conn, xid };
+                    return self.effects.push_back(Effect::Tell(waiter.front, told));
+                }
                 Ok(None) | Err(_) => {
                     let code = ErrorCode::MARSHALLING_ERROR;
                     self.overlay.prep_error(&context, code, &mut self.open);

@@ -32,6 +32,8 @@ pub(crate) enum Phase {
 pub(crate) enum Waiting {
     /// A write that the core has.
     Write { xid: i32, at_us: u64 },
+    /// A write whose body the core could not read: an error, in its turn.
+    Unreadable { xid: i32 },
     /// A frame that waits behind such a write.
     Held { frame: Box<[u8]>, at_us: u64 },
 }

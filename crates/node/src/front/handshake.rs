@@ -58,8 +58,18 @@ impl Front {
     }
 
     /// Takes what the core says outside the order of commits.
-    pub fn told(&mut self, now: Now, message: ToFront, link: &mut impl CoreLink) {
+    pub fn told(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        message: ToFront,
+        link: &mut impl CoreLink,
+    ) {
         match message {
+            ToFront::Unreadable { conn, xid } => {
+                self.unreadable(conn, xid);
+                self.run_gate(shared, now, conn, link);
+            }
             ToFront::Renewed { conn, session, timeout_ms } => {
                 self.connected(now, conn, session, timeout_ms)
             }

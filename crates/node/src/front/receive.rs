@@ -225,13 +225,40 @@ impl Front {
     ) {
         loop {
             let Some(conn) = self.conn_mut(id) else { return };
-            if conn.dead || conn.job.is_some() || !matches!(conn.gate.front(), Some(Waiting::Held { .. })) {
+            if conn.dead || conn.job.is_some() {
+                return;
+            }
+            if let Some(Waiting::Unreadable { xid }) = conn.gate.front() {
+                let (xid, zxid) = (*xid, shared.tree.last_zxid());
+                read::error_reply(&mut conn.out, xid, zxid, ErrorCode::MARSHALLING_ERROR);
+                conn.stats.sent += 1;
+                conn.gate.pop_front();
+                self.stats.packets_sent += 1;
+                self.mark_dirty(id);
+                continue;
+            }
+            if !matches!(conn.gate.front(), Some(Waiting::Held { .. })) {
                 return;
             }
             let Some(Waiting::Held { frame, at_us }) = conn.gate.pop_front() else { return };
             conn.held_bytes -= frame.len();
             self.stats.read_wait.record(now.mono_us.saturating_sub(at_us) / 1000);
             self.run_held(shared, now, id, &frame, at_us, link);
+        }
+    }
+
+    /// A write that the core could not read waits for its turn in the gate, no longer for a
+    /// transaction.
+    pub(super) fn unreadable(&mut self, id: ConnId, unreadable: i32) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        tracing::warn!(peer = %conn.peer.addr, session = %conn.session,
+            "a request could not be read");
+        // The core judges writes in their order: the oldest one with this xid is meant.
+        let meant = |w: &&mut Waiting| matches!(w, Waiting::Write { xid, .. } if *xid == unreadable);
+        if let Some(waiting) = conn.gate.iter_mut().find(meant) {
+            *waiting = Waiting::Unreadable { xid: unreadable };
+            conn.writes -= 1;
+            self.outstanding -= 1;
         }
     }
 
