@@ -75,7 +75,9 @@ impl Client {
     /// When the server does neither.
     pub fn settle(&mut self, zxid: &mut i64) -> Result<Vec<Value>> {
         let mut lines = Vec::new();
-        if self.read_answers(&mut lines)? && self.fence(&mut lines, zxid)? {
+        let answered = self.read_answers(&mut lines)?;
+        *zxid = lines.iter().filter_map(|line| line["zxid"].as_i64()).fold(*zxid, i64::max);
+        if answered && self.fence(&mut lines, zxid)? {
             return Ok(lines);
         }
         for (xid, op) in self.waiting.drain(..) {

@@ -24,6 +24,7 @@ mod side;
 mod step;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -66,7 +67,7 @@ pub struct Plan {
 }
 
 /// How a run went that found no difference.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Steps made.
     pub steps: u64,
@@ -74,6 +75,36 @@ pub struct Tally {
     pub ops: u64,
     /// Things seen and equal.
     pub compared: u64,
+    /// How often each operation ended how, parts of multis included: by name and error code.
+    pub outcomes: BTreeMap<(String, i64), u64>,
+}
+
+impl Tally {
+    fn count(&mut self, step: &Step, seen: &[Value]) {
+        self.steps += 1;
+        self.ops += step.ops();
+        self.compared += seen.len() as u64;
+        let parts = seen.iter().filter_map(|line| line["results"].as_array()).flatten();
+        for line in seen.iter().chain(parts) {
+            if let (Some(op), Some(err)) = (line["op"].as_str(), line["err"].as_i64()) {
+                *self.outcomes.entry((op.to_owned(), err)).or_default() += 1;
+            }
+        }
+    }
+
+    /// One line an operation, with its outcomes: what a run of this many operations has covered.
+    pub fn coverage(&self) -> String {
+        let mut text = String::new();
+        let mut last = "";
+        for ((op, err), count) in &self.outcomes {
+            if op != last {
+                text.push_str(&format!("\n{op:>22}:"));
+                last = op;
+            }
+            text.push_str(&format!(" {err}×{count}"));
+        }
+        text
+    }
 }
 
 /// A difference, and how the run came to it.
@@ -119,11 +150,9 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<Result<Tally, 
         };
         let (oracle, examined) = pair.perform(&step);
         let oracle = oracle.with_context(|| format!("the oracle, at {step:?}"))?;
-        tally.steps += 1;
-        tally.ops += step.ops();
+        tally.count(&step, &oracle);
         generator.learn(&step, &oracle);
         let equal = examined.as_ref().is_ok_and(|examined| *examined == oracle);
-        tally.compared += oracle.len() as u64;
         record.push((step, oracle));
         if !equal {
             let (steps, oracle) = record.into_iter().unzip();
