@@ -1,5 +1,5 @@
-//! What the tree costs here: memory per znode, time to read, write, list, snapshot and load, and the
-//! longest single step of each, which is what a client would feel.
+//! What the tree costs here: memory per znode, time to read, write, list, snapshot and load, and
+//! the longest single step of each, which is what a client would feel.
 //!
 //! `cargo run --release -p oxkeeper-tree --example tree_cost [znodes]`
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // it measures: it needs a clock

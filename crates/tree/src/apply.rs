@@ -2,9 +2,10 @@
 //!
 //! Applying is total. A transaction was decided when it was proposed, so here it works – unless the
 //! tree came from a snapshot taken while writes went on, which may already hold what is replayed
-//! now. The rules for that are the server's crash recovery: creating what exists takes over the list
-//! and the parent's counters, deleting what is gone still moves the parent's pzxid, counters only go
-//! up, and everything else that does not fit is passed over. The outcome is the same on every member.
+//! now. The rules for that are the server's crash recovery: creating what exists takes over the
+//! list and the parent's counters, deleting what is gone still moves the parent's pzxid, counters
+//! only go up, and everything else that does not fit is passed over. The outcome is the same on
+//! every member.
 
 use oxkeeper_proto::txn::{CreateTxn, MultiTxn, SetAclTxn, SetDataTxn};
 use oxkeeper_proto::{
@@ -34,11 +35,11 @@ pub(crate) struct NewNode<'a> {
 }
 
 impl Tree {
-    /// Applies a transaction, adds what it changed to `changes` and, if asked, the body of the reply
-    /// to `reply`: the path of a create, path and stat of a create2 (container and TTL too), the
-    /// stat of a setData or setACL, the whole response of a multi; nothing otherwise, and nothing on
-    /// an error. The result is the code for the reply's header; a multi that failed says so in its
-    /// body and is OK here, as on the wire.
+    /// Applies a transaction, adds what it changed to `changes` and, if asked, the body of the
+    /// reply to `reply`: the path of a create, path and stat of a create2 (container and TTL too),
+    /// the stat of a setData or setACL, the whole response of a multi; nothing otherwise, and
+    /// nothing on an error. The result is the code for the reply's header; a multi that failed says
+    /// so in its body and is OK here, as on the wire.
     ///
     /// A digest in the payload is compared with the tree's; a difference is counted in
     /// [`Tree::stats`] and changes nothing.
@@ -458,12 +459,11 @@ impl Tree {
         changes: &mut Changes,
     ) {
         self.sessions.remove(&session);
-        let mut own = self.ephemerals.remove(&session).unwrap_or_default();
+        let own = self.ephemerals.remove(&session).unwrap_or_default();
         self.ephemeral_count -= own.len();
+        // What is gone already is no fault: it was deleted in the meantime, or was on the list.
         for path in listed.iter().flat_map(StringList::iter) {
-            // What is gone already is no fault: it was deleted in the meantime.
             _ = self.delete_node(&path, zxid, changes);
-            own.remove(&*path);
         }
         for path in own {
             _ = self.delete_node(&path, zxid, changes);
@@ -527,8 +527,8 @@ impl Tree {
     }
 }
 
-/// Parent and name of a path that a child can have. Proposers check paths; what slipped through must
-/// not put a znode where nobody finds it.
+/// Parent and name of a path that a child can have. Proposers check paths; what slipped through
+/// must not put a znode where nobody finds it.
 fn split_child(path: &str) -> Result<(&str, &str), ErrorCode> {
     match path::split(path) {
         Some((parent, name)) if !name.is_empty() && parent != "/" => Ok((parent, name)),

@@ -1,9 +1,10 @@
 //! What a batch of transactions changed, for the watches.
 //!
-//! One entry per znode created, deleted or written, in the order in which Java triggers its watches;
-//! setting an ACL is none. Paths lie one behind the other in one string, so a batch costs no
-//! allocation once the arena has grown to the usual size. Lists are handles: an event is filtered by
-//! the list the znode had at that moment, even if the znode is gone when it is delivered.
+//! One entry per znode created, deleted or written, in the order in which Java triggers its
+//! watches; setting an ACL is none. Paths lie one behind the other in one string, so a batch costs
+//! no allocation once the arena has grown to the usual size. Lists are handles: an event is
+//! filtered by the list the znode had at that moment, even if the znode is gone when it is
+//! delivered.
 
 use oxkeeper_proto::Zxid;
 

@@ -1,9 +1,9 @@
 //! Directories: the children of one path.
 //!
-//! A directory exists for every znode that has, or once had, a child; it is found by its path, and a
-//! child in it by its name, so any znode is two look-ups away. Small directories are a handle or two
-//! beside the path; from five children on they are runs sorted by hash, which readers and snapshots
-//! share instead of copying.
+//! A directory exists for every znode that has, or once had, a child; it is found by its path, and
+//! a child in it by its name, so any znode is two look-ups away. Small directories are a handle or
+//! two beside the path; from five children on they are runs sorted by hash, which readers and
+//! snapshots share instead of copying.
 
 use std::fmt;
 

@@ -9,10 +9,10 @@
 //! | module | holds |
 //! |---|---|
 //! | [`tree`] | the state and how a znode is found |
-//! | [`znode`], [`run`], [`dir`] | one znode, a sorted run of handles, a directory |
+//! | `znode`, `run`, `dir` | one znode, a sorted run of handles, a directory |
 //! | [`prep`], [`overlay`] | what a request becomes, against what is under way |
 //! | [`acl_rules`], [`path`] | who may, and what may be a path |
-//! | [`apply`] | what each transaction does |
+//! | `apply` | what each transaction does |
 //! | [`read`] | what reads need beyond a znode |
 //! | [`snapshot`] | writing the state while it changes, and loading it |
 //! | [`acl_table`], [`quota`], [`digest`], `idle` | what is kept beside the znodes |

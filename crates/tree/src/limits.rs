@@ -1,4 +1,7 @@
 //! Bounds of the tree, each with its reason.
+//!
+//! They bound what one operation may cost, not how much a tree may hold: that is for whoever owns
+//! the memory to say.
 
 /// Children kept beside the directory, without hashes: a directory this small is searched by
 /// looking at each name. Most directories of Kafka and of lock recipes have one or two children.

@@ -46,8 +46,8 @@ pub struct QuotaStats {
 }
 
 impl QuotaStats {
-    /// Reads the text of a limits or stats znode. What cannot be read counts as unset; Java ends the
-    /// server over it.
+    /// Reads the text of a limits or stats znode. What cannot be read counts as unset; Java ends
+    /// the server over it.
     pub fn parse(data: Option<&[u8]>) -> QuotaStats {
         let text = StatsText::parse(data);
         QuotaStats {

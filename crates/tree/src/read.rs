@@ -1,9 +1,9 @@
 //! What reads need beyond a znode: listings, counts, quotas.
 //!
 //! A listing is taken in two steps. Under the lock the handles of the directory's runs are copied,
-//! one per five hundred children; the names are written later, from the handles, while the tree goes
-//! on. A count of everything below a path walks the table of directories in bounded steps, and is as
-//! exact as Java's: neither stops writes while it counts.
+//! one per five hundred children; the names are written later, from the handles, while the tree
+//! goes on. A count of everything below a path walks the table of directories in bounded steps, and
+//! is as exact as Java's: neither stops writes while it counts.
 
 use oxkeeper_proto::data::encode_strings;
 use oxkeeper_proto::{Put, SessionId};

@@ -1,10 +1,10 @@
 //! Runs: hash tables that never stop to grow.
 //!
-//! A table of a million handles that doubles touches them all, 50 ms in which nobody is served. Here
-//! a table is a row of *runs*, each a short array sorted by hash; a run that is full splits in two,
-//! and nothing else moves. Runs cover ascending ranges of the hash, which also gives snapshots an
-//! order to walk in that survives every insertion. Hashes are uniform, so the place of a key in a
-//! run is guessed from its value and is rarely more than a cache line off.
+//! A table of a million handles that doubles touches them all, 50 ms in which nobody is served.
+//! Here a table is a row of *runs*, each a short array sorted by hash; a run that is full splits in
+//! two, and nothing else moves. Runs cover ascending ranges of the hash, which also gives snapshots
+//! an order to walk in that survives every insertion. Hashes are uniform, so the place of a key in
+//! a run is guessed from its value and is rarely more than a cache line off.
 
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;

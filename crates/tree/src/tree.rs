@@ -246,8 +246,8 @@ impl Tree {
         self.znodes + 1
     }
 
-    /// Length of all paths plus length of all data (`approximate_data_size`). Like Java's it forgets
-    /// what quota statistics grow by in place, until the next load.
+    /// Length of all paths plus length of all data (`approximate_data_size`). Like Java's it
+    /// forgets what quota statistics grow by in place, until the next load.
     pub fn approximate_data_bytes(&self) -> i64 {
         self.data_bytes
     }
@@ -376,8 +376,8 @@ impl Tree {
         self.digest = self.digest.wrapping_add(after.wrapping_sub(before));
     }
 
-    /// Keeps a znode as it is now for a snapshot under way that has not come to it. `None`: there is
-    /// no such znode yet, and the snapshot must not see the one that comes.
+    /// Keeps a znode as it is now for a snapshot under way that has not come to it. `None`: there
+    /// is no such znode yet, and the snapshot must not see the one that comes.
     #[inline]
     pub(crate) fn preserve(&mut self, path: &str, loc: Option<Loc>) {
         if self.cursor.is_some() {

@@ -1,4 +1,7 @@
 //! What a snapshot consists of, and its bytes.
+//!
+//! Both parts are handles taken from the tree and nothing more: they can go to another thread and
+//! be encoded there, long after the tree has moved on. The bytes are Java's (`FileSnap.serialize`).
 
 use oxkeeper_proto::{Put, SessionId, TxnDigest, Zxid};
 

@@ -24,8 +24,8 @@ pub trait SnapshotSource {
     /// Why bytes could not be had.
     type Error;
 
-    /// The next `len` bytes; an end before that is an error. A length may be anything a damaged file
-    /// holds: no more may be reserved than there is to read.
+    /// The next `len` bytes; an end before that is an error. A length may be anything a damaged
+    /// file holds: no more may be reserved than there is to read.
     fn next_bytes(&mut self, len: usize) -> Result<&[u8], Self::Error>;
 
     /// Reads a seal and compares it with everything before it.
@@ -81,8 +81,8 @@ pub struct Loaded {
 type Outcome<T, E> = Result<T, LoadError<E>>;
 
 /// Loads a snapshot named after `zxid`: what comes later in the log has to be applied to it. Up to
-/// the zxid of its digest section the result may hold parts of later transactions; comparing digests
-/// begins there.
+/// the zxid of its digest section the result may hold parts of later transactions; comparing
+/// digests begins there.
 pub fn load<S: SnapshotSource>(
     source: &mut S,
     options: TreeOptions,

@@ -5,17 +5,17 @@
 //! in [`Chunk`]s of a few hundred, as handles that another thread encodes. The walk goes from a
 //! directory to its subdirectories, so parents come before their children as every reader demands,
 //! and within a directory by hash, an order that insertions do not disturb. A znode that changes
-//! before the walk has come to it is kept aside as it was; one that comes into being is noted, to be
-//! left out. So what is written is exactly the tree at the beginning: no replay has to mend it.
+//! before the walk has come to it is kept aside as it was; one that comes into being is noted, to
+//! be left out. So what is written is exactly the tree at the beginning: no replay has to mend it.
 //!
-//! Reading is [`load()`], and that is more tolerant: Java writes its snapshots while the tree changes
-//! underneath, and replaying the log over the result makes it whole.
+//! Reading is [`load()`], and that is more tolerant: Java writes its snapshots while the tree
+//! changes underneath, and replaying the log over the result makes it whole.
 //!
 //! The file is: [`SnapshotHead::encode`], all chunks, [`SnapshotHead::encode_end`], a seal, then –
 //! with digests on – [`SnapshotHead::encode_digest`], a seal, [`SnapshotHead::encode_last_zxid`], a
 //! seal. Without digests nothing follows the first seal: a reader tells the sections apart by
-//! length, and Java takes a lone last one for a digest. Seals are the business of whoever counts the
-//! bytes.
+//! length, and Java takes a lone last one for a digest. Seals are the business of whoever counts
+//! the bytes.
 
 mod chunk;
 mod cursor;

@@ -1,10 +1,13 @@
 //! Random transactions, and the tree compared with the model after each.
+//!
+//! Transactions go through their bytes, as they would from a log. Names are few and short, so that
+//! most of them meet something; sessions, lists and times to live likewise.
 
 use std::collections::BTreeSet;
 
 use oxkeeper_proto::codec::{Put, Reader};
 use oxkeeper_proto::txn::{CreateTxn, SetAclTxn, SetDataTxn};
-use oxkeeper_proto::{AclList, ErrorCode, OpCode, Payload, StringList, Txn};
+use oxkeeper_proto::{AclList, ErrorCode, OpCode, Payload, SessionId, StringList, Txn};
 use oxkeeper_tree::{Changes, Tree};
 use proptest::prelude::*;
 
@@ -123,42 +126,47 @@ impl Op {
                 out.put_int(30_000);
                 Some((OpCode::CREATE_SESSION, *session))
             }
-            Op::Close(session, listed) => {
-                let own: Vec<String> = tree
-                    .ephemerals(oxkeeper_proto::SessionId(*session))
-                    .map(str::to_owned)
-                    .collect();
-                let with_children =
-                    |path: &String| tree.node(path).is_some_and(|n| n.num_children() > 0);
-                if own.iter().chain(listed.iter().flatten()).any(with_children) {
-                    return None;
-                }
-                if let Some(listed) = listed {
-                    oxkeeper_proto::data::encode_strings(out, listed);
-                }
-                Some((OpCode::CLOSE_SESSION, *session))
-            }
+            Op::Close(session, listed) => encode_close(*session, listed.as_deref(), tree, out),
             Op::Fail => {
                 out.put_int(ErrorCode::NO_NODE.0);
                 Some((OpCode::ERROR, 1))
             }
-            Op::Multi(ops) => {
-                out.put_int(ops.len() as i32);
-                for op in ops {
-                    let mut record = Vec::new();
-                    let (code, _) = op.encode_record(tree, &mut record)?;
-                    let nested = [OpCode::SET_ACL, OpCode::CREATE_SESSION, OpCode::CLOSE_SESSION];
-                    // Deleting inside could meet children made a moment before.
-                    if nested.contains(&code) || code == OpCode::DELETE {
-                        return None;
-                    }
-                    out.put_int(code.0);
-                    out.put_buffer(Some(&record));
-                }
-                Some((OpCode::MULTI, 2))
-            }
+            Op::Multi(ops) => encode_multi(ops, tree, out),
         }
     }
+}
+
+fn encode_close(
+    session: i64,
+    listed: Option<&[String]>,
+    tree: &Tree,
+    out: &mut Vec<u8>,
+) -> Option<(OpCode, i64)> {
+    let own: Vec<String> = tree.ephemerals(SessionId(session)).map(str::to_owned).collect();
+    let with_children = |path: &String| tree.node(path).is_some_and(|n| n.num_children() > 0);
+    if own.iter().chain(listed.unwrap_or_default()).any(with_children) {
+        return None;
+    }
+    if let Some(listed) = listed {
+        oxkeeper_proto::data::encode_strings(out, listed);
+    }
+    Some((OpCode::CLOSE_SESSION, session))
+}
+
+fn encode_multi(ops: &[Op], tree: &Tree, out: &mut Vec<u8>) -> Option<(OpCode, i64)> {
+    out.put_int(ops.len() as i32);
+    for op in ops {
+        let mut record = Vec::new();
+        let (code, _) = op.encode_record(tree, &mut record)?;
+        let nested = [OpCode::SET_ACL, OpCode::CREATE_SESSION, OpCode::CLOSE_SESSION];
+        // Deleting inside could meet children made a moment before.
+        if nested.contains(&code) || code == OpCode::DELETE {
+            return None;
+        }
+        out.put_int(code.0);
+        out.put_buffer(Some(&record));
+    }
+    Some((OpCode::MULTI, 2))
 }
 
 /// Everything the tree says is what the model says.

@@ -1,4 +1,7 @@
 //! Payloads, dumps, and snapshots as files hold them.
+//!
+//! A dump is what a client could find out by asking for every znode; a file is put together and
+//! taken apart here without storage, seals included.
 
 use std::collections::{BTreeMap, BTreeSet};
 
