@@ -27,6 +27,11 @@ impl Clock {
         }
     }
 
+    /// Since the clock was started.
+    pub fn uptime(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// How long until a moment of the monotonic clock.
     pub fn until(&self, mono_us: u64) -> Duration {
         Duration::from_micros(mono_us).saturating_sub(self.start.elapsed() + HEAD_START)

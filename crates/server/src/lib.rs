@@ -16,6 +16,7 @@ mod client_port;
 pub mod clock;
 mod connection;
 mod descriptors;
+mod host_stats;
 mod io_thread;
 pub mod log_thread;
 pub mod logging;

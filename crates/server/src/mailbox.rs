@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use oxkeeper_node::{Committed, FrontId, OwnedToCore, ToFront};
 use oxkeeper_proto::Zxid;
@@ -16,8 +15,6 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::io_thread::IoThread;
-use crate::log_thread::LogReports;
-use crate::snapshot_thread::SnapshotReports;
 
 /// Something to run on a thread with its state at hand: new connections, questions for reports.
 pub type Work = Box<dyn FnOnce(&std::rc::Rc<IoThread>) + Send>;
@@ -112,27 +109,27 @@ impl Mailbox {
     pub fn take_failure(&self) -> Option<LogError> {
         self.failure.lock().take()
     }
-}
 
-impl LogReports for Mailbox {
-    fn synced(&self, zxid: Zxid, _took: Duration) {
+    /// Everything up to `zxid` is on disk.
+    pub fn put_synced(&self, zxid: Zxid) {
         self.synced.store(zxid.0, Ordering::Release);
         self.wake();
     }
 
-    fn failed(&self, error: LogError) {
+    /// The log cannot be written any more.
+    pub fn put_failure(&self, error: LogError) {
         *self.failure.lock() = Some(error);
         self.wake();
     }
-}
 
-impl SnapshotReports for Mailbox {
-    fn chunk_written(&self) {
+    /// One piece of a snapshot is written.
+    pub fn put_chunk_written(&self) {
         self.chunks_written.fetch_add(1, Ordering::AcqRel);
         self.wake();
     }
 
-    fn snapshot_over(&self) {
+    /// The snapshot is over.
+    pub fn put_snapshot_over(&self) {
         self.snapshot_over.store(true, Ordering::Release);
         self.wake();
     }

@@ -21,6 +21,7 @@ use crate::boot::{self, BootOptions, Booted};
 use crate::client_port::{self, Door};
 use crate::clock::Clock;
 use crate::descriptors;
+use crate::host_stats::{HostStats, Reports};
 use crate::io_thread::{CorePart, Ended, IoThread};
 use crate::log_thread::{FlushPolicy, LogThread};
 use crate::mailbox::Mailbox;
@@ -52,8 +53,13 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
     local.block_on(&runtime, async {
         let listener = client_port::bind(config).await?;
         let seed = random_seed();
+        let addr = listener.local_addr().map_err(|error| unexpected(error.to_string()))?;
+        let booting = Instant::now();
         let booted = boot::boot(OsDisk, &BootOptions::new(config, seed))?;
-        Server::start(config, booted, seed)?.run(config, listener, began, ready).await
+        let host = Arc::new(HostStats::default());
+        host.recovered(booting.elapsed(), booted.report.replayed);
+        let server = Server::start(config, booted, seed, addr, host)?;
+        server.run(config, listener, began, ready).await
     })
 }
 
@@ -65,7 +71,13 @@ struct Server {
 }
 
 impl Server {
-    fn start(config: &Config, booted: Booted<OsDisk>, seed: u64) -> Result<Server, StartError> {
+    fn start(
+        config: &Config,
+        booted: Booted<OsDisk>,
+        seed: u64,
+        addr: SocketAddr,
+        host: Arc<HostStats>,
+    ) -> Result<Server, StartError> {
         let Booted { dir, shared, wants_snapshot, .. } = booted;
         let clock = Clock::new();
         let threads = io_threads(config);
@@ -82,16 +94,17 @@ impl Server {
             log_options(config),
             shared.tree.last_zxid(),
         );
-        let log = LogThread::start(log, flush_policy(config), Arc::clone(&mailboxes[0]))
+        let reports =
+            Arc::new(Reports { mailbox: Arc::clone(&mailboxes[0]), host: Arc::clone(&host) });
+        let log = LogThread::start(log, flush_policy(config), Arc::clone(&reports))
             .map_err(no_thread)?;
         let policy = SnapshotPolicy {
             compression: boot::compression(config),
             zxid_section: config.storage.serialize_last_processed_zxid,
             purge: purge(config, dir.created_by_us()),
         };
-        let admin = Arc::new(AdminContext::new(config, &dir, Arc::clone(&door)));
-        let snapshots =
-            SnapshotThread::start(dir, policy, Arc::clone(&mailboxes[0])).map_err(no_thread)?;
+        let admin = Arc::new(AdminContext::new(config, &dir, addr, Arc::clone(&door), host));
+        let snapshots = SnapshotThread::start(dir, policy, reports).map_err(no_thread)?;
         let shared = Arc::new(RwLock::new(shared));
         let front = Front::new(FrontId(0), Arc::clone(&settings));
         let part = CorePart { core, log, snapshots };

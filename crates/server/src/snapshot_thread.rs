@@ -33,6 +33,8 @@ pub trait SnapshotReports: Send + Sync + 'static {
     fn chunk_written(&self);
     /// The snapshot is over, for better or worse.
     fn snapshot_over(&self);
+    /// A snapshot was published, so long after it was begun.
+    fn snapshot_published(&self, _took: Duration) {}
 }
 
 /// How snapshots are written and what happens to old ones.
@@ -153,8 +155,11 @@ impl<D: Disk> SnapshotWorker<D> {
                 reports.chunk_written();
             }
             SnapshotCommand::End => {
-                if self.writing.is_some() {
+                if let Some(Writing { began, .. }) = self.writing {
                     let ended = self.end();
+                    if ended.is_ok() {
+                        reports.snapshot_published(began.elapsed());
+                    }
                     self.say(ended);
                     if self.policy.purge.is_some_and(|purge| purge.every.is_none()) {
                         self.purge();

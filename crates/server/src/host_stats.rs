@@ -1,0 +1,102 @@
+//! What the host counts: the disk's work and the start.
+//!
+//! The log and snapshot threads record here, once per batch or snapshot; `mntr` reads. The lock is
+//! held for a few additions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oxkeeper_node::metrics::{DetailedSummary, Metrics, Summary};
+use oxkeeper_proto::Zxid;
+use oxkeeper_storage::LogError;
+use parking_lot::Mutex;
+
+use crate::log_thread::LogReports;
+use crate::mailbox::Mailbox;
+use crate::snapshot_thread::SnapshotReports;
+
+/// Numbers of one server's host.
+#[derive(Debug, Default)]
+pub struct HostStats {
+    numbers: Mutex<Numbers>,
+}
+
+#[derive(Debug, Default)]
+struct Numbers {
+    fsync: Summary,
+    flush: DetailedSummary,
+    snapshot: Summary,
+    recovery: Summary,
+    replayed: Summary,
+}
+
+impl HostStats {
+    /// A batch of transactions was written and synced.
+    pub fn log_synced(&self, took: Duration) {
+        let mut numbers = self.numbers.lock();
+        let ms = took.as_millis() as u64;
+        numbers.fsync.record(ms);
+        numbers.flush.record(ms);
+    }
+
+    /// A snapshot was written.
+    pub fn snapshot_written(&self, took: Duration) {
+        self.numbers.lock().snapshot.record(took.as_millis() as u64);
+    }
+
+    /// The server has read its data and replayed so many transactions.
+    pub fn recovered(&self, took: Duration, replayed: u64) {
+        let mut numbers = self.numbers.lock();
+        numbers.recovery.record(took.as_millis() as u64);
+        numbers.replayed.record(replayed);
+    }
+
+    /// Adds these numbers to what is shown.
+    pub fn add_to(&self, metrics: &mut Metrics) {
+        let numbers = self.numbers.lock();
+        metrics.fsynctime.merge(&numbers.fsync);
+        metrics.sync_processor_queue_flush_time_ms.merge(&numbers.flush);
+        metrics.snapshottime.merge(&numbers.snapshot);
+        metrics.dbinittime.merge(&numbers.recovery);
+        metrics.startup_txns_loaded.merge(&numbers.replayed);
+    }
+
+    /// `srst`: starts anew.
+    pub fn reset(&self) {
+        *self.numbers.lock() = Numbers::default();
+    }
+}
+
+/// What the log and snapshot threads report: counted here, then passed on to the core.
+#[derive(Debug)]
+pub struct Reports {
+    /// The core's.
+    pub mailbox: Arc<Mailbox>,
+    /// The server's.
+    pub host: Arc<HostStats>,
+}
+
+impl LogReports for Reports {
+    fn synced(&self, zxid: Zxid, took: Duration) {
+        self.host.log_synced(took);
+        self.mailbox.put_synced(zxid);
+    }
+
+    fn failed(&self, error: LogError) {
+        self.mailbox.put_failure(error);
+    }
+}
+
+impl SnapshotReports for Reports {
+    fn chunk_written(&self) {
+        self.mailbox.put_chunk_written();
+    }
+
+    fn snapshot_over(&self) {
+        self.mailbox.put_snapshot_over();
+    }
+
+    fn snapshot_published(&self, took: Duration) {
+        self.host.snapshot_written(took);
+    }
+}
