@@ -224,7 +224,7 @@ fn listing(bench: &mut Bench, shape: Shape) {
         Shape::Flat => "/flat",
     };
     let mut out = Vec::new();
-    let rounds = 20;
+    let rounds = if let Shape::Wide = shape { 100_000 } else { 20 };
     let start = cpu();
     for _ in 0..rounds {
         out.clear();

@@ -37,6 +37,8 @@ const HAS_DIR: u32 = 2;
 /// The name has a character beyond the basic plane: it is written differently than it is kept.
 const SUPPLEMENTARY: u32 = 4;
 const NAME_SHIFT: u32 = 3;
+/// Names up to this length are copied without looking at it.
+const SHORT_NAME: usize = 32;
 
 impl Header {
     pub fn stat(&self) -> StatPersisted {
@@ -201,8 +203,19 @@ impl Node {
     /// Appends the name as a string of the wire.
     #[inline]
     pub fn put_name(&self, out: &mut Vec<u8>) {
-        match self.header().name & SUPPLEMENTARY {
-            0 => out.put_buffer(Some(self.name())),
+        let len = self.name_len();
+        match self.0.slice.first_chunk::<SHORT_NAME>() {
+            // Listings live on this: a copy of fixed size is two instructions, one of any size is
+            // a call. What stands behind the name is cut off again.
+            Some(chunk) if len <= SHORT_NAME && self.is_plain() => {
+                let mut string = [0; 4 + SHORT_NAME];
+                string[..4].copy_from_slice(&(len as i32).to_be_bytes());
+                string[4..].copy_from_slice(chunk);
+                let end = out.len() + 4 + len;
+                out.extend_from_slice(&string);
+                out.truncate(end);
+            }
+            _ if self.is_plain() => out.put_buffer(Some(self.name())),
             _ => out.put_string(self.name_str()),
         }
     }
@@ -309,12 +322,14 @@ mod tests {
 
     #[test]
     fn names_are_written_as_java_writes_them() {
-        let mut out = Vec::new();
-        node("é", None).put_name(&mut out);
-        node("\u{1f600}", None).put_name(&mut out);
-        let mut expected = Vec::new();
-        expected.put_string("é");
-        expected.put_string("\u{1f600}");
-        assert_eq!(out, expected);
+        for name in ["", "é", "\u{1f600}", &"x".repeat(32), &"x".repeat(33)] {
+            for data in [None, Some(&[7u8; 40][..])] {
+                let mut out = vec![1];
+                node(name, data).put_name(&mut out);
+                let mut expected = vec![1];
+                expected.put_string(name);
+                assert_eq!(out, expected);
+            }
+        }
     }
 }

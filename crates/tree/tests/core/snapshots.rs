@@ -1,13 +1,15 @@
 //! Snapshots taken while the tree changes, and files that are not as they should be.
 
 use oxkeeper_proto::data::encode_acl;
-use oxkeeper_proto::{Acl, ErrorCode, OPEN_ACL_UNSAFE, OpCode, Payload, Put, StatPersisted, Zxid};
+use oxkeeper_proto::{
+    Acl, ErrorCode, OPEN_ACL_UNSAFE, OpCode, Payload, Put, StatPersisted, Txn, TxnDigest, Zxid,
+};
 use oxkeeper_tree::{Changes, LoadError, SnapshotBusy, Tree, TreeOptions};
 use proptest::prelude::*;
 
 use crate::random::{Op, ops};
 use crate::support::{
-    FileError, OPTIONS, Writer, acl_of, file_of, load, set_acl, snapshot_of, state,
+    FileError, OPTIONS, Writer, acl_of, file_of, load, payload, set_acl, snapshot_of, state,
 };
 
 /// Names from a directory of many, from many directories of one, and from a few that come and go.
@@ -241,6 +243,46 @@ fn a_znode_that_comes_twice_counts_once() {
     assert_eq!(state(&twice), state(&once));
     assert_eq!(twice.node_count(), once.node_count());
     assert_eq!(twice.approximate_data_bytes(), once.approximate_data_bytes());
+}
+
+/// A digest section and its seal, behind `file`.
+fn with_digest(mut file: Vec<u8>, zxid: i64, version: i32, digest: i64) -> Vec<u8> {
+    file.put_long(zxid);
+    file.put_int(version);
+    match version {
+        2 => file.put_long(digest),
+        _ => file.put_string("1f2e3d"),
+    }
+    let sum = i64::from(simd_adler32::adler32(&&file[..]));
+    file.put_long(sum);
+    file.put_string("/");
+    file
+}
+
+#[test]
+fn the_digest_of_a_file_is_compared_when_its_transaction_is_reached() {
+    let plain = || file(&[], &[("", -1, 0), ("/a", -1, 0)], &[]);
+    let right = load(&plain(), 5).unwrap().tree.digest();
+    // The file's name says 5. A section from before says nothing, one from 5 is compared at once.
+    for (zxid, version, digest, mismatches) in
+        [(0, 2, 1, 0), (4, 2, 1, 0), (5, 2, right, 0), (5, 2, 1, 1), (5, 1, 1, 0), (7, 2, 1, 0)]
+    {
+        let tree = load(&with_digest(plain(), zxid, version, digest), 5).unwrap().tree;
+        assert_eq!(tree.stats().digest_mismatches, mismatches, "{zxid} {version} {digest}");
+    }
+    // One from later is compared there, and until then nothing is.
+    for (first, digest, mismatches) in [(7, right, 0), (7, 1, 1), (8, 1, 0)] {
+        let file = with_digest(plain(), 7, 2, digest);
+        let mut writer = Writer::new();
+        writer.tree = load(&file, 5).unwrap().tree;
+        for zxid in [6, first] {
+            let mut wrong = payload(1, zxid, OpCode::ERROR, Txn::Error(ErrorCode::NO_NODE));
+            let tree_digest = if zxid == 6 { 99 } else { right };
+            wrong.digest = Some(TxnDigest { version: 2, tree_digest });
+            writer.tree.apply(&wrong, &mut writer.changes, None);
+        }
+        assert_eq!(writer.tree.stats().digest_mismatches, mismatches, "{first} {digest}");
+    }
 }
 
 #[test]
