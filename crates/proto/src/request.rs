@@ -552,7 +552,10 @@ impl<'a> MultiOp<'a> {
         Ok(match op {
             OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => {
                 let create = CreateRequest::decode(op, reader)?;
-                CreateMode::from_flags(create.flags)?;
+                // Java's decoder looks at the flags of all but createTTL, which it judges later.
+                if op != OpCode::CREATE_TTL {
+                    CreateMode::from_flags(create.flags)?;
+                }
                 MultiOp::Create(create)
             }
             OpCode::DELETE => MultiOp::Delete(PathVersion::decode(reader)?),

@@ -320,19 +320,15 @@ impl Generator {
     }
 
     fn deviation(&mut self) -> Deviation {
-        let flags = |rng: &mut Rng, op| match op {
-            op::CREATE_CONTAINER => *rng.pick(&[0, 2]),
-            _ => 4,
-        };
         match self.rng.below(4) {
             0 => Deviation::DeleteContainer,
             1 => Deviation::CreateSession,
             _ => {
                 let op = *self.rng.pick(&[op::CREATE, op::CREATE2, op::CREATE_CONTAINER]);
-                let flags = flags(&mut self.rng, op);
-                // A sequential name would have to be guessed to be deleted; 0 shows the same.
-                let flags = if flags == 2 { 0 } else { flags };
-                Deviation::CreateFlags { op, flags, multi: self.rng.chance(30) }
+                let flags = if op == op::CREATE_CONTAINER { 0 } else { 4 };
+                // Inside a multi, a create with flags 4 makes a container on both sides.
+                let multi = op == op::CREATE_CONTAINER && self.rng.chance(50);
+                Deviation::CreateFlags { op, flags, multi }
             }
         }
     }

@@ -158,7 +158,8 @@ impl Generator {
         let count = if op == op::SET_WATCHES { 3 } else { 5 };
         let mut lists = vec![Vec::new(); count];
         for list in &mut lists {
-            *list = (0..self.rng.below(4)).map(|_| self.path()).collect();
+            // A null among them is a deviation (D09).
+            *list = (0..self.rng.below(4)).map(|_| self.path()).filter(Option::is_some).collect();
         }
         let back = *self.rng.pick(&[0, 1, 3, 10, 50, 1000, -1, i64::MAX]);
         Request::SetWatches { op, back, lists }
@@ -178,7 +179,7 @@ impl Generator {
         let mut parts: Vec<Request> = (0..self.rng.below(7))
             .map(|_| {
                 let op = self.rng.weighted(&PARTS);
-                if sound { self.sound_part(op) } else { self.request_of(op) }
+                if sound { self.sound_part(op) } else { self.part(op) }
             })
             .collect();
         if self.rng.chance(4) {
@@ -186,6 +187,19 @@ impl Generator {
             parts.push(self.request_of(op));
         }
         Request::Multi { op: op::MULTI, parts }
+    }
+
+    /// Any part. Inside a multi it is the flags that decide what is made, whatever the operation
+    /// (`Op.Create.getOpcode`), so more goes together there.
+    fn part(&mut self, op: i32) -> Request {
+        let mut part = self.request_of(op);
+        if let Request::Create { op, flags, .. } = &mut part
+            && *op != op::CREATE_CONTAINER
+            && self.rng.chance(10)
+        {
+            *flags = 4;
+        }
+        part
     }
 
     /// A part that has a fair chance to succeed, so that some long multis do.
