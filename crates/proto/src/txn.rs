@@ -156,9 +156,16 @@ impl<'a> MultiTxn<'a> {
 
     /// The error of the first sub-transaction that failed: if there is one, nothing was applied.
     pub fn failure(&self) -> Option<ErrorCode> {
-        self.iter().find_map(|(_, txn)| match txn {
-            Txn::Error(code) => Some(code),
-            _ => None,
+        let mut reader = Reader::with_field_max(self.raw, usize::MAX);
+        let count = reader.count().ok().flatten().unwrap_or(0);
+        (0..count).find_map(|_| {
+            let op = OpCode(reader.i32().ok()?);
+            let record = reader.buffer().ok()?.unwrap_or(&[]);
+            // Whoever applies the multi decodes the others; once is enough.
+            if op != OpCode::ERROR {
+                return None;
+            }
+            Reader::new(record).i32().ok().map(ErrorCode)
         })
     }
 }

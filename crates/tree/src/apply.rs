@@ -16,6 +16,7 @@ use oxkeeper_proto::{
 use crate::changes::{AclHandle, Change, ChangeKind, Changes};
 use crate::dir::{Children, Dir};
 use crate::ephemeral_type::EphemeralType;
+use crate::limits::NAME_BYTES_MAX;
 use crate::path;
 use crate::quota::{self, QuotaNode, StatsText};
 use crate::run::Place;
@@ -531,7 +532,9 @@ impl Tree {
 /// must not put a znode where nobody finds it.
 fn split_child(path: &str) -> Result<(&str, &str), ErrorCode> {
     match path::split(path) {
-        Some((parent, name)) if !name.is_empty() && parent != "/" => Ok((parent, name)),
+        Some((parent, name)) if (1..=NAME_BYTES_MAX).contains(&name.len()) && parent != "/" => {
+            Ok((parent, name))
+        }
         _ => Err(ErrorCode::BAD_ARGUMENTS),
     }
 }

@@ -15,6 +15,10 @@ pub const RUN_CHILDREN_MAX: usize = 512;
 /// Directories in one run of the table of directories, for the same reason.
 pub const RUN_DIRS_MAX: usize = 512;
 
+/// The longest name of a znode. Its length shares a word with the znode's flags; no frame that we
+/// can be configured to accept brings a longer one.
+pub const NAME_BYTES_MAX: usize = 1 << 28;
+
 /// Digests remembered, one per 128 transactions (`DataTree.DIGEST_LOG_LIMIT`).
 pub const DIGEST_LOG_ENTRIES: usize = 1024;
 

@@ -12,7 +12,7 @@ use oxkeeper_proto::{AclList, DecodeError, Reader, SessionId, StatPersisted, Txn
 use crate::acl_table::AclId;
 use crate::dir::{Children, Dir};
 use crate::ephemeral_type::EphemeralType;
-use crate::limits::SNAPSHOT_FIELD_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, SNAPSHOT_FIELD_BYTES_MAX};
 use crate::path;
 use crate::quota::QuotaNode;
 use crate::snapshot::chunk::{MAGIC, VERSION};
@@ -242,6 +242,10 @@ impl Loader {
         loop {
             let len = fields.int()?;
             let len = checked(len)?.ok_or(LoadError::Record(DecodeError::NullString))?;
+            if len > NAME_BYTES_MAX {
+                let (len, max) = (len as i32, NAME_BYTES_MAX);
+                return Err(LoadError::Record(DecodeError::Length { len, max }));
+            }
             let bytes = fields.source.next_bytes(len)?;
             text.clear();
             text.push_str(&String::from_utf8_lossy(bytes));

@@ -7,3 +7,13 @@ mod random;
 mod rules;
 mod snapshots;
 mod support;
+
+#[test]
+fn what_goes_to_other_threads_may() {
+    fn shared<T: Send + Sync>() {}
+    shared::<oxkeeper_tree::Tree>();
+    shared::<oxkeeper_tree::Changes>();
+    shared::<oxkeeper_tree::Chunk>();
+    shared::<oxkeeper_tree::ChildList>();
+    shared::<oxkeeper_tree::SnapshotHead>();
+}

@@ -246,3 +246,30 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn no_payload_brings_the_tree_down(
+        ops in proptest::collection::vec(
+            (ops(paths()), proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)),
+            1..20,
+        ),
+    ) {
+        let mut tree = Tree::new(OPTIONS);
+        let mut changes = Changes::new();
+        let mut reply = Vec::new();
+        for (at, (op, damage)) in ops.iter().enumerate() {
+            let Some(mut bytes) = op.encode(&tree, at as i64 + 1) else { continue };
+            for (at, byte) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] ^= byte;
+            }
+            if let Ok(payload) = Payload::decode(&bytes) {
+                tree.apply(&payload, &mut changes, Some(&mut reply));
+            }
+        }
+        // Nothing is counted that is not there: all can be taken out again.
+        prop_assert_eq!(tree.ephemeral_owners().map(|id| tree.ephemerals(id).count()).sum::<usize>(),
+            tree.ephemeral_count());
+    }
+}

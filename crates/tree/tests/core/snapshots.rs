@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::random::{Op, ops};
 use crate::support::{
-    FileError, OPTIONS, Writer, acl_of, file_of, load, payload, set_acl, snapshot_of, state,
+    File, FileError, OPTIONS, Writer, acl_of, file_of, load, payload, set_acl, snapshot_of, state,
 };
 
 /// Names from a directory of many, from many directories of one, and from a few that come and go.
@@ -178,6 +178,30 @@ fn without_digests_nothing_follows_the_first_seal() {
 fn the_first_snapshot_has_the_size_of_javas() {
     // 478 in 3.9, where everything but /zookeeper/config has the same list.
     assert_eq!(snapshot_of(&mut Tree::new(OPTIONS)).len(), 478);
+}
+
+proptest! {
+    #[test]
+    fn no_damage_brings_the_loader_down(
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let znodes = [("", -1, 0), ("/a", 7, 0), ("/b", 7, i64::MIN), ("/b/c", -1, 5)];
+        let mut bytes = with_digest(file(&[(7, "u:h")], &znodes, &[]), 7, 2, 1);
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] ^= byte;
+        }
+        let end = cut.map_or(bytes.len(), |at| at.index(bytes.len()));
+        let mut source = File::careless(&bytes[..end]);
+        if let Ok(loaded) = oxkeeper_tree::snapshot::load(&mut source, OPTIONS, Zxid(5)) {
+            // What was let in is a tree like any other.
+            let mut tree = loaded.tree;
+            let before = state(&tree);
+            let again = load(&snapshot_of(&mut tree), before.zxid.0).expect("ours").tree;
+            prop_assert_eq!(state(&again).znodes, before.znodes);
+        }
+    }
 }
 
 /// A file by hand: lists by key, znodes with path, list and owner.

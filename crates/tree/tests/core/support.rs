@@ -212,11 +212,17 @@ pub fn snapshot_of(tree: &mut Tree) -> Vec<u8> {
 pub struct File<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Any seal will do: to see what gets past a checksum that fits.
+    careless: bool,
 }
 
 impl<'a> File<'a> {
     pub fn new(bytes: &'a [u8]) -> File<'a> {
-        File { bytes, at: 0 }
+        File { bytes, at: 0, careless: false }
+    }
+
+    pub fn careless(bytes: &'a [u8]) -> File<'a> {
+        File { bytes, at: 0, careless: true }
     }
 }
 
@@ -238,8 +244,9 @@ impl SnapshotSource for File<'_> {
 
     fn check_seal(&mut self) -> Result<(), FileError> {
         let expected = adler32(&self.bytes[..self.at]).to_be_bytes();
+        let careless = self.careless;
         match self.next_bytes(13)? {
-            seal if seal[..8] == expected => Ok(()),
+            seal if careless || seal[..8] == expected => Ok(()),
             _ => Err(FileError::Seal),
         }
     }
