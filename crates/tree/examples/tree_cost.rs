@@ -187,7 +187,8 @@ fn measure(shape: Shape, znodes: usize) {
     shape.paths(znodes).for_each(|path| bench.create(&path));
     bench.report("create", znodes, cpu() - start);
     let full = resident_mb();
-    println!("  memory: {full:.1} MB, {:.1} B a znode", (full - empty) * 1e6 / znodes as f64);
+    let each = (full - empty) * 1e6 / znodes as f64;
+    println!("  memory: {:.1} MB, {each:.1} B a znode", full - empty);
 
     let some: Vec<String> = {
         let wanted = scattered(200_000, znodes);

@@ -69,7 +69,6 @@ pub const ROOMS: [Room; 10] = [
         knows: &[PROTO],
         tests_know: &[],
         budget: &[
-            SLICES,
             ERRORS,
             EVENTS,
             ("crc32fast", "znode digests are CRC-32; several times faster than a plain table"),
