@@ -66,8 +66,9 @@ impl Front {
         Some(vec![AuthId { scheme: "ip".into(), id: ip.to_string() }])
     }
 
+    /// Nobody without a name and a password, if an empty one.
     fn identities_of_digest(&self, auth: Option<&[u8]>) -> Option<Vec<AuthId>> {
-        let text = String::from_utf8_lossy(auth.unwrap_or_default());
+        let text = String::from_utf8_lossy(auth?);
         let digest = digest_id(&text);
         let mut ids = Vec::with_capacity(2);
         if self.settings.super_digest.as_deref() == Some(&digest) {
