@@ -233,7 +233,8 @@ fn get_children(
         return Ok(());
     }
     let before = out.len();
-    put_children(&node, out);
+    out.reserve(node.num_children() * LISTED_NAME_BYTES);
+    context.shared.tree.encode_children(alias(&read.path), out);
     // Names without the length in front of each and of their number.
     let names_bytes = out.len() - before - 4 * (node.num_children() + 1);
     context.stats.read(&read.path, names_bytes);
@@ -241,13 +242,6 @@ fn get_children(
         node.stat().encode(out);
     }
     Ok(())
-}
-
-fn put_children(node: &NodeRef<'_>, out: &mut Vec<u8>) {
-    out.put_int(node.num_children() as i32);
-    for name in node.children() {
-        out.put_string(name);
-    }
 }
 
 /// Without ADMIN the hashes of digest entries are masked.
@@ -305,7 +299,7 @@ fn multi_read(
                     out.put_buffer(node.data());
                     node.stat().encode(out);
                 } else {
-                    put_children(&node, out);
+                    context.shared.tree.encode_children(alias(path), out);
                 }
             }
             Err(err) => {
@@ -348,3 +342,6 @@ fn who_am_i(context: &ReadContext<'_>, out: &mut Vec<u8>) {
         out.put_string(user);
     }
 }
+
+/// Room made for one name of a listing: most fit, so the reply's buffer grows once.
+const LISTED_NAME_BYTES: usize = 20;
