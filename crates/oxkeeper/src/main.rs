@@ -3,6 +3,8 @@
 //! It parses arguments and hands over. `serve` exits with ZooKeeper's codes, so that whatever
 //! supervises ZooKeeper today understands it.
 
+mod terminal;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A coordination service that takes the place of Apache ZooKeeper.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -24,7 +26,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a server. Without a file: standalone on 127.0.0.1:2181, data in ./oxkeeper-data.
+    /// Run a server
+    ///
+    /// Without a file: standalone on 127.0.0.1:2181, data in ./oxkeeper-data. It runs in the
+    /// foreground and stops cleanly on SIGTERM or Ctrl-C. Exit codes are ZooKeeper's.
+    #[command(verbatim_doc_comment, after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
     /// Explain every value that a configuration file leads to, and start nothing.
     CheckConfig(CheckArgs),
@@ -32,11 +38,20 @@ enum Command {
     Bench(Box<oxkeeper_bench::BenchArgs>),
 }
 
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  oxkeeper serve
+  oxkeeper serve /etc/zookeeper/zoo.cfg
+  oxkeeper serve --set clientPort=2182 --set dataDir=/var/lib/oxkeeper
+  oxkeeper serve zoo.cfg --set zookeeper.snapshot.compression.method=gz";
+
 #[derive(Debug, Args)]
 struct ConfigArgs {
     /// A stock zoo.cfg; `myid` is read from its dataDir.
     file: Option<PathBuf>,
-    /// Set a key, over the file; ZooKeeper's system properties too. Repeatable.
+    /// Set a key, over the file; repeatable.
+    ///
+    /// What ZooKeeper takes as -Dzookeeper.x or -Dx is taken here and in the file as well.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Tolerate keys that neither ZooKeeper nor Oxkeeper knows.
@@ -48,10 +63,14 @@ struct ConfigArgs {
 struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// What to log: error, warn, info, debug, trace, or directives such as `info,tree=debug`.
+    /// What to log: error, warn, info, debug, trace or off.
+    ///
+    /// Also per module, as in `info,oxkeeper_storage=debug`.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log_level: String,
-    /// How to log.
+    /// How to log, to standard error.
+    ///
+    /// Lines for people, or JSON objects, one a line, for programs.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormatArg,
 }
@@ -80,8 +99,7 @@ fn main() -> ExitCode {
 }
 
 fn load(args: &ConfigArgs) -> Result<Config, ConfigError> {
-    let options =
-        Options { set: args.set.clone(), allow_unknown_keys: args.allow_unknown_keys };
+    let options = Options { set: args.set.clone(), allow_unknown_keys: args.allow_unknown_keys };
     match &args.file {
         Some(file) => Config::from_path(file, &options, &OsFiles),
         None => Config::without_file(&options, &OsFiles),
@@ -97,12 +115,13 @@ fn serve(args: &ServeArgs) -> ExitCode {
         eprintln!("oxkeeper: {error}");
         return ExitCode::from(oxkeeper_config::ExitCode::InvalidInvocation.value());
     }
-    let config = match load(&args.config).and_then(|config| {
+    let config = load(&args.config).and_then(|config| {
         config.check_directories(&OsFiles)?;
         Ok(config)
-    }) {
+    });
+    let config = match config {
         Ok(config) => config,
-        Err(error) => return refuse(&error),
+        Err(error) => return end(format, &error.to_string(), error.exit_code()),
     };
     for notice in &config.notices {
         match notice.level {
@@ -112,11 +131,17 @@ fn serve(args: &ServeArgs) -> ExitCode {
     }
     match oxkeeper_server::serve(&config, say_ready) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(StartError { message, code }) => {
-            eprintln!("oxkeeper: {message}");
-            ExitCode::from(code.value())
-        }
+        Err(StartError { message, code }) => end(format, &message, code),
     }
+}
+
+/// The last word of a server that does not run: one line, in the form of the others.
+fn end(format: LogFormat, message: &str, code: oxkeeper_config::ExitCode) -> ExitCode {
+    match format {
+        LogFormat::Text => eprintln!("oxkeeper: {message}"),
+        LogFormat::Json => tracing::error!(exit_code = code.value(), "{message}"),
+    }
+    ExitCode::from(code.value())
 }
 
 /// Tells a person at the terminal what to do next. Programs that wait for a server read the first
@@ -126,35 +151,38 @@ fn say_ready(ready: &Ready) {
         addr if addr.ip().is_unspecified() => format!("127.0.0.1:{}", addr.port()),
         addr => addr.to_string(),
     };
-    println!("ready: oxkeeper {} after {} ms", env!("CARGO_PKG_VERSION"), ready.took.as_millis());
-    println!("  listening on  {}", ready.addr);
-    println!("  data in       {} ({} znodes)", ready.data_dir.display(), ready.znodes);
-    println!("  connect       zkCli.sh -server {addr}");
-    println!("                python: KazooClient(hosts=\"{addr}\")");
-    println!("  look inside   echo srvr | nc {} {}", addr_host(&addr), ready.addr.port());
-}
-
-fn addr_host(addr: &str) -> &str {
-    addr.rsplit_once(':').map_or(addr, |(host, _)| host)
+    let (host, port) = addr.rsplit_once(':').unwrap_or((&addr, ""));
+    terminal::print(&format!(
+        "ready: oxkeeper {version} after {ms} ms
+  listening on  {listening}
+  data in       {data} ({znodes} znodes)
+  connect       zkCli.sh -server {addr}
+                python: KazooClient(hosts=\"{addr}\")
+  look inside   echo srvr | nc {host} {port}
+",
+        version = env!("CARGO_PKG_VERSION"),
+        ms = ready.took.as_millis(),
+        listening = ready.addr,
+        data = ready.data_dir.display(),
+        znodes = ready.znodes,
+    ));
 }
 
 fn check_config(args: &CheckArgs) -> ExitCode {
     match load(&args.config) {
-        Ok(config) if args.json => println!("{}", oxkeeper_config::explain_json(&config)),
-        Ok(config) => {
-            print!("{}", oxkeeper_config::explain_text(&config));
-            for notice in &config.notices {
-                println!("note: {notice}");
-            }
+        Ok(config) if args.json => {
+            terminal::print(&format!("{}\n", oxkeeper_config::explain_json(&config)));
+            ExitCode::SUCCESS
         }
-        Err(error) => return refuse(&error),
+        Ok(config) => {
+            terminal::print(&terminal::styled(&oxkeeper_config::explain_text(&config)));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("oxkeeper: {error}");
+            ExitCode::from(error.exit_code().value())
+        }
     }
-    ExitCode::SUCCESS
-}
-
-fn refuse(error: &ConfigError) -> ExitCode {
-    eprintln!("oxkeeper: {error}");
-    ExitCode::from(error.exit_code().value())
 }
 
 fn bench(args: oxkeeper_bench::BenchArgs) -> ExitCode {

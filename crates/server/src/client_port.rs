@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oxkeeper_config::{BindAddr, Config, ExitCode};
 use oxkeeper_node::Peer;
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::StartError;
 use crate::connection::{self, Scratch};
+use crate::descriptors;
 use crate::io_thread::IoThread;
 use crate::mailbox::Mailbox;
 
@@ -139,29 +140,64 @@ pub async fn accept(
     keep_alive: bool,
 ) {
     let mut next = 0;
-    let mut short = false;
+    let (mut troubles, mut refusals) = (Seldom::default(), Seldom::default());
     loop {
         let (stream, addr) = match listener.accept().await {
             Ok(accepted) => accepted,
+            // A client that gave up before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                if is_shortage(&error) && !short {
-                    short = true;
-                    tracing::error!(%error, "no descriptors left: new connections wait until \
-                        others close; raise the limit on open files");
+                if let Some(before) = troubles.may_speak() {
+                    say_why_not_accepting(&error, before);
                 }
                 tokio::time::sleep(PAUSE_WITHOUT_DESCRIPTORS).await;
                 continue;
             }
         };
-        short = false;
         match door.enter(addr.ip().to_canonical()) {
             Ok(entered) => {
                 let target = &targets[next % targets.len()];
                 next = next.wrapping_add(1);
                 hand_over(target, stream, addr, entered, keep_alive);
             }
-            Err(why) => tracing::warn!(peer = %addr, "{why}"),
+            Err(why) => {
+                if let Some(before) = refusals.may_speak() {
+                    tracing::warn!(peer = %addr, before, "{why}");
+                }
+            }
         }
+    }
+}
+
+/// How often the same trouble is told of. A client that retries must not fill the disk with logs.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Lets one message in a while pass and counts the others.
+#[derive(Debug, Default)]
+struct Seldom {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Seldom {
+    /// How many messages were not said since the last, if this one may be.
+    fn may_speak(&mut self) -> Option<u64> {
+        if self.last.is_some_and(|last| last.elapsed() < TOLD_EVERY) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+fn say_why_not_accepting(error: &io::Error, before: u64) {
+    if is_shortage(error) {
+        tracing::error!(%error, limit = descriptors::limit(), before,
+            "no descriptors left: new connections wait until others close; raise the limit on \
+             open files");
+    } else {
+        tracing::error!(%error, before, "cannot accept connections at present");
     }
 }
 

@@ -15,14 +15,29 @@ pub enum LogFormat {
     Json,
 }
 
+/// Reads a level or directives. A lone word that is no level would be taken for a module that
+/// everything is to be logged of, and nothing else: far more likely it is a mistyped level.
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    let wrong = |why: &str| format!("--log-level {level}: {why}{LEVELS_ALLOWED}");
+    let levels = ["error", "warn", "info", "debug", "trace", "off"];
+    for directive in level.split(',').map(str::trim) {
+        let named = directive.rsplit('=').next().unwrap_or_default().to_ascii_lowercase();
+        if !levels.contains(&named.as_str()) {
+            return Err(wrong(&format!("\"{named}\" is not a level")));
+        }
+    }
+    EnvFilter::try_new(level).map_err(|error| wrong(&error.to_string()))
+}
+
+const LEVELS_ALLOWED: &str = "; use error, warn, info, debug, trace or off, \
+    or directives such as info,oxkeeper_storage=debug";
+
 /// Starts logging. `level` is a level (`info`) or a list of directives as `tracing` takes them.
 ///
 /// # Errors
 /// If `level` is neither.
 pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
-        format!("--log-level {level}: {error}; use error, warn, info, debug or trace")
-    })?;
+    let filter = filter(level)?;
     let base = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -32,4 +47,20 @@ pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
         LogFormat::Json => base.json().flatten_event(true).finish().try_init(),
     };
     started.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_directives_are_taken_and_mistyped_ones_are_not() {
+        for level in ["info", "WARN", "off", "info,oxkeeper_storage=debug", "oxkeeper_node=trace"] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+        for level in ["loud", "", "info,oxkeeper_storage", "oxkeeper_node=chatty", "info,,warn"] {
+            let error = filter(level).unwrap_err();
+            assert!(error.contains("is not a level; use error, warn"), "{level}: {error}");
+        }
+    }
 }

@@ -51,6 +51,7 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
     let runtime = runtime()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
+        survive_file_size_limit();
         let listener = client_port::bind(config).await?;
         let seed = random_seed();
         let addr = listener.local_addr().map_err(|error| unexpected(error.to_string()))?;
@@ -241,9 +242,6 @@ fn io_threads(config: &Config) -> usize {
 
 fn log_options(config: &Config) -> TxnLogOptions {
     let storage = &config.storage;
-    if !storage.force_sync {
-        tracing::warn!("forceSync=no: acknowledged writes are lost if the machine loses power");
-    }
     TxnLogOptions {
         prealloc_bytes: storage.pre_alloc_size_kb * 1024,
         size_limit_bytes: storage.txn_log_size_limit_kb.map(|kb| kb * 1024),
@@ -261,8 +259,9 @@ fn flush_policy(config: &Config) -> FlushPolicy {
 
 fn purge(config: &Config, created_by_us: bool) -> Option<PurgePolicy> {
     let purge = boot::purge_policy(config, created_by_us);
-    if purge.is_none() {
-        tracing::info!("old snapshots and logs are kept for ever: autopurge is off");
+    if purge.is_none() && config.storage.purge.interval_hours.is_some() {
+        tracing::info!("old snapshots and logs are kept until someone removes them: this directory \
+            was there before, and autopurge.purgeInterval is not set");
     }
     purge
 }
@@ -278,6 +277,12 @@ async fn expire_sessionless(mailboxes: Arc<[Arc<Mailbox>]>, timeout_ms: u64) {
             }));
         }
     }
+}
+
+/// Where files may not grow beyond a limit, the system ends a process that tries. Once the signal is
+/// handled, the write fails instead, and the server can say which file it was.
+fn survive_file_size_limit() {
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
 }
 
 async fn stop_signal() {

@@ -95,6 +95,8 @@ impl Front {
             conn.phase = Phase::Admin(word);
             conn.stats.received += 1;
         }
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += 4;
         if word == AdminWord::TelnetClose {
             self.kill(id, "telnet interrupt");
         } else {

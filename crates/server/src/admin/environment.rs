@@ -6,12 +6,8 @@ use oxkeeper_node::admin::ENVIRONMENT_NAMES;
 
 /// The version that is reported. Clients and exporters cut it at the first `-` or `,` and compare
 /// what is before: the ZooKeeper release whose behaviour this server has.
-pub const VERSION: &str = concat!(
-    "3.9.5-oxkeeper-",
-    env!("CARGO_PKG_VERSION"),
-    ", built on ",
-    env!("OXKEEPER_BUILT_ON")
-);
+pub const VERSION: &str =
+    concat!("3.9.5-oxkeeper-", env!("CARGO_PKG_VERSION"), ", built on ", env!("OXKEEPER_BUILT_ON"));
 
 /// Values for [`ENVIRONMENT_NAMES`], in their order. Reads /proc, which is memory, not disk.
 pub fn environment() -> Vec<(&'static str, String)> {
@@ -29,7 +25,7 @@ fn value(name: &str) -> String {
             arch => arch.to_owned(),
         },
         "os.version" => line("/proc/sys/kernel/osrelease"),
-        "user.name" => variable("USER"),
+        "user.name" => user_name().unwrap_or_else(unknown),
         "user.home" => variable("HOME"),
         "user.dir" => std::env::current_dir().map_or(unknown(), |dir| dir.display().to_string()),
         "os.memory.free" => megabytes("/proc/meminfo", "MemAvailable:"),
@@ -46,6 +42,18 @@ fn unknown() -> String {
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| unknown())
+}
+
+/// The name of the user this process runs as: as the system has it, else as the shell has it.
+fn user_name() -> Option<String> {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let known = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    known.or_else(|| std::env::var("USER").ok())
 }
 
 fn line(path: &str) -> String {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use oxkeeper_node::ConnView;
 use oxkeeper_node::metrics::Metrics;
 use oxkeeper_node::stats::ResponseSizes;
-use oxkeeper_node::{metrics::Summary, Front};
+use oxkeeper_node::{Front, metrics::Summary};
 use oxkeeper_proto::SessionId;
 use oxkeeper_tree::watch::{ConnKey, ReportBy, ReportCursor, ReportLine, WatchCounts};
 use tokio::sync::oneshot;

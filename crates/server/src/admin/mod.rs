@@ -180,8 +180,11 @@ async fn answer_later(thread: &Rc<IoThread>, asked: AdminRequest) {
     let text = match report::report(thread, asked.word).await {
         Ok(text) if text.len() <= REPORT_BYTES_MAX => text,
         Ok(_) | Err(report::NoReport::TooLarge) => {
-            tracing::warn!(word = asked.word.name(), limit = REPORT_BYTES_MAX,
-                "a report was refused for its size");
+            tracing::warn!(
+                word = asked.word.name(),
+                limit = REPORT_BYTES_MAX,
+                "a report was refused for its size"
+            );
             format!("{} would take more than {REPORT_BYTES_MAX} bytes.\n", asked.word.name())
         }
         Err(report::NoReport::Stopping) => String::new(),

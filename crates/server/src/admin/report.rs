@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oxkeeper_node::admin::{AdminView, ConnLine, Mode, SessionsView, WatchDump, answer};
 use oxkeeper_node::admin::connection_buckets;
+use oxkeeper_node::admin::{AdminView, ConnLine, Mode, SessionsView, WatchDump, answer};
 use oxkeeper_node::core::BucketCursor;
 use oxkeeper_node::metrics::{Gauges, QuotaGauges, top_namespace};
 use oxkeeper_node::{ConnView, Now};
@@ -162,8 +162,7 @@ async fn conn_views(thread: &IoThread) -> Result<Vec<ConnView>, NoReport> {
 
 /// Quotas, summed up by namespace as ZooKeeper shows them.
 async fn quotas(thread: &IoThread) -> Vec<QuotaGauges> {
-    let paths: Vec<String> =
-        thread.shared.read().tree.quota_paths().map(str::to_owned).collect();
+    let paths: Vec<String> = thread.shared.read().tree.quota_paths().map(str::to_owned).collect();
     let mut sums: BTreeMap<String, QuotaGauges> = BTreeMap::new();
     for some in paths.chunks(PATHS_PER_STEP) {
         let shared = thread.shared.read();
@@ -216,7 +215,8 @@ async fn dump(thread: &IoThread, mut view: AdminView) -> Result<String, NoReport
     let interval_ms = thread.admin.sessionless_timeout_ms;
     elsewhere(move || {
         let buckets = sessions.into_iter().flat_map(|part| part.found);
-        view.sessions = SessionsView::Buckets(buckets.map(|(us, ids)| bucket(now, us, ids)).collect());
+        view.sessions =
+            SessionsView::Buckets(buckets.map(|(us, ids)| bucket(now, us, ids)).collect());
         view.ephemerals = ephemerals;
         view.connection_buckets = connection_buckets(&conns, now, interval_ms);
         answer(AdminWord::Dump, 0, &view)
