@@ -99,6 +99,10 @@ pub struct BootReport {
     pub unreadable: Vec<(SnapshotFile, String)>,
     /// Transactions applied on top of it.
     pub replayed: u64,
+    /// How long reading the snapshot took.
+    pub load_time: Duration,
+    /// How long replaying the log took.
+    pub replay_time: Duration,
     /// Znodes whose access control list the snapshot lacked.
     pub unreadable_acls: usize,
     /// Ephemerals removed because their session no longer exists.
@@ -193,6 +197,7 @@ fn recover<D: Disk>(
 ) -> Result<(Tree, BootReport), BootError> {
     let failed =
         |error: RecoveryError| BootError::Recovery { dir: options.data_dir.clone(), error };
+    let loading = Instant::now();
     let mut recovery = Recovery::new(dir, options.recovery).map_err(failed)?;
     let mut snapshot = None;
     let mut unreadable = Vec::new();
@@ -211,6 +216,8 @@ fn recover<D: Disk>(
         }
         Start::LogsOnly | Start::Empty | Start::EmptyUntrusted => Tree::new(options.tree),
     };
+    let load_time = loading.elapsed();
+    let replaying = Instant::now();
     let mut log = recovery.replay().map_err(|error| failed(error.into()))?;
     let mut changes = Changes::default();
     let mut replayed = 0u64;
@@ -231,6 +238,8 @@ fn recover<D: Disk>(
         snapshot,
         unreadable,
         replayed,
+        load_time,
+        replay_time: replaying.elapsed(),
         unreadable_acls,
         orphans,
         digest_mismatches,

@@ -58,7 +58,7 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
         let booting = Instant::now();
         let booted = boot::boot(OsDisk, &BootOptions::new(config, seed))?;
         let host = Arc::new(HostStats::default());
-        host.recovered(booting.elapsed(), booted.report.replayed);
+        host.booted(booting.elapsed(), &booted.report);
         let server = Server::start(config, booted, seed, addr, host)?;
         server.run(config, listener, began, ready).await
     })
@@ -90,7 +90,7 @@ impl Server {
             core.request_snapshot();
         }
         let log = TxnLog::new(
-            dir.disk().clone(),
+            *dir.disk(),
             dir.log_dir().to_owned(),
             log_options(config),
             shared.tree.last_zxid(),

@@ -28,7 +28,7 @@ pub enum SnapshotCommand {
 }
 
 /// What the thread says.
-pub trait SnapshotReports: Send + Sync + 'static {
+pub trait SnapshotReports {
     /// One piece is written.
     fn chunk_written(&self);
     /// The snapshot is over, for better or worse.
@@ -69,7 +69,7 @@ impl SnapshotThread {
     pub fn start<D: Disk>(
         dir: Arc<DataDir<D>>,
         policy: SnapshotPolicy,
-        reports: Arc<impl SnapshotReports>,
+        reports: Arc<impl SnapshotReports + Send + Sync + 'static>,
     ) -> std::io::Result<Self>
     where
         DataDir<D>: Send + Sync,

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use oxkeeper_proto::{AclList, SessionId, Zxid};
 use oxkeeper_server::boot::{BootError, BootReport, boot};
-use oxkeeper_storage::log_reader::Flaw;
 use oxkeeper_server::snapshot_thread::SnapshotWorker;
+use oxkeeper_storage::log_reader::Flaw;
 use oxkeeper_storage::{Compression, ReadError, RecoveryError, SimDisk};
 use serde_json::{Value, json};
 
@@ -133,8 +133,7 @@ fn every_directory_of_java_is_served_as_java_served_it() {
         let (disk, report) = (disk_with(&name), &expected["report"]);
         // Java 3.8 does not start with an empty last log, and 3.9 removes it: a file without a
         // header never held a promise. For both versions we do as 3.9.
-        let starts =
-            report["javaBehaviour"]["starts"] != false || name.ends_with("empty-last-log");
+        let starts = report["javaBehaviour"]["starts"] != false || name.ends_with("empty-last-log");
         let booted = match boot(disk.clone(), &options()) {
             Ok(booted) => booted,
             Err(error) => {

@@ -7,6 +7,7 @@ mod crash_images;
 mod failing_disk;
 mod golden;
 mod host;
+mod lives;
 mod starting;
 mod state;
 mod workload;
