@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::rng::Rng;
 use super::side::{LONG_TIMEOUT_MS, SLOTS};
 use super::step::{Deviation, Password, SessionName, Step};
-use crate::wire::{Acl, Blob, ConnectRequest, Request, op};
+use crate::wire::{Acl, Blob, ConnectRequest, Request, Text, op};
 
 #[path = "requests.rs"]
 mod requests;
@@ -35,6 +35,10 @@ pub struct Generator {
     detached: VecDeque<(SessionName, usize)>,
     ended: Vec<SessionName>,
     known: BTreeSet<String>,
+    /// Where each slot has lately asked for a watch.
+    watched: VecDeque<(usize, Text)>,
+    /// The slot that requests are being made for.
+    slot: usize,
     since_walk: u64,
     step: usize,
     queue: VecDeque<Step>,
@@ -50,6 +54,8 @@ impl Generator {
             detached: VecDeque::new(),
             ended: Vec::new(),
             known: BTreeSet::new(),
+            watched: VecDeque::new(),
+            slot: 0,
             since_walk: 0,
             step: 0,
             queue: VecDeque::new(),
@@ -168,19 +174,20 @@ impl Generator {
             return self.resume(session, Password::Right);
         }
         let slot = self.rng.below(SLOTS);
+        self.slot = slot;
         if self.slots[slot].is_none() {
             return self.occupy(slot);
         }
         match self.rng.below(1000) {
-            0..15 => self.leave(slot),
-            15..30 => self.renew(),
-            30..45 => self.strange_handshake(),
-            45..52 => self.strange_opening(),
-            52..72 => Step::Bytes { slot, bytes: self.strange_frame() },
-            72..74 => self.expire(),
-            74..79 => Step::Deviate(self.deviation()),
-            79..90 => self.quota(slot),
-            90..220 => self.burst(slot),
+            0..10 => self.leave(slot),
+            10..20 => self.renew(),
+            20..30 => self.strange_handshake(),
+            30..35 => self.strange_opening(),
+            35..43 => Step::Bytes { slot, bytes: self.strange_frame() },
+            43..45 => self.expire(),
+            45..50 => Step::Deviate(self.deviation()),
+            50..64 => self.quota(slot),
+            64..150 => self.burst(slot),
             _ => {
                 let requests = vec![self.request()];
                 let cut = self.rng.chance(3).then(|| self.rng.below(40));

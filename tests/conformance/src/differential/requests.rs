@@ -38,6 +38,8 @@ const ODD_PATHS: [Option<&str>; 30] = [
     Some("/zookeeper/"),
     Some("/none/at/all"),
 ];
+/// How many of the latest watches the generator remembers.
+const WATCHES_KNOWN: usize = 40;
 /// Every operation that a client may send, as often as it is drawn.
 const OPERATIONS: [(usize, i32); 25] = [
     (22, op::CREATE),
@@ -102,24 +104,38 @@ impl Generator {
         match op {
             op::CREATE | op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL => self.create(op),
             op::SET_DATA => {
-                let (path, data, version) = (self.path(), self.data(), self.version());
+                let (path, data, version) = (self.some_path(), self.data(), self.version());
                 Request::SetData { path, data, version }
             }
             op::SET_ACL => self.set_acl(),
             op::EXISTS | op::GET_DATA | op::GET_CHILDREN | op::GET_CHILDREN2 => {
-                Request::Read { op, path: self.path(), watch: self.rng.chance(35) }
+                let (path, watch) = (self.path(), self.rng.chance(35));
+                if watch && path.is_some() {
+                    self.note_watch(&path);
+                }
+                Request::Read { op, path, watch }
             }
             op::DELETE | op::CHECK => {
                 let number = self.version();
-                Request::PathInt { op, path: self.path(), number }
+                Request::PathInt { op, path: self.some_path(), number }
             }
             op::ADD_WATCH => {
                 let number = *self.rng.pick(&[0, 0, 0, 1, 1, 1, 2, -1]);
-                Request::PathInt { op, path: self.path(), number }
+                let path = self.some_path();
+                self.note_watch(&path);
+                Request::PathInt { op, path, number }
             }
             op::REMOVE_WATCHES | op::CHECK_WATCHES => {
-                let number = *self.rng.pick(&[1, 2, 3, 3, 4, 5, 0, 6, -1]);
-                Request::PathInt { op, path: self.path(), number }
+                let number = *self.rng.pick(&[1, 1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 0, 6, -1]);
+                let slot = self.slot;
+                let mine: Vec<&Text> =
+                    self.watched.iter().filter(|(at, _)| *at == slot).map(|(_, path)| path).collect();
+                let path = if !mine.is_empty() && self.rng.chance(75) {
+                    (*self.rng.pick(&mine)).clone()
+                } else {
+                    self.some_path()
+                };
+                Request::PathInt { op, path, number }
             }
             op::SET_WATCHES | op::SET_WATCHES2 => self.set_watches(op),
             op::MULTI => self.multi(),
@@ -130,16 +146,34 @@ impl Generator {
         }
     }
 
+    /// Remembers where this slot has asked for watches lately.
+    fn note_watch(&mut self, path: &Text) {
+        self.watched.push_back((self.slot, path.clone()));
+        if self.watched.len() > WATCHES_KNOWN {
+            self.watched.pop_front();
+        }
+    }
+
     fn create(&mut self, op: i32) -> Request {
         let flags = match op {
-            op::CREATE_CONTAINER => *self.rng.pick(&[4, 4, 4, 4, 4, 5, 9, -1]),
-            op::CREATE_TTL => *self.rng.pick(&[5, 5, 5, 6, 6, 0, 3, 4, 7]),
+            op::CREATE_CONTAINER => self.rng.weighted(&[(12, 4), (1, 5), (1, 9), (1, -1)]),
+            op::CREATE_TTL => self.rng.weighted(&[(9, 5), (6, 6), (1, 0), (1, 3), (1, 4), (1, 7)]),
             // 4 is a deviation (D02), provoked apart.
-            _ => *self.rng.pick(&[0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 5, 6, 7, -1]),
+            _ => self.rng.weighted(&[
+                (20, 0),
+                (8, 1),
+                (6, 2),
+                (6, 3),
+                (1, 5),
+                (1, 6),
+                (1, 7),
+                (1, -1),
+            ]),
         };
         // Negative with flags that are not of TTL kill the oracle (D01).
         let ttls: &[i64] = match flags {
-            5 | 6 => &[1, 20, 1 << 39, (1 << 40) - 1, 1 << 40, 0, -1, i64::MAX, i64::MIN],
+            5 | 6 if self.rng.chance(80) => &[1, 20, 1 << 39, (1 << 40) - 1],
+            5 | 6 => &[1 << 40, 0, -1, i64::MAX, i64::MIN],
             _ => &[0, 5],
         };
         let ttl = (op == op::CREATE_TTL).then(|| *self.rng.pick(ttls));
@@ -148,7 +182,7 @@ impl Generator {
     }
 
     fn set_acl(&mut self) -> Request {
-        let (path, acl, version) = (self.path(), self.acl(), self.version());
+        let (path, acl, version) = (self.some_path(), self.acl(), self.version());
         // A locked root would end all creation, for everybody, until the next clearing.
         let acl = if matches!(path.as_deref(), Some("/" | "")) { Acl::open() } else { acl };
         Request::SetAcl { path, acl, version }
@@ -193,11 +227,12 @@ impl Generator {
     /// (`Op.Create.getOpcode`), so more goes together there.
     fn part(&mut self, op: i32) -> Request {
         let mut part = self.request_of(op);
-        if let Request::Create { op, flags, .. } = &mut part
-            && *op != op::CREATE_CONTAINER
-            && self.rng.chance(10)
-        {
-            *flags = 4;
+        if let Request::Create { op, flags, acl, .. } = &mut part {
+            if *op != op::CREATE_CONTAINER && self.rng.chance(10) {
+                *flags = 4;
+            }
+            // Null is a deviation here (D10).
+            acl.get_or_insert_default();
         }
         part
     }
@@ -214,7 +249,7 @@ impl Generator {
                 Request::SetData { path: self.known_path(), data: self.data(), version: -1 }
             }
             op::DELETE | op::CHECK => Request::PathInt { op, path: self.known_path(), number: -1 },
-            _ => self.request_of(op),
+            _ => self.part(op),
         }
     }
 
@@ -222,7 +257,7 @@ impl Generator {
         let mut parts: Vec<Request> = (0..self.rng.below(5))
             .map(|_| {
                 let op = *self.rng.pick(&[op::GET_DATA, op::GET_CHILDREN]);
-                self.request_of(op)
+                Request::Read { op, path: self.some_path(), watch: self.rng.chance(20) }
             })
             .collect();
         if self.rng.chance(8) {
@@ -343,26 +378,41 @@ impl Generator {
     /// A path to ask about.
     fn path(&mut self) -> Text {
         match self.rng.below(100) {
-            0..62 => self.known_path(),
-            62..85 => self.fresh_child(),
-            85..92 => Some("/".to_owned()),
+            0..75 => self.known_path(),
+            75..90 => self.fresh_child(),
+            90..96 => Some("/".to_owned()),
             _ => self.rng.pick(&ODD_PATHS).map(str::to_owned),
         }
+    }
+
+    /// A path to write to: null would be a deviation (D10).
+    fn some_path(&mut self) -> Text {
+        self.path().or_else(|| self.known_path())
     }
 
     /// A path to create.
     fn new_path(&mut self) -> Text {
-        match self.rng.below(100) {
-            0..85 => self.fresh_child(),
+        let path = match self.rng.below(100) {
+            0..89 => self.fresh_child(),
             // An empty last name is legal for a sequential znode.
-            85..90 => self.known_path().map(|path| format!("{path}/")),
-            90..94 => self.known_path(),
+            89..93 => self.known_path().map(|path| format!("{path}/")),
+            93..97 => self.known_path(),
             _ => self.rng.pick(&ODD_PATHS).map(str::to_owned),
-        }
+        };
+        path.or_else(|| self.known_path())
     }
 
     fn version(&mut self) -> i32 {
-        *self.rng.pick(&[-1, -1, -1, -1, -1, -1, 0, 0, 0, 1, 1, 2, 3, -2, i32::MAX, i32::MIN])
+        self.rng.weighted(&[
+            (30, -1),
+            (6, 0),
+            (4, 1),
+            (2, 2),
+            (1, 3),
+            (1, -2),
+            (1, i32::MAX),
+            (1, i32::MIN),
+        ])
     }
 
     fn data(&mut self) -> Blob {
@@ -381,7 +431,7 @@ impl Generator {
         };
         // The hash of bob:pw.
         const BOB: &str = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=";
-        match self.rng.below(60) {
+        match self.rng.below(110) {
             0 => None,
             1 => list(&[]),
             2 => list(&[(31, "nosuch", "x")]),
