@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use oxkeeper_config::{Config, ExitCode};
 use oxkeeper_node::{Core, Front, FrontId, Shared};
-use oxkeeper_storage::{OsDisk, TxnLog, TxnLogOptions};
+use oxkeeper_storage::{LogError, OsDisk, TxnLog, TxnLogOptions};
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -186,10 +186,7 @@ impl Server {
     fn stop(self, ended: Ended) -> Result<(), StartError> {
         if let Ended::LogFailed(error) = ended {
             // Nothing that waits for this log may be answered: the process ends here and now.
-            return Err(StartError {
-                message: format!("stopping: {error}"),
-                code: ExitCode::TxnlogErrorTakingSnapshot,
-            });
+            return Err(log_failed(&error));
         }
         for thread in self.others {
             let _ = thread.join();
@@ -200,8 +197,19 @@ impl Server {
                 part.log.stop();
             }
         });
+        // What was answered is safe, but the last words to the log may not have been taken.
+        if let Some(error) = self.mailboxes[0].take_failure() {
+            return Err(log_failed(&error));
+        }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+fn log_failed(error: &LogError) -> StartError {
+    StartError {
+        message: format!("stopping: {error}"),
+        code: ExitCode::TxnlogErrorTakingSnapshot,
     }
 }
 
