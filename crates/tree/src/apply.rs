@@ -80,37 +80,42 @@ impl Tree {
         reply: &mut Option<&mut Vec<u8>>,
     ) -> ErrorCode {
         let outcome = match txn {
-            Txn::Create(create) => self.apply_create(header, op, create, changes),
+            Txn::Create(create) => self.apply_create(header, op, create, changes).map(|()| {
+                if let Some(out) = reply {
+                    out.put_string(&create.path);
+                    if op != OpCode::CREATE
+                        && let Some(loc) = self.locate(&create.path)
+                    {
+                        self.put_stat(loc, &create.path, out);
+                    }
+                }
+            }),
             Txn::Delete(path) => self.delete_node(path, header.zxid, changes),
-            Txn::SetData(set) => self.set_data(header, set, changes),
-            Txn::SetAcl(set) => self.set_acl(set),
+            Txn::SetData(set) => self.set_data(header, set, changes).map(|loc| {
+                if let Some(out) = reply {
+                    self.put_stat(loc, &set.path, out);
+                }
+            }),
+            Txn::SetAcl(set) => self.set_acl(set).map(|loc| {
+                if let Some(out) = reply {
+                    self.put_stat(loc, &set.path, out);
+                }
+            }),
             Txn::Error(code) => Err(*code),
             // A check alone stands in logs of old servers; sessions and multis cannot be nested.
             Txn::Check(_) | Txn::CreateSession(_) | Txn::CloseSession(_) | Txn::Multi(_) => Ok(()),
         };
-        if let Err(code) = outcome {
-            return code;
-        }
-        if let Some(out) = reply {
-            match txn {
-                Txn::Create(create) => {
-                    out.put_string(&create.path);
-                    if op != OpCode::CREATE {
-                        self.put_stat(&create.path, out);
-                    }
-                }
-                Txn::SetData(set) => self.put_stat(&set.path, out),
-                Txn::SetAcl(set) => self.put_stat(&set.path, out),
-                _ => {}
-            }
-        }
-        ErrorCode::OK
+        outcome.err().unwrap_or(ErrorCode::OK)
     }
 
-    fn put_stat(&self, path: &str, out: &mut Vec<u8>) {
-        if let Some(node) = self.node(path) {
-            node.stat().encode(out);
-        }
+    /// Appends what a client is told of a znode that was just found or changed.
+    fn put_stat(&self, loc: Loc, path: &str, out: &mut Vec<u8>) {
+        let node = self.node_at(loc);
+        let children = match node.has_dir() {
+            true => self.children_of(path).map_or(0, Children::len),
+            false => 0,
+        };
+        self.stat_of(node, children).encode(out);
     }
 
     /// All or nothing: one failed operation, and none was done.
@@ -396,7 +401,7 @@ impl Tree {
         header: &TxnHeader,
         set: &SetDataTxn<'_>,
         changes: &mut Changes,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<Loc, ErrorCode> {
         let path = &*set.path;
         let loc = self.locate(path).ok_or(ErrorCode::NO_NODE)?;
         self.leave_idle(path, loc);
@@ -412,13 +417,13 @@ impl Tree {
         let path = if path.is_empty() { "/" } else { path };
         let (kind, zxid) = (ChangeKind::DataChanged, header.zxid);
         changes.push(Change { kind, path, zxid, acl, parent_acl: &AclHandle::OPEN });
-        Ok(())
+        Ok(loc)
     }
 
-    fn set_acl(&mut self, set: &SetAclTxn<'_>) -> Result<(), ErrorCode> {
+    fn set_acl(&mut self, set: &SetAclTxn<'_>) -> Result<Loc, ErrorCode> {
         let loc = self.locate(&set.path).ok_or(ErrorCode::NO_NODE)?;
         self.replace_acl(loc, &set.path, set.acl, |node| node.set_aversion(set.version));
-        Ok(())
+        Ok(loc)
     }
 
     pub(crate) fn replace_acl(
