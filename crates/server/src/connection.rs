@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use oxkeeper_node::ConnId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,7 +34,34 @@ where
         }
     })
     .await;
+    if thread.draining() {
+        let _ = tokio::time::timeout(LINGER_MAX, linger(&scratch, &mut stream)).await;
+    }
     thread.connection_closed(id);
+}
+
+/// How long a stopping server waits for a client to take its last answers and hang up.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// Ends the output and reads to the end. A socket closed with input unread resets the connection,
+/// which takes from the client answers that are on their way.
+async fn linger<S>(scratch: &Scratch, stream: &mut S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx).map(drop)).await;
+    poll_fn(|cx| {
+        let mut scratch = scratch.borrow_mut();
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
 }
 
 /// The buffer that all connections of a thread read into.

@@ -11,6 +11,7 @@ use oxkeeper_proto::Zxid;
 use oxkeeper_storage::LogError;
 use parking_lot::Mutex;
 
+use crate::boot::BootReport;
 use crate::log_thread::LogReports;
 use crate::mailbox::Mailbox;
 use crate::snapshot_thread::SnapshotReports;
@@ -27,6 +28,8 @@ struct Numbers {
     flush: DetailedSummary,
     snapshot: Summary,
     recovery: Summary,
+    load: Summary,
+    replay: Summary,
     replayed: Summary,
 }
 
@@ -44,11 +47,13 @@ impl HostStats {
         self.numbers.lock().snapshot.record(took.as_millis() as u64);
     }
 
-    /// The server has read its data and replayed so many transactions.
-    pub fn recovered(&self, took: Duration, replayed: u64) {
+    /// The server has read its data, which took so long in all.
+    pub fn booted(&self, took: Duration, report: &BootReport) {
         let mut numbers = self.numbers.lock();
         numbers.recovery.record(took.as_millis() as u64);
-        numbers.replayed.record(replayed);
+        numbers.load.record(report.load_time.as_millis() as u64);
+        numbers.replay.record(report.replay_time.as_millis() as u64);
+        numbers.replayed.record(report.replayed);
     }
 
     /// Adds these numbers to what is shown.
@@ -58,6 +63,8 @@ impl HostStats {
         metrics.sync_processor_queue_flush_time_ms.merge(&numbers.flush);
         metrics.snapshottime.merge(&numbers.snapshot);
         metrics.dbinittime.merge(&numbers.recovery);
+        metrics.startup_snap_load_time.merge(&numbers.load);
+        metrics.startup_txns_load_time.merge(&numbers.replay);
         metrics.startup_txns_loaded.merge(&numbers.replayed);
     }
 

@@ -119,7 +119,6 @@ pub(crate) struct Conn {
     /// True while the host knows that this connection has work for it.
     pub dirty: bool,
     pub opened_wall_ms: i64,
-    pub opened_us: u64,
     pub heard_us: u64,
     pub large_bytes: usize,
     pub stats: ConnStats,

@@ -92,6 +92,8 @@ pub struct Front {
     admin: Vec<AdminRequest>,
     /// Connections held back by the limit of requests under way.
     throttled: Vec<ConnId>,
+    /// Connections in the order they were opened, µs, until their time for a handshake is over.
+    sessionless: VecDeque<(u64, ConnId)>,
     /// Connections with an answer that takes long.
     jobs: VecDeque<ConnId>,
     /// Writes that the core has, over all connections.
@@ -113,6 +115,7 @@ impl Front {
             dirty: Vec::new(),
             admin: Vec::new(),
             throttled: Vec::new(),
+            sessionless: VecDeque::new(),
             jobs: VecDeque::new(),
             outstanding: 0,
             large_bytes: 0,
@@ -162,12 +165,13 @@ impl Front {
             dead: false,
             dirty: false,
             opened_wall_ms: now.wall_ms,
-            opened_us: now.mono_us,
             heard_us: now.mono_us,
             large_bytes: 0,
             stats: ConnStats::new(),
         });
-        ConnId { slot: slot as u32, generation }
+        let id = ConnId { slot: slot as u32, generation };
+        self.sessionless.push_back((now.mono_us, id));
+        id
     }
 
     /// Forgets a connection whose socket is gone. Its session lives on until it expires.

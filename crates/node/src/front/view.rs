@@ -84,21 +84,18 @@ impl Front {
         self.stats.reset();
     }
 
-    /// Connections that never opened a session, to be closed after
-    /// `zookeeper.nio.sessionlessCnxnTimeout`.
+    /// Closes connections that opened no session within `timeout_ms`, that is
+    /// `zookeeper.nio.sessionlessCnxnTimeout`. Costs nothing for those that did.
     pub fn expire_sessionless(&mut self, now: Now, timeout_ms: u64) {
-        let stale: Vec<ConnId> = self
-            .conns
-            .iter()
-            .filter(|(_, conn)| {
-                matches!(conn.phase, Phase::Fresh | Phase::Connecting { .. })
-                    && now.mono_us.saturating_sub(conn.opened_us) > timeout_ms * 1000
-            })
-            .map(|(slot, conn)| ConnId { slot: slot as u32, generation: conn.generation })
-            .collect();
-        self.stats.sessionless_expired += stale.len() as u64;
-        for id in stale {
-            self.kill(id, "no handshake in time");
+        while let Some(&(opened_us, id)) = self.sessionless.front()
+            && now.mono_us.saturating_sub(opened_us) > timeout_ms * 1000
+        {
+            self.sessionless.pop_front();
+            let phase = self.conn(id).map(|conn| conn.phase);
+            if let Some(Phase::Fresh | Phase::Connecting { .. }) = phase {
+                self.stats.sessionless_expired += 1;
+                self.kill(id, "no handshake in time");
+            }
         }
     }
 }

@@ -65,10 +65,14 @@ fn a_stop_answers_what_was_taken_and_loses_nothing() {
         assert_eq!(client.create("/c", b"").err, ErrorCode::OK);
         let mut out = Vec::new();
         let first = client.next_xid();
-        for n in 0..3_000 {
-            client.encode(OpCode::CREATE, &create(&format!("/c/{n:04}"), b"x", 0), &mut out);
+        // Long names make long replies: more than lies in the buffers of a socket.
+        let name = "n".repeat(500);
+        for n in 0..6_000 {
+            client.encode(OpCode::CREATE, &create(&format!("/c/{n:04}{name}"), b"", 0), &mut out);
         }
-        client.stream.write_all(&out).unwrap();
+        let mut sending = client.stream.try_clone().unwrap();
+        // It ends with an error once the server has hung up.
+        let sender = std::thread::spawn(move || sending.write_all(&out).is_ok());
         assert_eq!(client.receive().unwrap().err, ErrorCode::OK);
         server.signal(signal);
         let mut answered = 1;
@@ -76,6 +80,8 @@ fn a_stop_answers_what_was_taken_and_loses_nothing() {
             assert_eq!((reply.xid, reply.err), (first + answered, ErrorCode::OK));
             answered += 1;
         }
+        let _ = client.stream.shutdown(std::net::Shutdown::Both);
+        sender.join().unwrap();
         let (status, log, dir) = server.wait();
         assert_eq!(status.code(), Some(0), "{log:?}");
         assert!(log.last().unwrap().contains("stopped"), "{log:?}");
@@ -85,6 +91,36 @@ fn a_stop_answers_what_was_taken_and_loses_nothing() {
         let mut client = Client::connect(server.addr, 30_000);
         assert_eq!(client.children("/c").len(), answered as usize);
     }
+}
+
+/// What waits in the buffers of a socket when the server stops reaches a client that reads late,
+/// although it went on sending.
+#[test]
+fn a_stop_leaves_late_readers_their_answers() {
+    let mut server = Setup::new().start();
+    let mut late = Client::connect(server.addr, 30_000);
+    let mut other = Client::connect(server.addr, 30_000);
+    let name = "n".repeat(500);
+    let mut out = Vec::new();
+    let first = late.next_xid();
+    for n in 0..700 {
+        late.encode(OpCode::CREATE, &create(&format!("/{n:03}{name}"), b"", 0), &mut out);
+    }
+    late.stream.write_all(&out).unwrap();
+    // One more than what every tree has.
+    while other.children("/").len() < 701 {}
+    server.signal(Signal::TERM);
+    server.wait_for_log(&["stopping"]);
+    // These come too late, and lie unread when the server closes.
+    let _ = late.stream.write_all(&out);
+    drop(other);
+    let (status, log, _) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log:?}");
+    for n in 0..700 {
+        let reply = late.receive().unwrap_or_else(|error| panic!("{n} of 700: {error}"));
+        assert_eq!((reply.xid, reply.err), (first + n, ErrorCode::OK));
+    }
+    assert!(late.receive().is_err());
 }
 
 #[test]

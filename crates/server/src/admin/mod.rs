@@ -189,6 +189,9 @@ async fn answer_later(thread: &Rc<IoThread>, asked: AdminRequest) {
         }
         Err(report::NoReport::Stopping) => String::new(),
     };
+    if thread.with(|state| state.front.state(asked.conn).close_now) {
+        return;
+    }
     let over = large.then(|| thread.admin_deliveries.follow(asked.conn));
     reply(thread, asked.conn, text);
     if let Some(over) = over

@@ -9,6 +9,7 @@ use oxkeeper_node::core::BucketCursor;
 use oxkeeper_node::metrics::{Gauges, QuotaGauges, top_namespace};
 use oxkeeper_node::{ConnView, Now};
 use oxkeeper_proto::{AdminWord, SessionId};
+use oxkeeper_tree::Tree;
 use oxkeeper_tree::watch::{ConnKey, ReportBy, ReportLine};
 
 use super::gather::{self, Connections, Step, Totals, WatchLine, WatchLines, on_every_thread};
@@ -165,24 +166,26 @@ async fn quotas(thread: &IoThread) -> Vec<QuotaGauges> {
     let paths: Vec<String> = thread.shared.read().tree.quota_paths().map(str::to_owned).collect();
     let mut sums: BTreeMap<String, QuotaGauges> = BTreeMap::new();
     for some in paths.chunks(PATHS_PER_STEP) {
-        let shared = thread.shared.read();
-        for path in some {
-            let Some(quota) = shared.tree.quota_for(path) else { continue };
-            let Some(namespace) = top_namespace(path) else { continue };
-            let sum = sums.entry(namespace.to_owned()).or_insert_with(|| QuotaGauges {
-                namespace: namespace.to_owned(),
-                ..QuotaGauges::default()
-            });
-            let limit = |hard: i64, soft: i64| if hard > -1 { hard } else { soft };
-            sum.count_limit += limit(quota.limits.count_hard_limit, quota.limits.count);
-            sum.bytes_limit += limit(quota.limits.byte_hard_limit, quota.limits.bytes);
-            sum.count_usage += quota.stats.count;
-            sum.bytes_usage += quota.stats.bytes;
-        }
-        drop(shared);
+        add_quotas(&thread.shared.read().tree, some, &mut sums);
         tokio::task::yield_now().await;
     }
     sums.into_values().collect()
+}
+
+fn add_quotas(tree: &Tree, paths: &[String], sums: &mut BTreeMap<String, QuotaGauges>) {
+    for path in paths {
+        let Some(quota) = tree.quota_for(path) else { continue };
+        let Some(namespace) = top_namespace(path) else { continue };
+        let sum = sums.entry(namespace.to_owned()).or_insert_with(|| QuotaGauges {
+            namespace: namespace.to_owned(),
+            ..QuotaGauges::default()
+        });
+        let limit = |hard: i64, soft: i64| if hard > -1 { hard } else { soft };
+        sum.count_limit += limit(quota.limits.count_hard_limit, quota.limits.count);
+        sum.bytes_limit += limit(quota.limits.byte_hard_limit, quota.limits.bytes);
+        sum.count_usage += quota.stats.count;
+        sum.bytes_usage += quota.stats.bytes;
+    }
 }
 
 /// The core's sessions by deadline; nothing from a thread that has none.
