@@ -1,4 +1,5 @@
-//! The two clocks, sampled together.
+//! The two clocks, sampled together: one for intervals that nobody can set back, one for the times
+//! that znodes and reports carry.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,5 @@
-//! A server's life: bind, recover, run, stop.
+//! A server's life: bind, recover, run, stop. The port is bound first, because that is the quickest
+//! of the ways to fail and touches nothing; clients that come meanwhile wait in the system's queue.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -287,8 +288,8 @@ async fn expire_sessionless(mailboxes: Arc<[Arc<Mailbox>]>, timeout_ms: u64) {
     }
 }
 
-/// Where files may not grow beyond a limit, the system ends a process that tries. Once the signal is
-/// handled, the write fails instead, and the server can say which file it was.
+/// Where files may not grow beyond a limit, the system ends a process that tries. Once the signal
+/// is handled, the write fails instead, and the server can say which file it was.
 fn survive_file_size_limit() {
     let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
 }

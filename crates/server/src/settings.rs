@@ -1,4 +1,5 @@
-//! From the configuration to what the node is told.
+//! From the configuration to what the node is told: the node knows no keys of files, only values in
+//! units it works with.
 
 use oxkeeper_config::{Config, ConnectionThrottle};
 use oxkeeper_node::Settings;

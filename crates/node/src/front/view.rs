@@ -1,4 +1,5 @@
-//! What the four-letter words show of a Front.
+//! What the four-letter words show of a Front, copied in steps: with a hundred thousand connections
+//! a report must not hold up those that are served.
 
 use oxkeeper_proto::SessionId;
 
@@ -33,8 +34,8 @@ pub struct ConnView {
 }
 
 impl Front {
-    /// Connections from slot `from` on, looking at no more than `max` slots, in no particular order:
-    /// a report over very many is taken in steps. The slot to go on from, if there are more.
+    /// Connections from slot `from` on, looking at no more than `max` slots, in no particular
+    /// order: a report over very many is taken in steps. The slot to go on from, if there are more.
     pub fn conn_views(&self, from: u32, max: u32, into: &mut Vec<ConnView>) -> Option<u32> {
         let end = self.conns.capacity() as u32;
         let until = from.saturating_add(max).min(end);

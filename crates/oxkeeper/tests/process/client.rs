@@ -1,4 +1,5 @@
-//! A blocking client of a few lines: frames out, frames in.
+//! A blocking client of a few lines: frames out, frames in. It shares the codec with the server and
+//! nothing else, so that a test sees what is on the wire, in the order it came.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};

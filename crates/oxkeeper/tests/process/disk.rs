@@ -1,4 +1,5 @@
-//! A disk that takes no more.
+//! A disk that takes no more. What is promised must be on it, so a server that cannot write ends; a
+//! snapshot promises nothing, so one that cannot be written costs nothing but a line of the log.
 
 use oxkeeper_proto::{ErrorCode, OpCode};
 

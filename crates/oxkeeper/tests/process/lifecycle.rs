@@ -1,4 +1,5 @@
-//! Start, stop, kill, start again.
+//! Start, stop, kill, start again: whatever ended a server, what it had acknowledged is there, and
+//! who asked it to stop waits no longer than its clients need to hear their answers.
 
 use std::collections::BTreeSet;
 use std::io::Write;

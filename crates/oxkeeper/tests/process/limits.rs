@@ -1,4 +1,5 @@
-//! Clients that take too much, and machines that give too little.
+//! Clients that take too much, and machines that give too little: each costs itself its connection
+//! or a wait, and nobody else anything.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};

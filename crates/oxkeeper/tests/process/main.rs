@@ -1,4 +1,5 @@
-//! The server as a process: started, asked, starved, stopped and killed, and looked at from outside.
+//! The server as a process: started, asked, starved, stopped and killed, and looked at from
+//! outside.
 //!
 //! Each test runs a server of its own, on a port that the system chooses and in a directory of its
 //! own, so they run side by side. Nothing waits a fixed time: a test waits for what it wants to see

@@ -1,4 +1,5 @@
-//! One report: what a word needs, gathered and formatted.
+//! One report: what a word needs, gathered and formatted. Each word asks only for what it prints,
+//! and nothing that takes long, formatting included, happens on a thread that serves clients.
 
 use std::collections::BTreeMap;
 use std::path::Path;
