@@ -56,6 +56,8 @@ pub enum ToCore<'a> {
         session: SessionId,
         /// The client's number for it.
         xid: i32,
+        /// The Front's: which write of the connection. Clients may use an xid twice.
+        nth: u32,
         /// What.
         op: OpCode,
         /// The request's body, still encoded.
@@ -98,6 +100,8 @@ pub enum OwnedToCore {
         session: SessionId,
         /// The client's number for it.
         xid: i32,
+        /// The Front's.
+        nth: u32,
         /// What.
         op: OpCode,
         /// The request's body, still encoded.
@@ -113,10 +117,11 @@ impl ToCore<'_> {
     /// Copies what is borrowed.
     pub fn to_owned(&self) -> OwnedToCore {
         match self {
-            ToCore::Write { conn, session, xid, op, body, auth } => OwnedToCore::Write {
+            ToCore::Write { conn, session, xid, nth, op, body, auth } => OwnedToCore::Write {
                 conn: *conn,
                 session: *session,
                 xid: *xid,
+                nth: *nth,
                 op: *op,
                 body: Bytes::copy_from_slice(body),
                 auth: Arc::clone(auth),
@@ -143,10 +148,11 @@ impl OwnedToCore {
     /// The borrowed form, as the core takes it.
     pub fn borrow(&self) -> ToCore<'_> {
         match self {
-            OwnedToCore::Write { conn, session, xid, op, body, auth } => ToCore::Write {
+            OwnedToCore::Write { conn, session, xid, nth, op, body, auth } => ToCore::Write {
                 conn: *conn,
                 session: *session,
                 xid: *xid,
+                nth: *nth,
                 op: *op,
                 body,
                 auth,
@@ -184,8 +190,8 @@ pub enum ToFront {
     Unreadable {
         /// The connection.
         conn: ConnId,
-        /// The request's xid.
-        xid: i32,
+        /// Which of its writes.
+        nth: u32,
     },
     /// Before any of these sessions expires: when was each heard last?
     AskHeard(Vec<(ConnId, SessionId)>),

@@ -18,9 +18,7 @@ use oxkeeper_proto::request::{
     CreateRequest, PathKind, PathVersion, PathWatch, RequestHeader, SetDataRequest,
 };
 use oxkeeper_proto::response::{EventType, ReplyHeader, WatcherEvent, xid};
-use oxkeeper_proto::{
-    ErrorCode, OPEN_ACL_UNSAFE, OpCode, Request, SessionId, Stat, Zxid,
-};
+use oxkeeper_proto::{ErrorCode, OPEN_ACL_UNSAFE, OpCode, Request, SessionId, Stat, Zxid};
 use oxkeeper_tree::{Tree, TreeOptions};
 
 struct World {
@@ -518,4 +516,44 @@ fn stat_counts_children_as_clients_know_it() {
     let (_, body) = world.ask(&mut client, &exists("/a", false));
     let stat = Stat::decode(&mut Reader::new(&body)).unwrap();
     assert_eq!((stat.num_children, stat.cversion), (1, 3));
+}
+
+#[test]
+fn writes_asked_behind_an_answer_that_takes_long_are_answered_behind_it() {
+    let mut world = World::new(Settings::default());
+    let mut client = world.connect(10_000);
+    world.send(&mut client, &create("/a", 0));
+    world.send(&mut client, &Request::GetAllChildrenNumber("/".into()));
+    world.send(&mut client, &set("/a", b"1"));
+    world.send(&mut client, &Request::CloseSession);
+    world.sync();
+    let order: Vec<_> = world.got(&mut client).iter().map(Got::xid).collect();
+    assert_eq!(order, [Some(1), Some(2), Some(3), Some(4)]);
+    assert!(world.front.state(client.id).close_after_output);
+}
+
+#[test]
+fn a_write_that_cannot_be_read_is_told_from_others_with_the_same_xid() {
+    let mut world = World::new(Settings::default());
+    let mut client = world.connect(10_000);
+    let mut bytes = Vec::new();
+    for request in [Some(create("/a", 0)), Some(create("/a/b", 0)), None] {
+        let start = begin_frame(&mut bytes);
+        let op = request.as_ref().map_or(OpCode::SET_DATA, Request::op);
+        RequestHeader { xid: 7, op }.encode(&mut bytes);
+        if let Some(request) = request {
+            request.encode(&mut bytes);
+        }
+        end_frame(&mut bytes, start);
+    }
+    world.receive(client.id, &bytes);
+    assert_eq!(world.got(&mut client), [], "two writes before it are not on disk yet");
+    world.sync();
+    let got = world.got(&mut client);
+    let error = |got: &Got| match got {
+        Got::Reply { xid: 7, err, .. } => *err,
+        other => panic!("{other:?}"),
+    };
+    let errors: Vec<_> = got.iter().map(error).collect();
+    assert_eq!(errors, [ErrorCode::OK, ErrorCode::OK, ErrorCode::MARSHALLING_ERROR]);
 }

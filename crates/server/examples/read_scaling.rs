@@ -206,7 +206,7 @@ impl Writer {
         let auth = Arc::from([]);
         let conn = ConnId { slot: 0, generation: 0 };
         let session = SessionId(0);
-        let message = ToCore::Write { conn, session, xid: 1, op, body: &self.body, auth: &auth };
+        let message = ToCore::Write { conn, session, xid: 1, nth: 0, op, body: &self.body, auth: &auth };
         self.core.submit(&self.shared.read(), self.clock.now(), FrontId(u16::MAX), message);
     }
 

@@ -117,9 +117,12 @@ impl Core {
     /// Takes one message of a Front.
     pub fn submit(&mut self, shared: &Shared, now: Now, front: FrontId, message: ToCore<'_>) {
         match message {
-            ToCore::Write { conn, session, xid, op, body, auth } => {
+            ToCore::Write { conn, session, xid, nth, op, body, auth } => {
                 let waiter = Waiter { front, conn, kind: WaiterKind::Reply { xid, op } };
-                self.write(shared, now, waiter, session, body, auth);
+                if !self.write(shared, now, waiter, session, body, auth) {
+                    let told = ToFront::Unreadable { conn, nth };
+                    self.effects.push_back(Effect::Tell(front, told));
+                }
             }
             ToCore::Connect { conn, session, password_ok, timeout_ms } => {
                 self.connect(shared, now, front, conn, session, password_ok, timeout_ms)
@@ -137,6 +140,7 @@ impl Core {
         }
     }
 
+    /// Makes a request a transaction. False if it could not be read and became none.
     fn write(
         &mut self,
         shared: &Shared,
@@ -145,8 +149,8 @@ impl Core {
         session: SessionId,
         body: &[u8],
         auth: &AuthSet,
-    ) {
-        let WaiterKind::Reply { xid, op } = waiter.kind else { return };
+    ) -> bool {
+        let WaiterKind::Reply { xid, op } = waiter.kind else { return true };
         let context = self.context(now, session, xid, auth);
         let mut reader = Reader::with_field_max(body, self.settings.field_bytes_max);
         let rules = &self.settings.rules;
@@ -174,10 +178,7 @@ impl Core {
                 }
                 // Java gives such a request the zxid before its own, a multi alone a new one; we
                 // log nothing where no zxid is used.
-                Ok(None) | Err(_) if op != OpCode::MULTI => {
-                    let told = ToFront::Unreadable { conn: waiter.conn, xid };
-                    return self.effects.push_back(Effect::Tell(waiter.front, told));
-                }
+                Ok(None) | Err(_) if op != OpCode::MULTI => return false,
                 Ok(None) | Err(_) => {
                     let code = ErrorCode::MARSHALLING_ERROR;
                     self.overlay.prep_error(&context, code, &mut self.open);
@@ -185,6 +186,7 @@ impl Core {
             }
         }
         self.proposed(Some(waiter));
+        true
     }
 
     /// What the next transaction starts from.

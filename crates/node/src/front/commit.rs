@@ -97,8 +97,12 @@ impl Front {
             self.stats.stale_replies += 1;
             return;
         };
-        // Outcomes come in the order the writes went out, so the oldest write is the one meant.
-        let Some(Waiting::Write { xid: expected, at_us, .. }) = conn.gate.pop_front() else {
+        // Outcomes come in the order the writes went out, so the oldest write is the one meant. It
+        // is the first in the gate, unless the connection is to be dropped and nothing leaves it.
+        let oldest = conn.gate.iter().position(|waiting| matches!(waiting, Waiting::Write { .. }));
+        let Some(Waiting::Write { xid: expected, at_us, .. }) =
+            oldest.and_then(|oldest| conn.gate.remove(oldest))
+        else {
             return;
         };
         debug_assert_eq!(expected, xid);
@@ -107,16 +111,25 @@ impl Front {
         if err == ErrorCode::SESSION_MOVED {
             return self.kill(id, "session moved");
         }
-        let before = conn.out.len();
-        write_reply(&mut conn.out, xid, committed.zxid, err, &committed.body);
+        // The write was asked behind an answer that takes long: so is its reply.
+        let out = match &mut conn.job {
+            Some(job) => &mut job.after,
+            None => &mut conn.out,
+        };
+        let before = out.len();
+        write_reply(out, xid, committed.zxid, err, &committed.body);
+        let bytes = out.len() - before;
         conn.stats.sent += 1;
         let took_ms = now.mono_us.saturating_sub(at_us) / 1000;
         conn.stats.answered(op, xid, committed.zxid, took_ms, now.mono_ms());
         if op == OpCode::CLOSE_SESSION {
-            conn.phase = Phase::Closing;
+            match &mut conn.job {
+                Some(job) => job.closes = true,
+                None => conn.phase = Phase::Closing,
+            }
             conn.session = oxkeeper_proto::SessionId::NONE;
         }
-        self.stats.answered(op, took_ms, conn.out.len() - before);
+        self.stats.answered(op, took_ms, bytes);
         self.mark_dirty(id);
         self.check_outbox(id);
     }

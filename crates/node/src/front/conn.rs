@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum Waiting {
     /// A write that the core has.
-    Write { xid: i32, at_us: u64 },
+    Write { xid: i32, nth: u32, at_us: u64 },
     /// A write whose body the core could not read: an error, in its turn.
     Unreadable { xid: i32 },
     /// A frame that waits behind such a write.
@@ -114,6 +114,8 @@ pub(crate) struct Conn {
     pub held_bytes: usize,
     /// Writes in the gate that the core has.
     pub writes: u32,
+    /// Writes that the core has been given, the next one's number.
+    pub next_write: u32,
     /// True once the host must drop the socket without sending more.
     pub dead: bool,
     /// True while the host knows that this connection has work for it.

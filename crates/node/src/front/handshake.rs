@@ -66,8 +66,8 @@ impl Front {
         link: &mut impl CoreLink,
     ) {
         match message {
-            ToFront::Unreadable { conn, xid } => {
-                self.unreadable(conn, xid);
+            ToFront::Unreadable { conn, nth } => {
+                self.unreadable(conn, nth);
                 self.run_gate(shared, now, conn, link);
             }
             ToFront::Renewed { conn, session, timeout_ms } => {

@@ -12,7 +12,7 @@ use oxkeeper_proto::response::ReplyHeader;
 use oxkeeper_proto::{ErrorCode, OpCode, Stat, Zxid};
 use oxkeeper_tree::read::{ChildList, DescendantCount};
 
-use super::{Front, Shared};
+use super::{Front, Phase, Shared};
 use crate::limits;
 use crate::messages::{ConnId, CoreLink, Now};
 
@@ -35,8 +35,10 @@ pub(super) struct Job {
     pub at_us: u64,
     /// The frame so far.
     frame: Vec<u8>,
-    /// Events that came meanwhile.
+    /// Events that came meanwhile, and replies to writes that were asked behind this.
     pub after: Vec<u8>,
+    /// Among those the one to closeSession: the connection ends with this answer.
+    pub closes: bool,
 }
 
 impl Job {
@@ -47,7 +49,7 @@ impl Job {
         if let Task::Listing { list, .. } = &task {
             frame.put_int(list.len() as i32);
         }
-        Box::new(Job { task, xid, op, zxid, at_us, frame, after: Vec::new() })
+        Box::new(Job { task, xid, op, zxid, at_us, frame, after: Vec::new(), closes: false })
     }
 
     /// Goes on for a while. True once the frame is complete.
@@ -111,6 +113,9 @@ impl Front {
         let Some(job) = conn.job.take() else { return };
         let (xid, op, zxid, at_us) = (job.xid, job.op, job.zxid, job.at_us);
         let before = conn.out.len();
+        if job.closes {
+            conn.phase = Phase::Closing;
+        }
         job.finish(&mut conn.out);
         let bytes = conn.out.len() - before;
         let took_ms = now.mono_us.saturating_sub(at_us) / 1000;

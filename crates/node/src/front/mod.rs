@@ -162,6 +162,7 @@ impl Front {
             job: None,
             held_bytes: 0,
             writes: 0,
+            next_write: 0,
             dead: false,
             dirty: false,
             opened_wall_ms: now.wall_ms,

@@ -1,4 +1,5 @@
-//! Bytes from a socket: frames, four-letter words, requests.
+//! Bytes from a socket: frames, four-letter words, requests. What may not be taken yet stays with
+//! the host, so that a client that asks too much waits at its own end.
 
 use std::mem;
 
@@ -201,11 +202,14 @@ impl Front {
         let front = self.id;
         let Some(conn) = self.conn_mut(id) else { return };
         conn.writes += 1;
-        conn.gate.push_back(Waiting::Write { xid: header.xid, at_us: now.mono_us });
+        let (xid, nth, at_us) = (header.xid, conn.next_write, now.mono_us);
+        conn.next_write = nth.wrapping_add(1);
+        conn.gate.push_back(Waiting::Write { xid, nth, at_us });
         let message = ToCore::Write {
             conn: id,
             session: conn.session,
-            xid: header.xid,
+            xid,
+            nth,
             op: header.op,
             body,
             auth: &conn.auth,
@@ -251,14 +255,16 @@ impl Front {
 
     /// A write that the core could not read waits for its turn in the gate, no longer for a
     /// transaction.
-    pub(super) fn unreadable(&mut self, id: ConnId, unreadable: i32) {
+    pub(super) fn unreadable(&mut self, id: ConnId, unreadable: u32) {
         let Some(conn) = self.conn_mut(id) else { return };
         tracing::warn!(peer = %conn.peer.addr, session = %conn.session,
             "a request could not be read");
-        // The core judges writes in their order: the oldest one with this xid is meant.
-        let meant = |w: &&mut Waiting| matches!(w, Waiting::Write { xid, .. } if *xid == unreadable);
-        if let Some(waiting) = conn.gate.iter_mut().find(meant) {
-            *waiting = Waiting::Unreadable { xid: unreadable };
+        let meant = conn.gate.iter_mut().find_map(|waiting| match waiting {
+            Waiting::Write { xid, nth, .. } if *nth == unreadable => Some((*xid, waiting)),
+            _ => None,
+        });
+        if let Some((xid, waiting)) = meant {
+            *waiting = Waiting::Unreadable { xid };
             conn.writes -= 1;
             self.outstanding -= 1;
         }
