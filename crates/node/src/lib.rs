@@ -2,9 +2,9 @@
 //!
 //! A server is a [`Core`] and its [`Front`]s. The core prepares and orders writes and keeps the
 //! sessions' clock; each Front owns the connections of one I/O thread and answers their reads from
-//! the tree in [`Shared`]. Neither does I/O, reads a clock or starts a thread: the host brings bytes
-//! and moments and carries out [`Effect`]s. The same values run under the real host and under a
-//! simulator.
+//! the tree in [`Shared`]. Neither does I/O, reads a clock or starts a thread: the host brings
+//! bytes and moments and carries out [`Effect`]s. The same values run under the real host and under
+//! a simulator.
 //!
 //! # The promise about order
 //! The host applies transactions one by one ([`Core::apply_next`]) and brings each, in order, to

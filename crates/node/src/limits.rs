@@ -1,4 +1,7 @@
 //! Bounds inside a node, each with its reason.
+//!
+//! They are constants and not settings: each follows from the protocol or from another bound, and
+//! what an operator may want to move is a key of `zoo.cfg`.
 
 /// Reply bytes waiting for a client that does not read before its requests are no longer taken. One
 /// frame of the default size, so that one large reply alone never stops a connection.

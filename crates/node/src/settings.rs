@@ -1,4 +1,6 @@
 //! What a node is told once, at its start.
+//!
+//! Values, not a parser: the host reads the configuration, and a test writes what it needs.
 
 use oxkeeper_tree::prep::Rules;
 

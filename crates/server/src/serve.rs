@@ -98,8 +98,8 @@ impl Server {
         );
         let reports =
             Arc::new(Reports { mailbox: Arc::clone(&mailboxes[0]), host: Arc::clone(&host) });
-        let log = LogThread::start(log, flush_policy(config), Arc::clone(&reports))
-            .map_err(no_thread)?;
+        let log =
+            LogThread::start(log, flush_policy(config), Arc::clone(&reports)).map_err(no_thread)?;
         let policy = SnapshotPolicy {
             compression: boot::compression(config),
             zxid_section: config.storage.serialize_last_processed_zxid,
@@ -208,10 +208,7 @@ impl Server {
 }
 
 fn log_failed(error: &LogError) -> StartError {
-    StartError {
-        message: format!("stopping: {error}"),
-        code: ExitCode::TxnlogErrorTakingSnapshot,
-    }
+    StartError { message: format!("stopping: {error}"), code: ExitCode::TxnlogErrorTakingSnapshot }
 }
 
 fn start_thread(
@@ -269,8 +266,10 @@ fn flush_policy(config: &Config) -> FlushPolicy {
 fn purge(config: &Config, created_by_us: bool) -> Option<PurgePolicy> {
     let purge = boot::purge_policy(config, created_by_us);
     if purge.is_none() && config.storage.purge.interval_hours.is_some() {
-        tracing::info!("old snapshots and logs are kept until someone removes them: this directory \
-            was there before, and autopurge.purgeInterval is not set");
+        tracing::info!(
+            "old snapshots and logs are kept until someone removes them: this directory \
+            was there before, and autopurge.purgeInterval is not set"
+        );
     }
     purge
 }

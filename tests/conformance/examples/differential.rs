@@ -1,7 +1,8 @@
 //! Runs the differential part by hand:
 //!
 //! ```text
-//! cargo run -p oxkeeper-conformance --example differential -- [SEED] [OPS] [OXKEEPER-BINARY] [NAME=VALUE...]
+//! cargo run -p oxkeeper-conformance --example differential -- [SEED] [OPS] [OXKEEPER-BINARY]
+//! [NAME=VALUE...]
 //! ```
 
 use std::path::PathBuf;
@@ -40,7 +41,11 @@ fn main() -> Result<()> {
         Ok(tally) => {
             let (steps, ops, compared) = (tally.steps, tally.ops, tally.compared);
             println!("{}", tally.coverage());
-            println!("seed {}: no difference in {ops} operations, {steps} steps, {compared} things seen, {:.1?}", plan.seed, start.elapsed());
+            println!(
+                "seed {}: no difference in {ops} operations, {steps} steps, {compared} things seen, {:.1?}",
+                plan.seed,
+                start.elapsed()
+            );
         }
         Err(found) => {
             println!("{}", found.report(plan.oracle.name(), plan.examined.name()));

@@ -108,13 +108,10 @@ pub const ROOMS: [Room; 10] = [
         tests_know: &[],
         budget: &[
             SLICES,
-            ERRORS,
             EVENTS,
             ("base64", "digest identities are base64"),
-            ("hashbrown", "tables keyed by what they hold"),
             ("sha1", "digest identities are SHA-1"),
             ("slab", "connections under small reusable numbers"),
-            ("smallvec", "most identity and event lists have under five entries"),
         ],
         test_budget: &[PROPERTIES, JSON],
     },
@@ -139,12 +136,9 @@ pub const ROOMS: [Room; 10] = [
         tests_know: &[],
         budget: &[
             SLICES,
-            ERRORS,
             EVENTS,
-            MESSAGES,
             ("parking_lot", "the lock around the tree: fair, and an eighth the size"),
             ("rustix", "limits, process figures and socket options without unsafe code"),
-            ("slab", "connections under small reusable numbers"),
             ("tokio", "one single-threaded runtime per I/O thread; signals and timers"),
             ("tracing-subscriber", "where log events go, as text or JSON"),
         ],
@@ -174,12 +168,12 @@ pub const ROOMS: [Room; 10] = [
         knows: &[BENCH, CONFIG, SERVER],
         // Its process tests speak to the binary over the wire.
         tests_know: &[PROTO],
-        budget: &[
-            MESSAGES,
-            FLAGS,
-            ("mimalloc", "less memory and time than the system's allocator"),
+        budget: &[EVENTS, FLAGS, ("mimalloc", "less memory and time than the system's allocator")],
+        test_budget: &[
+            JSON,
+            SCRATCH,
+            ("rustix", "signals and file limits for the processes tested"),
         ],
-        test_budget: &[SCRATCH],
     },
     Room {
         name: "oxkeeper-conformance",

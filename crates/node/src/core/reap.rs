@@ -1,4 +1,7 @@
 //! Containers and TTL znodes whose time has come (`ContainerManager`).
+//!
+//! The core looks for them once per interval and deletes them by transactions of its own, one by
+//! one at the configured pace, so that a million running out at once delay nobody.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! When a snapshot is due, and walking one without holding anybody up.
 //!
-//! The tree freezes nothing: it keeps aside what changes before the walk reaches it. Each step takes
-//! a bounded number of znodes, and no more steps are made while the disk is behind, so neither the
-//! lock nor memory is held for long.
+//! The tree freezes nothing: it keeps aside what changes before the walk reaches it. Each step
+//! takes a bounded number of znodes, and no more steps are made while the disk is behind, so
+//! neither the lock nor memory is held for long.
 
 use super::Core;
 use crate::front::Shared;

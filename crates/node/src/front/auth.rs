@@ -25,8 +25,7 @@ impl Front {
     /// Answers an auth packet at once, ahead of anything in the gate, as Java does
     /// (`ZooKeeperServer.processPacket`).
     pub(super) fn authenticate(&mut self, id: ConnId, xid: i32, body: &[u8]) {
-        let Ok(Some(Request::Auth(packet))) =
-            Request::decode(OpCode::AUTH, &mut Reader::new(body))
+        let Ok(Some(Request::Auth(packet))) = Request::decode(OpCode::AUTH, &mut Reader::new(body))
         else {
             return self.kill(id, "a broken auth packet");
         };

@@ -1,4 +1,7 @@
 //! Answers that need no transaction (`FinalRequestProcessor.processRequest`).
+//!
+//! Each is written from the tree straight into the connection's outbox, under the read lock, and
+//! a watch is set under the same lock, so that no change falls between answer and watch.
 
 use oxkeeper_proto::codec::{Put, patch_int};
 use oxkeeper_proto::connect::{begin_frame, end_frame};
@@ -106,9 +109,7 @@ fn body(
             Ok(())
         }
         Request::GetAcl(path) => get_acl(context, path, out),
-        Request::MultiRead(multi) => {
-            multi_read(context, multi, out)
-        }
+        Request::MultiRead(multi) => multi_read(context, multi, out),
         Request::GetAllChildrenNumber(path) => {
             readable(context, path, perms::READ)?;
             let tree = &context.shared.tree;
@@ -194,7 +195,8 @@ fn get_data(
     Ok(())
 }
 
-/// The watch is left even where there is no znode; the permission is checked first (ZOOKEEPER-2590).
+/// The watch is left even where there is no znode; the permission is checked first
+/// (ZOOKEEPER-2590).
 fn exists(
     context: &mut ReadContext<'_>,
     read: &PathWatch<'_>,
@@ -245,11 +247,7 @@ fn get_children(
 }
 
 /// Without ADMIN the hashes of digest entries are masked.
-fn get_acl(
-    context: &mut ReadContext<'_>,
-    path: &str,
-    out: &mut Vec<u8>,
-) -> Result<(), ErrorCode> {
+fn get_acl(context: &mut ReadContext<'_>, path: &str, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
     let node = readable(context, path, perms::READ | perms::ADMIN)?;
     let list = node.acl().list();
     if context.permits(&node, perms::ADMIN) {

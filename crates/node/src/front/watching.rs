@@ -1,4 +1,7 @@
 //! Requests about watches: addWatch, checkWatches, removeWatches, setWatches.
+//!
+//! Watches belong to the Front that owns the connection, so these never leave its thread; only
+//! setWatches looks at the tree, to tell at once what its client has missed.
 
 use oxkeeper_proto::codec::Put;
 use oxkeeper_proto::connect::{begin_frame, end_frame};

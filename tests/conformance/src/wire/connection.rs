@@ -1,4 +1,5 @@
-//! One socket to a server.
+//! One socket to a server, blocking, with a limit on every wait: what hangs is a finding, and has
+//! to be told as one.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

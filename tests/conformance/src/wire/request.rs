@@ -1,7 +1,7 @@
 //! What a client sends.
 //!
-//! A [`Request`] is named by the shape of its body, not by its operation: what is sent is free to be
-//! nonsense (flags of another kind, null paths, unknown numbers), and one shape serves many
+//! A [`Request`] is named by the shape of its body, not by its operation: what is sent is free to
+//! be nonsense (flags of another kind, null paths, unknown numbers), and one shape serves many
 //! operations. Its `Debug` form is what a trace prints, hence short.
 
 use std::fmt;
