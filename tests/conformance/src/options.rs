@@ -1,6 +1,6 @@
 //! What a conformance run is asked to do: the words after `cargo xtask conformance`.
 //!
-//! Parsed by hand: four flags need no library, and every run prints them back as the command
+//! Parsed by hand: five flags need no library, and every run prints them back as the command
 //! that replays it, so the two directions live side by side.
 
 use std::fmt;
@@ -37,11 +37,13 @@ pub struct Options {
     pub seed: Option<u64>,
     /// The one part to run, by name; `None` runs all.
     pub only: Option<String>,
+    /// Whether each part's result is printed as JSON.
+    pub json: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { target: Target::default(), ops: 10_000, seed: None, only: None }
+        Self { target: Target::default(), ops: 10_000, seed: None, only: None, json: false }
     }
 }
 
@@ -52,7 +54,9 @@ usage: cargo xtask conformance [flags]
   --target oxkeeper|java   the server to examine (oxkeeper)
   --ops N                  operations of the differential part (10000)
   --seed S                 replay the sequence of an earlier run
-  --only NAME              run one part alone";
+  --only NAME              one part alone: differential, golden, interop, net,
+                           shell, java-client, kazoo, curator
+  --json                   each part's result as a line of JSON";
 
     /// Reads the words of a command line, program name excluded.
     ///
@@ -62,6 +66,10 @@ usage: cargo xtask conformance [flags]
         let mut options = Self::default();
         let mut words = words.into_iter();
         while let Some(flag) = words.next() {
+            if flag == "--json" {
+                options.json = true;
+                continue;
+            }
             if !matches!(flag.as_str(), "--target" | "--ops" | "--seed" | "--only") {
                 bail!("unknown flag {flag:?}\n{}", Self::USAGE);
             }
@@ -94,6 +102,9 @@ impl fmt::Display for Options {
         if let Some(only) = &self.only {
             write!(f, " --only {only}")?;
         }
+        if self.json {
+            f.write_str(" --json")?;
+        }
         Ok(())
     }
 }
@@ -113,6 +124,7 @@ mod tests {
             ops: 7,
             seed: Some(99),
             only: Some("differential".to_owned()),
+            json: true,
         };
         let line = options.to_string();
         let flags = line.strip_prefix("cargo xtask conformance ").expect("starts with the command");

@@ -63,11 +63,19 @@ impl Generator {
     }
 
     /// The next step.
-    pub fn next(&mut self) -> Step {
+    pub fn draw(&mut self) -> Step {
         self.step += 1;
         let step = self.choose();
         self.since_walk += step.ops();
         step
+    }
+
+    /// The sessions that are open, with a connection or without, and that of the control
+    /// connection.
+    pub fn sessions(&self) -> Vec<SessionName> {
+        let live = self.slots.iter().copied().flatten();
+        let detached = self.detached.iter().map(|(session, _)| *session);
+        live.chain(detached).chain([super::step::CONTROL]).collect()
     }
 
     /// Both servers are restarted: every connection is lost, every session waits to be resumed.

@@ -14,20 +14,18 @@
 //! A run prints its seed; the seed replays it. When sides differ, the steps before are thinned out
 //! as far as the time allows, and the tail of the trace is printed with both answers.
 
-mod client;
+pub(crate) mod client;
 mod deviate;
 mod generate;
 mod minimise;
-mod normal;
+pub(crate) mod normal;
 mod rng;
 mod side;
 mod step;
 mod walk;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -38,10 +36,6 @@ pub use generate::Generator;
 pub use side::{Seen, Side};
 pub use step::Step;
 
-/// The ports of servers under comparison: below those that systems give to outgoing connections,
-/// because a restarted server needs its port back.
-const PORTS_FROM: u16 = 27_000;
-const PORTS_COUNT: u32 = 1_000;
 /// Steps between two restarts.
 const RESTART_EVERY: u64 = 4_000;
 /// How many steps of a failed run are printed.
@@ -144,9 +138,9 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<Result<Tally, 
         } else if tally.ops >= next_restart {
             next_restart += RESTART_EVERY;
             let count = next_restart / RESTART_EVERY;
-            generator.restart(count % 2 == 0, count % 2 == 0)
+            generator.restart(count.is_multiple_of(2), count.is_multiple_of(2))
         } else {
-            generator.next()
+            generator.draw()
         };
         let (oracle, examined) = pair.perform(&step);
         let oracle = oracle.with_context(|| format!("the oracle, at {step:?}"))?;
@@ -208,7 +202,7 @@ fn start(
     if dir.exists() {
         std::fs::remove_dir_all(&dir)?;
     }
-    let mut opts = StartOpts::new(dir, free_port()?)
+    let mut opts = StartOpts::new(dir, crate::free_port()?)
         .for_programs()
         .config("maxSessionTimeout", "600000")
         .config("enforceQuota", "false")
@@ -219,19 +213,6 @@ fn start(
         .property("znode.container.checkIntervalMs", "100000000");
     opts.properties.extend_from_slice(properties);
     Side::new(server.start(opts)?).with_context(|| format!("the {name} server"))
-}
-
-/// A port that nobody listens on, and that this process has not given out before.
-fn free_port() -> Result<u16> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..PORTS_COUNT {
-        let at = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS_COUNT;
-        let port = PORTS_FROM + u16::try_from(at)?;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no free port from {PORTS_FROM} on")
 }
 
 impl Difference {
@@ -264,7 +245,12 @@ impl Difference {
 }
 
 /// Both lists without their common beginning and end.
-fn differing(left_name: &str, left: &[Value], right_name: &str, right: &[Value]) -> String {
+pub(crate) fn differing(
+    left_name: &str,
+    left: &[Value],
+    right_name: &str,
+    right: &[Value],
+) -> String {
     let head = left.iter().zip(right).take_while(|(l, r)| l == r).count();
     let (left, right) = (&left[head..], &right[head..]);
     let tail = left.iter().rev().zip(right.iter().rev()).take_while(|(l, r)| l == r).count();

@@ -26,7 +26,8 @@ const CLOCK_SLACK: Duration = Duration::from_secs(2);
 pub struct Normal {
     sessions: HashMap<i64, SessionName>,
     times_ms: HashMap<i64, i64>,
-    started_ms: i64,
+    /// No time before this is believed, nor one in the future; none for what was recorded.
+    started_ms: Option<i64>,
 }
 
 fn now_ms() -> i64 {
@@ -38,12 +39,30 @@ impl Normal {
     /// Knows nothing yet; no time before now will be believed.
     pub fn new() -> Self {
         let slack = i64::try_from(CLOCK_SLACK.as_millis()).unwrap_or(0);
-        Self { sessions: HashMap::new(), times_ms: HashMap::new(), started_ms: now_ms() - slack }
+        Self { started_ms: Some(now_ms() - slack), ..Self::recorded() }
+    }
+
+    /// For answers recorded long ago.
+    pub fn recorded() -> Self {
+        Self { sessions: HashMap::new(), times_ms: HashMap::new(), started_ms: None }
     }
 
     /// From now on this id is shown by this name.
     pub fn name_session(&mut self, id: i64, name: SessionName) {
         self.sessions.insert(id, name);
+    }
+
+    /// The time of a transaction, if an answer has shown it.
+    pub fn time_of(&self, zxid: i64) -> Option<i64> {
+        self.times_ms.get(&zxid).copied()
+    }
+
+    /// An owner as it is stored, as a client is shown it: the marks of containers and TTL znodes
+    /// are not.
+    pub fn owner(&self, stored: i64) -> Value {
+        const CONTAINER: i64 = i64::MIN;
+        let is_ttl = stored.cast_unsigned() >> 56 == 0xff;
+        if stored == 0 || stored == CONTAINER || is_ttl { json!(0) } else { self.session(stored) }
     }
 
     fn session(&self, id: i64) -> Value {
@@ -105,10 +124,12 @@ impl Normal {
             return Err(format!("zxid {zxid:#x} was made at {known}"));
         }
         let now = now_ms();
-        if ms < self.started_ms || ms > now {
-            return Err(format!("not between {} and {now}", self.started_ms));
+        match self.started_ms {
+            Some(started) if ms < started || ms > now => {
+                Err(format!("not between {started} and {now}"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

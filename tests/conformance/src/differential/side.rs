@@ -38,9 +38,9 @@ pub struct Side {
     pub(super) control: Option<Client>,
     slots: [Option<Client>; SLOTS],
     ids: HashMap<SessionName, i64>,
-    pub(super) normal: Normal,
+    pub(crate) normal: Normal,
     /// The newest zxid any answer has shown.
-    pub(super) zxid: i64,
+    pub(crate) zxid: i64,
 }
 
 impl Side {
@@ -349,19 +349,44 @@ impl Side {
 
     /// Ends the server, starts it again, and takes up the control session.
     pub(super) fn come_back(&mut self, kill: bool) -> Result<Seen> {
+        let mut seen = self.stop(kill)?;
+        self.server.restart()?;
+        seen.push(self.resume_control()?);
+        Ok(seen)
+    }
+
+    /// Gives up all connections and ends the server.
+    ///
+    /// # Errors
+    /// When it does not obey.
+    pub fn stop(&mut self, kill: bool) -> Result<Seen> {
         self.slots = Default::default();
         self.control = None;
-        let mut seen = Seen::new();
         if kill {
             self.server.kill()?;
-        } else {
-            let status = self.server.stop()?;
-            // Java ends with 143 (128 + SIGTERM), ours with 0: processes, not protocol.
-            if !self.is_java() && !status.success() {
-                seen.push(json!({ "stopped with": status.to_string() }));
-            }
+            return Ok(Seen::new());
         }
-        self.server.restart()?;
+        let status = self.server.stop()?;
+        // Java ends with 143 (128 + SIGTERM), ours with 0: processes, not protocol.
+        let odd = !self.is_java() && !status.success();
+        Ok(odd.then(|| json!({ "stopped with": status.to_string() })).into_iter().collect())
+    }
+
+    /// Goes on with another server that has opened this one's directory.
+    ///
+    /// # Errors
+    /// When that one does not know the control session.
+    pub fn take_over(&mut self, server: RunningServer) -> Result<()> {
+        self.server = server;
+        self.resume_control().map(drop)
+    }
+
+    /// The ids of sessions by name, as far as they have one.
+    pub fn session_ids(&self, names: &[SessionName]) -> Vec<i64> {
+        names.iter().filter_map(|name| self.ids.get(name).copied()).collect()
+    }
+
+    fn resume_control(&mut self) -> Result<Value> {
         let id = self.ids[&CONTROL];
         let request = ConnectRequest {
             last_zxid: self.zxid,
@@ -373,9 +398,8 @@ impl Side {
             Greeting::Answered(mut reply, client) => {
                 ensure!(reply["sessionId"] != 0, "the control session is lost: {reply}");
                 self.normal.connect(&mut reply);
-                seen.push(reply);
                 self.take_control(client)?;
-                Ok(seen)
+                Ok(reply)
             }
             Greeting::Closed => bail!("the control session is refused after a restart"),
         }
