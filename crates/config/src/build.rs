@@ -261,13 +261,8 @@ fn limits(settings: &mut Settings) -> Limits {
         connection_throttle: connection_throttle(settings),
         request_throttle: RequestThrottle {
             max_requests: settings.count("request_throttle_max_requests"),
-            stall_time_ms: settings.count("request_throttle_stall_time"),
-            drop_stale: settings.bool("request_throttle_drop_stale"),
-            stale_latency_check: settings.bool("request_stale_latency_check"),
-            stale_connection_check: settings.bool("request_stale_connection_check"),
             shutdown_timeout_ms: settings.count("request_throttler.shutdownTimeout"),
         },
-        throttled_op_wait_time_ms: settings.count("throttled_op_wait_time"),
     }
 }
 

@@ -200,8 +200,6 @@ pub struct Limits {
     pub connection_throttle: ConnectionThrottle,
     /// The bound on requests under way.
     pub request_throttle: RequestThrottle,
-    /// A request that has waited longer is answered with THROTTLEDOP, milliseconds; 0 for never.
-    pub throttled_op_wait_time_ms: u32,
 }
 
 /// A token bucket for new connections, with random dropping (`BlueThrottle`).
@@ -233,16 +231,8 @@ pub struct ConnectionThrottle {
 /// What happens when too many requests are under way (`RequestThrottler`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestThrottle {
-    /// Requests under way above which new ones are held back; 0 turns the throttle off.
+    /// Requests under way above which busy connections are not read from; 0 for no such bound.
     pub max_requests: u32,
-    /// How long a held-back request waits before room is looked for again, milliseconds.
-    pub stall_time_ms: u32,
-    /// Whether stale requests are dropped, which closes their connection.
-    pub drop_stale: bool,
-    /// Whether a request is stale once it has waited longer than its session's timeout.
-    pub stale_latency_check: bool,
-    /// Whether a request is stale once its connection is closed.
-    pub stale_connection_check: bool,
     /// How long a stopping server gives accepted requests to be answered, milliseconds.
     pub shutdown_timeout_ms: u32,
 }

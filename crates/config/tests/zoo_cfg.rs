@@ -139,16 +139,13 @@ fn a_file_with_little_in_it_has_zookeepers_defaults() {
     assert_eq!(limits.large_request_max_bytes, 104_857_600);
     assert_eq!(limits.large_request_threshold, None);
     assert_eq!(limits.sessionless_cnxn_timeout_ms, 10_000);
-    assert_eq!(limits.throttled_op_wait_time_ms, 0);
     let throttle = &limits.connection_throttle;
     assert_eq!((throttle.tokens, throttle.fill_time_ms, throttle.fill_count), (0, 1, 1));
     assert_eq!(throttle.freeze_time_ms, None);
     assert_eq!((throttle.drop_increase, throttle.drop_decrease), (0.02, 0.002));
     assert_eq!((throttle.global_weight, throttle.local_weight, throttle.renew_weight), (1, 1, 1));
-    let throttle = &limits.request_throttle;
-    assert_eq!((throttle.max_requests, throttle.stall_time_ms), (0, 100));
-    assert!(throttle.drop_stale && throttle.stale_connection_check);
-    assert!(!throttle.stale_latency_check);
+    assert_eq!(limits.request_throttle.max_requests, 0);
+    assert_eq!(limits.request_throttle.shutdown_timeout_ms, 10_000);
     let tree = &config.tree;
     assert!(!tree.extended_types_enabled && !tree.emulate_353_ttl_nodes && !tree.enforce_quota);
     assert!(!tree.skip_acl && tree.digest_enabled && !tree.reconfig_enabled);

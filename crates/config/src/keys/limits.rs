@@ -3,6 +3,9 @@
 
 use super::{INT, Key, Kind, LONG, derived, from, key};
 
+/// Why nothing is said of requests that wait: what the server has no room for is not read.
+const UNREAD: &str = "requests wait in the client's socket, not in a queue of the server";
+
 const RATIO: Kind = Kind::Real { min: 0.0, max: 1.0 };
 
 pub(super) const KEYS: &[Key] = &[
@@ -99,7 +102,7 @@ pub(super) const KEYS: &[Key] = &[
         "request_throttle_max_requests",
         from(0),
         "0",
-        "Requests under way above which new ones are held back; 0 turns that off.",
+        "Requests under way above which busy connections are not read from; 0 for none.",
     )
     .also(&["requestThrottleLimit"]),
     key(
@@ -109,23 +112,27 @@ pub(super) const KEYS: &[Key] = &[
         "How long a held-back request waits before room is looked for again.",
     )
     .also(&["requestThrottleStallTime"])
-    .unit("ms"),
+    .unit("ms")
+    .no_meaning(UNREAD),
     key("request_throttle_drop_stale", Kind::Bool, "true", "Drops held-back requests gone stale.")
-        .also(&["requestThrottleDropStale"]),
+        .also(&["requestThrottleDropStale"])
+        .no_meaning(UNREAD),
     key(
         "request_stale_latency_check",
         Kind::Bool,
         "false",
         "Counts a request as stale once it has waited longer than its session's timeout.",
     )
-    .also(&["requestStaleLatencyCheck"]),
+    .also(&["requestStaleLatencyCheck"])
+    .no_meaning(UNREAD),
     key(
         "request_stale_connection_check",
         Kind::Bool,
         "true",
         "Counts a request as stale once its connection is closed.",
     )
-    .also(&["requestStaleConnectionCheck"]),
+    .also(&["requestStaleConnectionCheck"])
+    .no_meaning(UNREAD),
     key(
         "throttled_op_wait_time",
         from(0),
@@ -133,7 +140,8 @@ pub(super) const KEYS: &[Key] = &[
         "A request that has waited longer is answered with THROTTLEDOP; 0 turns that off.",
     )
     .also(&["throttledOpWaitTime"])
-    .unit("ms"),
+    .unit("ms")
+    .no_meaning(UNREAD),
     key(
         "request_throttler.shutdownTimeout",
         from(0),
