@@ -425,6 +425,31 @@ fn connections_with_writes_under_way_are_not_read_beyond_the_limit() {
 }
 
 #[test]
+fn too_many_bytes_of_large_requests_cost_the_connection_that_asks_for_more() {
+    let mut world = World::new(Settings {
+        large_request_threshold: 1000,
+        large_request_bytes_max: 5000,
+        ..Settings::default()
+    });
+    let mut client = world.connect(10_000);
+    let mut other = world.connect(10_000);
+    world.ask(&mut client, &create("/a", 0));
+    let data = [1; 2000];
+    for _ in 0..3 {
+        // Two at a time fit, again and again: what is answered no longer counts.
+        world.send(&mut client, &set("/a", &data));
+        world.send(&mut client, &set("/a", &data));
+        world.sync();
+        assert_eq!(world.got(&mut client).len(), 2);
+    }
+    world.send(&mut client, &set("/a", &data));
+    world.send(&mut client, &set("/a", &data));
+    world.send(&mut other, &set("/a", &data));
+    assert!(world.front.state(other.id).close_now);
+    assert!(!world.front.state(client.id).close_now);
+}
+
+#[test]
 fn a_long_listing_is_whole_in_order_and_keeps_its_watch() {
     let mut world = World::new(Settings::default());
     let mut client = world.connect(10_000);

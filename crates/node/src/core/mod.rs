@@ -155,13 +155,7 @@ impl Core {
         let mut reader = Reader::with_field_max(body, self.settings.field_bytes_max);
         let rules = &self.settings.rules;
         if op == OpCode::CLOSE_SESSION {
-            self.overlay.prep_close_session(
-                &shared.tree,
-                rules,
-                &context,
-                session,
-                &mut self.open,
-            );
+            self.overlay.prep_close_session(&shared.tree, rules, &context, session, &mut self.open);
             self.sessions.closing(session);
         } else if !self.sessions.is_open(session) {
             let code = ErrorCode::SESSION_EXPIRED;
@@ -250,8 +244,8 @@ impl Core {
             let close = ToFront::Close { conn: other, why: "session renewed elsewhere" };
             self.effects.push_back(Effect::Tell(other_front, close));
         }
-        let renewed = password_ok
-            && self.sessions.renew(now, session, timeout_ms, (front, conn)).is_some();
+        let renewed =
+            password_ok && self.sessions.renew(now, session, timeout_ms, (front, conn)).is_some();
         let message = if renewed {
             self.stats.sessions_renewed += 1;
             ToFront::Renewed { conn, session, timeout_ms }
@@ -271,13 +265,7 @@ impl Core {
         let nobody: AuthSet = Arc::from([]);
         let context = self.context(now, session, 0, &nobody);
         let rules = &self.settings.rules;
-        self.overlay.prep_close_session(
-                &shared.tree,
-                rules,
-                &context,
-                session,
-                &mut self.open,
-            );
+        self.overlay.prep_close_session(&shared.tree, rules, &context, session, &mut self.open);
         self.sessions.closing(session);
         self.proposed(None);
     }
@@ -396,9 +384,7 @@ impl Core {
             return Some(Outcome { front, conn, kind: OutcomeKind::SessionEnded });
         };
         let kind = match waiter.kind {
-            WaiterKind::Handshake { timeout_ms } => {
-                OutcomeKind::Connected { session, timeout_ms }
-            }
+            WaiterKind::Handshake { timeout_ms } => OutcomeKind::Connected { session, timeout_ms },
             WaiterKind::Reply { xid, op } => {
                 let err = match &payload.txn {
                     Txn::Error(code) => *code,

@@ -100,7 +100,7 @@ impl Front {
         // Outcomes come in the order the writes went out, so the oldest write is the one meant. It
         // is the first in the gate, unless the connection is to be dropped and nothing leaves it.
         let oldest = conn.gate.iter().position(|waiting| matches!(waiting, Waiting::Write { .. }));
-        let Some(Waiting::Write { xid: expected, at_us, .. }) =
+        let Some(Waiting::Write { xid: expected, at_us, large_bytes, .. }) =
             oldest.and_then(|oldest| conn.gate.remove(oldest))
         else {
             return;
@@ -130,6 +130,7 @@ impl Front {
             conn.session = oxkeeper_proto::SessionId::NONE;
         }
         self.stats.answered(op, took_ms, bytes);
+        self.release_large(id, large_bytes);
         self.mark_dirty(id);
         self.check_outbox(id);
     }

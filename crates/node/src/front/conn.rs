@@ -31,7 +31,13 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum Waiting {
     /// A write that the core has.
-    Write { xid: i32, nth: u32, at_us: u64 },
+    Write {
+        xid: i32,
+        nth: u32,
+        at_us: u64,
+        /// Its bytes if they count as large, else 0.
+        large_bytes: u32,
+    },
     /// A write whose body the core could not read: an error, in its turn.
     Unreadable { xid: i32 },
     /// A frame that waits behind such a write.

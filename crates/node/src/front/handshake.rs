@@ -1,8 +1,8 @@
 //! The handshake: the checks a Front can make, and the core's verdict.
 
+use oxkeeper_proto::SessionId;
 use oxkeeper_proto::codec::Reader;
 use oxkeeper_proto::connect::{ConnectRequest, ConnectResponse, begin_frame, end_frame};
-use oxkeeper_proto::SessionId;
 
 use super::{Front, Phase, Shared};
 use crate::messages::{ConnId, CoreLink, Now, ToCore, ToFront};
@@ -58,13 +58,7 @@ impl Front {
     }
 
     /// Takes what the core says outside the order of commits.
-    pub fn told(
-        &mut self,
-        shared: &Shared,
-        now: Now,
-        message: ToFront,
-        link: &mut impl CoreLink,
-    ) {
+    pub fn told(&mut self, shared: &Shared, now: Now, message: ToFront, link: &mut impl CoreLink) {
         match message {
             ToFront::Unreadable { conn, nth } => {
                 self.unreadable(conn, nth);
@@ -76,9 +70,9 @@ impl Front {
             ToFront::Refused { conn } => self.refused(conn),
             ToFront::Close { conn, why } => self.kill(conn, why),
             ToFront::AskHeard(asked) => {
-                let heard = asked.into_iter().map(|(id, session)| {
-                    (session, self.conn(id).map_or(0, |conn| conn.heard_us))
-                });
+                let heard = asked
+                    .into_iter()
+                    .map(|(id, session)| (session, self.conn(id).map_or(0, |conn| conn.heard_us)));
                 let message = ToCore::Heard(heard.collect());
                 link.submit(now, self.id, message);
             }
@@ -86,13 +80,7 @@ impl Front {
     }
 
     /// Finishes a handshake: the session is open.
-    pub(super) fn connected(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        session: SessionId,
-        timeout_ms: i32,
-    ) {
+    pub(super) fn connected(&mut self, now: Now, id: ConnId, session: SessionId, timeout_ms: i32) {
         let Some(conn) = self.conn_mut(id) else { return };
         let Phase::Connecting { read_only } = conn.phase else { return };
         conn.phase = Phase::Ready;

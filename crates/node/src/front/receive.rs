@@ -176,10 +176,12 @@ impl Front {
         if idle && header.op.class() != Class::Write {
             self.run_held(shared, now, id, frame, now.mono_us, link);
         } else if header.op.class() == Class::Write && !self.must_hold(id) {
-            self.submit_write(now, id, header, reader.rest(), link);
+            let large_bytes = self.count_large(id, frame.len());
+            self.submit_write(now, id, header, reader.rest(), large_bytes, link);
         } else if let Some(conn) = self.conn_mut(id) {
             conn.held_bytes += frame.len();
             conn.gate.push_back(Waiting::Held { frame: frame.into(), at_us: now.mono_us });
+            self.count_large(id, frame.len());
         }
     }
 
@@ -197,6 +199,7 @@ impl Front {
         id: ConnId,
         header: RequestHeader,
         body: &[u8],
+        large_bytes: u32,
         link: &mut impl CoreLink,
     ) {
         let front = self.id;
@@ -204,7 +207,7 @@ impl Front {
         conn.writes += 1;
         let (xid, nth, at_us) = (header.xid, conn.next_write, now.mono_us);
         conn.next_write = nth.wrapping_add(1);
-        conn.gate.push_back(Waiting::Write { xid, nth, at_us });
+        conn.gate.push_back(Waiting::Write { xid, nth, at_us, large_bytes });
         let message = ToCore::Write {
             conn: id,
             session: conn.session,
@@ -249,7 +252,13 @@ impl Front {
             let Some(Waiting::Held { frame, at_us }) = conn.gate.pop_front() else { return };
             conn.held_bytes -= frame.len();
             self.stats.read_wait.record(now.mono_us.saturating_sub(at_us) / 1000);
+            let large_bytes = self.large_bytes_of(frame.len());
+            let writes = self.conn(id).map_or(0, |conn| conn.writes);
             self.run_held(shared, now, id, &frame, at_us, link);
+            // A write goes on counting until its outcome comes.
+            if self.conn(id).is_some_and(|conn| conn.writes == writes) {
+                self.release_large(id, large_bytes);
+            }
         }
     }
 
@@ -260,13 +269,16 @@ impl Front {
         tracing::warn!(peer = %conn.peer.addr, session = %conn.session,
             "a request could not be read");
         let meant = conn.gate.iter_mut().find_map(|waiting| match waiting {
-            Waiting::Write { xid, nth, .. } if *nth == unreadable => Some((*xid, waiting)),
+            Waiting::Write { xid, nth, large_bytes, .. } if *nth == unreadable => {
+                Some((*xid, *large_bytes, waiting))
+            }
             _ => None,
         });
-        if let Some((xid, waiting)) = meant {
+        if let Some((xid, large_bytes, waiting)) = meant {
             *waiting = Waiting::Unreadable { xid };
             conn.writes -= 1;
             self.outstanding -= 1;
+            self.release_large(id, large_bytes);
         }
     }
 
@@ -283,7 +295,10 @@ impl Front {
         let mut reader = Reader::with_field_max(frame, self.settings.field_bytes_max);
         let Ok(header) = RequestHeader::decode(&mut reader) else { return };
         match header.op.class() {
-            Class::Write => self.submit_held_write(now, id, header, reader.rest(), link),
+            Class::Write => {
+                let large_bytes = self.large_bytes_of(frame.len());
+                self.submit_held_write(now, id, header, reader.rest(), large_bytes, link);
+            }
             Class::Read | Class::Sync => self.read(shared, now, id, header, reader, at_us),
             Class::Connection | Class::Refused => self.refuse_op(id, header),
         }
@@ -296,11 +311,12 @@ impl Front {
         id: ConnId,
         header: RequestHeader,
         body: &[u8],
+        large_bytes: u32,
         link: &mut impl CoreLink,
     ) {
         let Some(conn) = self.conn_mut(id) else { return };
         let behind = mem::take(&mut conn.gate);
-        self.submit_write(now, id, header, body, link);
+        self.submit_write(now, id, header, body, large_bytes, link);
         if let Some(conn) = self.conn_mut(id) {
             conn.gate.extend(behind);
         }
@@ -390,6 +406,34 @@ impl Front {
             return false;
         }
         true
+    }
+
+    /// The bytes of a request if it counts as large, else 0.
+    fn large_bytes_of(&self, bytes: usize) -> u32 {
+        let threshold = self.settings.large_request_threshold;
+        if threshold > 0 && bytes > threshold { bytes as u32 } else { 0 }
+    }
+
+    /// Counts a request that stays under way, if it is large.
+    fn count_large(&mut self, id: ConnId, bytes: usize) -> u32 {
+        let large_bytes = self.large_bytes_of(bytes);
+        if large_bytes > 0 {
+            self.large_bytes += large_bytes as usize;
+            if let Some(conn) = self.conn_mut(id) {
+                conn.large_bytes += large_bytes as usize;
+            }
+        }
+        large_bytes
+    }
+
+    /// Uncounts a large request that is answered.
+    pub(super) fn release_large(&mut self, id: ConnId, large_bytes: u32) {
+        if large_bytes > 0
+            && let Some(conn) = self.conn_mut(id)
+        {
+            conn.large_bytes -= large_bytes as usize;
+            self.large_bytes -= large_bytes as usize;
+        }
     }
 
     /// Whether the connection got too far behind in reading what it is sent.
