@@ -73,6 +73,10 @@ struct ServeArgs {
     /// Lines for people, or JSON objects, one a line, for programs.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormatArg,
+    /// Make this mistake, to show that it is caught.
+    #[cfg(feature = "wrong")]
+    #[arg(long, value_name = "NAME")]
+    wrong: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +111,13 @@ fn load(args: &ConfigArgs) -> Result<Config, ConfigError> {
 }
 
 fn serve(args: &ServeArgs) -> ExitCode {
+    #[cfg(feature = "wrong")]
+    if let Some(name) = &args.wrong
+        && !oxkeeper_server::wrong::choose(name)
+    {
+        eprintln!("oxkeeper: no mistake is called {name}");
+        return ExitCode::from(oxkeeper_config::ExitCode::InvalidInvocation.value());
+    }
     let format = match args.log_format {
         LogFormatArg::Text => LogFormat::Text,
         LogFormatArg::Json => LogFormat::Json,

@@ -25,6 +25,8 @@ mod serve;
 mod settings;
 pub mod snapshot_thread;
 
+#[cfg(feature = "wrong")]
+pub use oxkeeper_tree::wrong;
 pub use serve::{Ready, serve};
 
 use oxkeeper_config::ExitCode;

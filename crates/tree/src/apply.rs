@@ -21,6 +21,7 @@ use crate::path;
 use crate::quota::{self, QuotaNode, StatsText};
 use crate::run::Place;
 use crate::tree::{Loc, Tree, java_len};
+use crate::wrong::{self, Wrong};
 use crate::znode::{Header, Node};
 
 /// A znode to be.
@@ -130,6 +131,10 @@ impl Tree {
         let mut behind_failure = false;
         for (op, txn) in multi.iter() {
             if failed {
+                let undone = !behind_failure && !matches!(txn, Txn::Error(_));
+                if wrong::is(Wrong::FailedMultiHalfApplied) && undone {
+                    self.apply_one(header, op, &txn, changes, &mut None);
+                }
                 let code = match txn {
                     Txn::Error(code) => {
                         behind_failure = true;
@@ -175,7 +180,7 @@ impl Tree {
         };
         let new = NewNode {
             path: &create.path,
-            data: create.data,
+            data: create.data.or(wrong::is(Wrong::NullDataEmpty).then_some(&[])),
             acl: create.acl,
             owner: kind.owner().ok_or(ErrorCode::BAD_ARGUMENTS)?,
             parent_cversion: create.parent_cversion,
@@ -303,7 +308,8 @@ impl Tree {
     ) -> Result<(), ErrorCode> {
         let (parent_path, name) = split_child(path)?;
         let parent = self.locate(parent_path).ok_or(ErrorCode::NO_NODE)?;
-        if zxid > self.node_at(parent).stat().pzxid {
+        let moved = zxid > self.node_at(parent).stat().pzxid;
+        if moved && !wrong::is(Wrong::PzxidNotMoved) {
             self.edit(parent, parent_path, |header| header.raise_pzxid(zxid));
         }
         let dir = self.dir_place(parent_path).ok_or(ErrorCode::NO_NODE)?;
@@ -468,11 +474,14 @@ impl Tree {
         let own = self.ephemerals.remove(&session).unwrap_or_default();
         self.ephemeral_count -= own.len();
         // What is gone already is no fault: it was deleted in the meantime, or was on the list.
-        for path in listed.iter().flat_map(StringList::iter) {
+        let leave = wrong::is(Wrong::CloseLeavesEphemeral);
+        let left = own.iter().next().filter(|_| leave).cloned();
+        let ends = |path: &str| left.as_deref() != Some(path);
+        for path in listed.iter().flat_map(StringList::iter).filter(|path| ends(path)) {
             _ = self.delete_node(&path, zxid, changes);
         }
-        for path in own {
-            _ = self.delete_node(&path, zxid, changes);
+        for path in own.iter().filter(|path| ends(path)) {
+            _ = self.delete_node(path, zxid, changes);
         }
     }
 

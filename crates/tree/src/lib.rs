@@ -19,6 +19,7 @@
 //! | [`changes`] | what a batch of transactions changed, for the watches |
 //! | [`watch`] | who hears of which change |
 //! | [`limits`] | bounds, each with its reason |
+//! | [`wrong`] | mistakes to make on purpose, compiled away |
 
 pub mod acl_rules;
 pub mod acl_table;
@@ -38,6 +39,7 @@ mod run;
 pub mod snapshot;
 pub mod tree;
 pub mod watch;
+pub mod wrong;
 mod znode;
 
 pub use acl_rules::{AuthId, Schemes};

@@ -13,6 +13,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
 use crate::path;
+use crate::wrong::{self, Wrong};
 
 const LIMITS: &str = "zookeeper_limits";
 const STATS: &str = "zookeeper_stats";
@@ -147,13 +148,17 @@ impl QuotaRoots {
             return None;
         }
         let mut at = of;
+        let mut outermost = None;
         while !at.is_empty() {
             if self.roots.contains(at) {
-                return Some(at);
+                if !wrong::is(Wrong::QuotaOnWrongNode) {
+                    return Some(at);
+                }
+                outermost = Some(at);
             }
-            at = path::split(at)?.0;
+            at = path::split(at).map_or("", |(parent, _)| parent);
         }
-        None
+        outermost
     }
 }
 

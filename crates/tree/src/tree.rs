@@ -21,6 +21,7 @@ use crate::path;
 use crate::quota::QuotaRoots;
 use crate::run::{NameHasher, Place, Row};
 use crate::snapshot::Cursor;
+use crate::wrong::{self, Wrong};
 use crate::znode::{Header, Node};
 
 /// What a tree is told when it is made.
@@ -398,7 +399,10 @@ impl Tree {
             mtime_ms: stat.mtime_ms,
             version: stat.version,
             // Every child was created once; each that is not there any more was deleted once.
-            cversion: stat.cversion.wrapping_mul(2).wrapping_sub(children),
+            cversion: match wrong::is(Wrong::WireCversion) {
+                false => stat.cversion.wrapping_mul(2).wrapping_sub(children),
+                true => stat.cversion,
+            },
             aversion: stat.aversion,
             ephemeral_owner: self.kind(stat.ephemeral_owner).visible_owner(),
             data_length: node.data_len() as i32,

@@ -5,10 +5,11 @@ use oxkeeper_proto::response::{ReplyHeader, WatcherEvent, xid};
 use oxkeeper_proto::{ErrorCode, OpCode, perms};
 use oxkeeper_tree::acl_rules;
 use oxkeeper_tree::watch::ConnKey;
+use oxkeeper_tree::wrong::{self, Wrong};
 
 use super::read::write_reply;
 use super::{Front, Phase, Shared, Waiting};
-use crate::messages::{Committed, ConnId, CoreLink, Now, OutcomeKind};
+use crate::messages::{Committed, ConnId, CoreLink, Now, Outcome, OutcomeKind};
 
 impl Front {
     /// Takes one transaction. Values must come in the order of their zxids, each before the next is
@@ -20,13 +21,29 @@ impl Front {
         committed: &Committed,
         link: &mut impl CoreLink,
     ) {
-        if !committed.changes.is_empty() && !self.watches.is_empty() {
+        let late = wrong::is(Wrong::EventAfterReply);
+        if !committed.changes.is_empty() && !self.watches.is_empty() && !late {
             self.fire(committed);
         }
-        let Some(outcome) = committed.outcome else { return };
-        if outcome.front != self.id {
-            return;
+        if let Some(outcome) = committed.outcome
+            && outcome.front == self.id
+        {
+            self.settle(shared, now, committed, outcome, link);
         }
+        if late {
+            self.fire(committed);
+        }
+    }
+
+    /// The outcome of a transaction that a connection here waits for.
+    fn settle(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        committed: &Committed,
+        outcome: Outcome,
+        link: &mut impl CoreLink,
+    ) {
         let id = outcome.conn;
         match outcome.kind {
             OutcomeKind::Reply { xid, op, err } => {
@@ -49,6 +66,7 @@ impl Front {
             let fired = watches.fire(&change, |ConnKey(slot), kind, path, zxid, acl| {
                 let Some(conn) = conns.get_mut(slot as usize) else { return };
                 let may_see = settings.rules.skip_acl
+                    || wrong::is(Wrong::EventUnfiltered)
                     || acl_rules::permits(
                         acl.list(),
                         perms::READ,

@@ -14,6 +14,7 @@ use oxkeeper_tree::acl_rules;
 use oxkeeper_tree::prep::Rules;
 use oxkeeper_tree::read::DescendantCount;
 use oxkeeper_tree::watch::{ConnKey, WatchKind, Watches};
+use oxkeeper_tree::wrong::{self, Wrong};
 
 use super::Shared;
 use super::job::Task;
@@ -210,7 +211,8 @@ fn exists(
         Err(ErrorCode::NO_NODE) => None,
         Err(code) => return Err(code),
     };
-    if read.watch {
+    let lost = node.is_none() && wrong::is(Wrong::ExistsWatchLost);
+    if read.watch && !lost {
         context.watch(&read.path, WatchKind::Data)?;
     }
     node.ok_or(ErrorCode::NO_NODE)?.stat().encode(out);
@@ -250,7 +252,7 @@ fn get_children(
 fn get_acl(context: &mut ReadContext<'_>, path: &str, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
     let node = readable(context, path, perms::READ | perms::ADMIN)?;
     let list = node.acl().list();
-    if context.permits(&node, perms::ADMIN) {
+    if context.permits(&node, perms::ADMIN) || wrong::is(Wrong::AclUnmasked) {
         list.encode(out);
     } else {
         out.put_int(list.iter().count() as i32);

@@ -9,6 +9,7 @@ use super::*;
 use crate::acl_rules::Fixed;
 use crate::acl_table::AclHandle;
 use crate::ephemeral_type::EphemeralType;
+use crate::wrong::{self, Wrong};
 
 /// A create with what its flags say, worked out.
 struct Wanted<'r> {
@@ -40,10 +41,21 @@ impl Prep<'_, '_> {
         path.clear();
         path.push_str(&request.path);
         // Negative once the counter has run over; the sign counts as one of the ten.
-        let _ = write!(path, "{:010}", self.overlay.stat(&parent).cversion);
+        let number = match wrong::is(Wrong::SequencePerPrefix) {
+            false => self.overlay.stat(&parent).cversion,
+            true => self.siblings_alike(&request.path),
+        };
+        let _ = write!(path, "{number:010}");
         let created = self.create_at(&path, (parent_key, parent), &wanted);
         self.overlay.scratch.path = path;
         created
+    }
+
+    /// For [`Wrong::SequencePerPrefix`] alone.
+    fn siblings_alike(&self, path: &str) -> i32 {
+        let (parent, prefix) = path::split(path).unwrap_or_default();
+        let siblings = self.tree.node(parent).into_iter().flat_map(|node| node.children());
+        siblings.filter(|name| name.starts_with(prefix)).count() as i32
     }
 
     fn create_at(
@@ -57,7 +69,7 @@ impl Prep<'_, '_> {
         if self.overlay.find(self.tree, key).is_some() {
             return Err(ErrorCode::NODE_EXISTS);
         }
-        if self.is_session_ephemeral(&parent.1) {
+        if self.is_session_ephemeral(&parent.1) && !wrong::is(Wrong::ChildOfEphemeral) {
             return Err(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS);
         }
         let data = wanted.request.data;
