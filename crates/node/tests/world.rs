@@ -15,7 +15,8 @@ use oxkeeper_proto::connect::{
     ConnectRequest, ConnectResponse, begin_frame, end_frame, split_frame,
 };
 use oxkeeper_proto::request::{
-    CreateRequest, PathKind, PathVersion, PathWatch, RequestHeader, SetDataRequest,
+    CreateRequest, MultiReadOp, MultiReadRequest, PathKind, PathVersion, PathWatch, RequestHeader,
+    SetDataRequest,
 };
 use oxkeeper_proto::response::{EventType, ReplyHeader, WatcherEvent, xid};
 use oxkeeper_proto::{ErrorCode, OPEN_ACL_UNSAFE, OpCode, Request, SessionId, Stat, Zxid};
@@ -581,4 +582,43 @@ fn a_write_that_cannot_be_read_is_told_from_others_with_the_same_xid() {
     };
     let errors: Vec<_> = got.iter().map(error).collect();
     assert_eq!(errors, [ErrorCode::OK, ErrorCode::OK, ErrorCode::MARSHALLING_ERROR]);
+}
+
+#[test]
+fn a_multi_read_whose_reply_would_be_unbounded_is_refused_and_costs_nothing_more() {
+    let mut world = World::new(Settings::default());
+    let mut client = world.connect(10_000);
+    world.ask(&mut client, &create("/large", 0));
+    world.ask(&mut client, &set("/large", &vec![7; 1_000_000]));
+    for (times, expected) in [(30, ErrorCode::OK), (50, ErrorCode::SYSTEM_ERROR)] {
+        let mut body = Vec::new();
+        let parts = (0..times).map(|_| MultiReadOp::GetData("/large".into()));
+        MultiReadRequest::encode_ops(&mut body, parts);
+        let request =
+            Request::decode(OpCode::MULTI_READ, &mut Reader::new(&body)).unwrap().unwrap();
+        let (err, body) = world.ask(&mut client, &request);
+        assert_eq!(err, expected, "{times} times a megabyte");
+        assert_eq!(body.is_empty(), expected != ErrorCode::OK);
+    }
+    assert_eq!(world.ask(&mut client, &get("/large", false)).0, ErrorCode::OK);
+}
+
+#[test]
+fn a_client_that_leaves_its_events_unread_is_closed_in_the_end_and_nobody_else() {
+    let mut world = World::new(Settings::default());
+    let mut writer = world.connect(10_000);
+    let mut silent = world.connect(10_000);
+    // Long paths make long events: a few dozen are more than a client may be owed.
+    let path = format!("/{}", "x".repeat(900_000));
+    world.ask(&mut writer, &create(&path, 0));
+    let watch = Request::AddWatch(PathKind { path: path.as_str().into(), kind: 0 });
+    assert_eq!(world.ask(&mut silent, &watch).0, ErrorCode::OK);
+    let mut events = 0;
+    while !world.front.state(silent.id).close_now {
+        assert_eq!(world.ask(&mut writer, &set(&path, b"1")).0, ErrorCode::OK);
+        events += 1;
+        assert!(events < 80, "{events} events of 900 kB wait for it");
+    }
+    assert!(events > 70, "closed after {events} events of 900 kB");
+    assert_eq!(world.ask(&mut writer, &set(&path, b"2")).0, ErrorCode::OK);
 }

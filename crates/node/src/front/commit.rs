@@ -88,6 +88,7 @@ impl Front {
                     Some(job) => job.after.extend_from_slice(event),
                     None => conn.out.extend_from_slice(event),
                 }
+                conn.check_outbox();
                 conn.stats.sent += 1;
                 stats.packets_sent += 1;
                 stats.watch_bytes += event.len() as u64;
@@ -147,9 +148,9 @@ impl Front {
             }
             conn.session = oxkeeper_proto::SessionId::NONE;
         }
+        conn.check_outbox();
         self.stats.answered(op, took_ms, bytes);
         self.release_large(id, large_bytes);
         self.mark_dirty(id);
-        self.check_outbox(id);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use oxkeeper_proto::{AdminWord, OpCode, SessionId, Zxid};
 
 use super::job::Job;
+use crate::limits;
 use crate::messages::{AuthSet, Peer};
 
 /// Where a connection stands.
@@ -136,5 +137,21 @@ impl Conn {
     /// Bytes not handed to the socket yet.
     pub fn pending_bytes(&self) -> usize {
         self.out.len() - self.sent
+    }
+
+    /// Gives up a client that is too far behind in reading what it is sent.
+    pub fn check_outbox(&mut self) {
+        let pending = self.pending_bytes() + self.job.as_ref().map_or(0, |job| job.after.len());
+        if pending > limits::OUTBOX_BYTES_MAX && !self.dead {
+            tracing::warn!(
+                peer = %self.peer.addr,
+                session = %self.session,
+                pending,
+                limit = limits::OUTBOX_BYTES_MAX,
+                "closing a client that does not read what it is sent"
+            );
+            self.dead = true;
+            self.phase = Phase::Closing;
+        }
     }
 }

@@ -208,6 +208,10 @@ impl Front {
         if conn.sent == conn.out.len() {
             conn.sent = 0;
             conn.out = Vec::new();
+        } else if conn.sent >= limits::OUTBOX_PAUSE_BYTES && conn.sent >= conn.out.len() / 2 {
+            // Who is always a little behind must not have everything kept that was ever sent.
+            conn.out.drain(..conn.sent);
+            conn.sent = 0;
         }
     }
 

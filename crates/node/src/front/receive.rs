@@ -435,20 +435,4 @@ impl Front {
             self.large_bytes -= large_bytes as usize;
         }
     }
-
-    /// Whether the connection got too far behind in reading what it is sent.
-    pub(super) fn check_outbox(&mut self, id: ConnId) {
-        let Some(conn) = self.conn(id) else { return };
-        let pending = conn.pending_bytes();
-        if pending > limits::OUTBOX_BYTES_MAX && !conn.dead {
-            tracing::warn!(
-                peer = %conn.peer.addr,
-                session = %conn.session,
-                pending,
-                limit = limits::OUTBOX_BYTES_MAX,
-                "closing a client that does not read what it is sent"
-            );
-            self.kill(id, "outbox full");
-        }
-    }
 }
