@@ -11,7 +11,6 @@ use oxkeeper_proto::{AdminWord, ErrorCode, OpCode, Request, Zxid};
 use super::job::Job;
 use super::read::{self, ReadContext};
 use super::{AdminRequest, Front, Phase, Shared, Waiting};
-use crate::limits;
 use crate::messages::{ConnId, CoreLink, Now, ToCore};
 
 /// What to do after one step over the input.
