@@ -9,10 +9,12 @@
 //! | [`differential`] | random sequences: every answer as Java's |
 //! | [`golden`] | recorded sessions of Java, replayed |
 //! | [`interop`] | one data directory, served in turns by us and Java |
+//! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
 //! | [`net`] | that the parts above catch a server that does wrong |
 
 pub mod differential;
+pub mod disk;
 pub mod golden;
 pub mod interop;
 pub mod net;
@@ -42,7 +44,7 @@ const PORTS_COUNT: u32 = 1_000;
 /// How long a difference is thinned out before it is printed.
 const MINIMISE: Duration = Duration::from_secs(60);
 /// The parts that are not programs of the peers.
-const PARTS: [&str; 4] = ["differential", "golden", "interop", "net"];
+const PARTS: [&str; 5] = ["differential", "golden", "interop", "disk", "net"];
 
 /// Runs the parts that `options` selects, all of them even if one fails.
 ///
@@ -80,6 +82,9 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if selected("interop") {
         report.part("interop", |_| run.interop(&replay));
+    }
+    if selected("disk") {
+        report.part("disk", |report| run.disk(&replay, report));
     }
     if selected("net") && options.target == Target::Oxkeeper {
         report.part("net", |report| {
@@ -152,6 +157,19 @@ impl Run {
                 Ok(Findings { checks: 0, errors: vec![error] })
             }
         }
+    }
+
+    fn disk(&self, replay: &Options, report: &mut Report) -> Result<Findings> {
+        let plan = disk::Plan {
+            peers: self.peers.clone(),
+            examined: self.server.clone(),
+            seed: self.seed,
+            only: None,
+            dir: self.dir.join("disk"),
+        };
+        let checks = disk::run(&plan, &mut |line| report.progress(line))
+            .with_context(|| format!("again: {replay}"))?;
+        Ok(Findings { checks, errors: Vec::new() })
     }
 
     fn interop(&self, replay: &Options) -> Result<Findings> {
