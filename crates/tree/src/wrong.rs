@@ -2,8 +2,8 @@
 //!
 //! A net that has never caught anything proves nothing. With the feature `wrong`, which builds that
 //! are meant for use refuse, a server can be told to make one of these mistakes; the conformance
-//! run then shows that it is caught, by what, and how soon. Without the feature [`is`] is a constant
-//! and every mistake is compiled away.
+//! run then shows that it is caught, by what, and how soon. Without the feature [`is`] is a
+//! constant and every mistake is compiled away.
 //!
 //! The choice is the one piece of state that a core room shares: it stands in for another program.
 

@@ -1,4 +1,5 @@
-//! What a run says while it runs and at its end.
+//! What a run says while it runs and at its end: for people a line per part and every finding, for
+//! programs a line of JSON per part.
 
 use std::time::{Duration, Instant};
 

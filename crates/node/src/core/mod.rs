@@ -2,10 +2,10 @@
 //!
 //! # A write's way
 //! [`Core::submit`] turns a request into an encoded transaction at the end of the open batch.
-//! [`Core::end_turn`] hands the batch to the host, which writes it; [`Core::synced`] reports how far
-//! the log is on disk; [`Core::apply_next`] then applies one transaction after the other and says
-//! who waits for it. Between proposal and apply a transaction exists once, as the bytes that go to
-//! the log: what is applied is what was written.
+//! [`Core::end_turn`] hands the batch to the host, which writes it; [`Core::synced`] reports how
+//! far the log is on disk; [`Core::apply_next`] then applies one transaction after the other and
+//! says who waits for it. Between proposal and apply a transaction exists once, as the bytes that
+//! go to the log: what is applied is what was written.
 //!
 //! # Cursors
 //! `applied ≤ synced ≤ appended ≤ proposed`, asserted where they move.

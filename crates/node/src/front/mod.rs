@@ -1,15 +1,15 @@
 //! A Front: the connections of one I/O thread.
 //!
 //! It owns everything a connection needs that is not replicated: the handshake, the *gate* that
-//! keeps each session's replies in order, the watch tables, the bytes to be sent. Reads are answered
-//! here, from the tree, without leaving the thread. Writes go to the core and come back as
+//! keeps each session's replies in order, the watch tables, the bytes to be sent. Reads are
+//! answered here, from the tree, without leaving the thread. Writes go to the core and come back as
 //! [`Committed`] values.
 //!
 //! # Order
-//! Replies leave in the order of their requests. A read whose session has a write under way waits in
-//! the gate behind it; other sessions are not held up. Each committed transaction first fires this
-//! Front's watches, then answers its origin, then runs the reads it released: an event therefore
-//! precedes every reply that could show its change.
+//! Replies leave in the order of their requests. A read whose session has a write under way waits
+//! in the gate behind it; other sessions are not held up. Each committed transaction first fires
+//! this Front's watches, then answers its origin, then runs the reads it released: an event
+//! therefore precedes every reply that could show its change.
 //!
 //! # Sources
 //! `NIOServerCnxn`, `ZooKeeperServer.processConnectRequest` and `processPacket`,

@@ -1,4 +1,7 @@
 //! The checks, by name.
+//!
+//! Each prepares a directory with one of the two servers, in a way that a plain workload would not,
+//! and has the other open it.
 
 use std::fs;
 use std::io::Write;
@@ -245,8 +248,8 @@ fn bare_closes(log: &[u8]) -> Result<usize> {
 }
 
 /// A session with more ephemerals than a transaction can list ends: the transaction lists none, and
-/// has no digest; whoever replays it uses what it knows. Java writes all of them into one entry, and
-/// cannot read its own log afterwards.
+/// has no digest; whoever replays it uses what it knows. Java writes all of them into one entry,
+/// and cannot read its own log afterwards.
 fn many_ephemerals(desk: &Desk<'_>) -> Result<()> {
     const EPHEMERALS: usize = 100_000;
     const IN_ONE_MULTI: usize = 500;

@@ -1,4 +1,5 @@
-//! A plain client: one session, requests in, answers out.
+//! A plain client: one session, requests in, answers out. What it is told it returns, so that
+//! checks say themselves what they expect.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! Writes of every kind, good and bad, drawn from a seed.
+//! Writes of every kind, good and bad, drawn from a seed: what a log has to hold, refused writes
+//! and failed multis included.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
