@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`differential`] | random sequences: every answer as Java's |
 //! | [`golden`] | recorded sessions of Java, replayed |
+//! | [`expiry`] | how long silent sessions live |
 //! | [`interop`] | one data directory, served in turns by us and Java |
 //! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
@@ -15,6 +16,7 @@
 
 pub mod differential;
 pub mod disk;
+pub mod expiry;
 pub mod golden;
 pub mod interop;
 pub mod net;
@@ -44,7 +46,7 @@ const PORTS_COUNT: u32 = 1_000;
 /// How long a difference is thinned out before it is printed.
 const MINIMISE: Duration = Duration::from_secs(60);
 /// The parts that are not programs of the peers.
-const PARTS: [&str; 5] = ["differential", "golden", "interop", "disk", "net"];
+const PARTS: [&str; 6] = ["differential", "golden", "expiry", "interop", "disk", "net"];
 
 /// Runs the parts that `options` selects, all of them even if one fails.
 ///
@@ -79,6 +81,9 @@ pub fn run(options: &Options) -> Result<()> {
     if selected("differential") {
         report.say(&format!("seed {seed}"));
         report.part("differential", |report| run.differential(&replay, report));
+    }
+    if selected("expiry") {
+        report.part("expiry", |_| expiry::run(&run.server, &run.dir.join("expiry")));
     }
     if selected("interop") {
         report.part("interop", |_| run.interop(&replay));

@@ -107,7 +107,7 @@ impl Generator {
             }
             Step::Drop { slot } => self.detach(*slot, false),
             Step::Expire { session, .. } => self.ended.push(*session),
-            Step::Clear => self.known.clear(),
+            Step::Clear { top: "/" } => self.known.clear(),
             Step::Walk => self.known = walked(seen),
             _ => {}
         }
@@ -172,7 +172,7 @@ impl Generator {
         if self.since_walk >= WALK_EVERY {
             self.since_walk = 0;
             if self.known.len() > ZNODES_MAX || self.rng.chance(15) {
-                self.queue.push_back(Step::Clear);
+                self.queue.push_back(Step::Clear { top: "/" });
             }
             return Step::Walk;
         }

@@ -153,6 +153,11 @@ impl Generator {
             op::MULTI_READ => self.multi_read(),
             op::RECONFIG => self.reconfig(),
             op::PING | op::WHO_AM_I => Request::Bare { op },
+            op::GET_ALL_CHILDREN_NUMBER => {
+                // The empty path is a deviation (D13).
+                let path = self.path().filter(|path| !path.is_empty());
+                Request::Path { op, path }
+            }
             _ => Request::Path { op, path: self.path() },
         }
     }
@@ -321,8 +326,10 @@ impl Generator {
     fn damaged(&mut self) -> Request {
         let request = self.pipelined();
         let length = request.frame(0, 0).len().saturating_sub(12);
-        // What follows a cut could be read as a ttl of −1 (D01), so nothing follows there.
-        let kills = matches!(request.op(), op::CREATE_TTL | op::MULTI);
+        // What follows a cut could be read as a ttl of −1 (D01) or as a null path (D09), so nothing
+        // follows there.
+        let kills =
+            matches!(request.op(), op::CREATE_TTL | op::MULTI | op::SET_WATCHES | op::SET_WATCHES2);
         let (keep, tail) = match self.rng.below(3) {
             1 if kills => (self.rng.below(length.max(1)), Vec::new()),
             0 => (length, vec![0xff; 1 + self.rng.below(20)]),

@@ -39,6 +39,8 @@ pub struct Side {
     slots: [Option<Client>; SLOTS],
     ids: HashMap<SessionName, i64>,
     pub(crate) normal: Normal,
+    /// Whether the tree that is served was loaded, not built.
+    pub(super) has_restarted: bool,
     /// The newest zxid any answer has shown.
     pub(crate) zxid: i64,
 }
@@ -55,6 +57,7 @@ impl Side {
             slots: Default::default(),
             ids: HashMap::new(),
             normal: Normal::new(),
+            has_restarted: false,
             zxid: 0,
         };
         let greeting = greet(side.server.addr(), &ConnectRequest::new(LONG_TIMEOUT_MS).frame())?;
@@ -108,7 +111,7 @@ impl Side {
                 self.expire(*session, *timeout_ms, requests, path, *silent)?
             }
             Step::Walk => self.walk("/")?,
-            Step::Clear => self.clear()?,
+            Step::Clear { top } => self.clear(top)?,
             Step::Deviate(deviation) => self.deviate(*deviation)?,
             Step::Restart { kill, enforce_quota } => self.restart(*kill, *enforce_quota)?,
             Step::Reap => self.reap()?,
@@ -360,6 +363,7 @@ impl Side {
     /// # Errors
     /// When it does not obey.
     pub fn stop(&mut self, kill: bool) -> Result<Seen> {
+        self.has_restarted = true;
         self.slots = Default::default();
         self.control = None;
         if kill {

@@ -72,8 +72,8 @@ pub enum Step {
     },
     /// Whole trees and counters, compared.
     Walk,
-    /// Everything below `/` deleted, except ZooKeeper's own.
-    Clear,
+    /// Everything below `top` deleted, except ZooKeeper's own.
+    Clear { top: &'static str },
     /// A documented difference, provoked; each side must do what the document says of it.
     Deviate(Deviation),
     /// Both servers end, by SIGTERM or SIGKILL, and start again with other settings. Connections
@@ -89,7 +89,7 @@ impl Step {
     pub fn ops(&self) -> u64 {
         match self {
             Self::Send { requests, .. } | Self::Expire { requests, .. } => requests.len() as u64,
-            Self::Walk | Self::Clear | Self::Restart { .. } | Self::Reap => 0,
+            Self::Walk | Self::Clear { .. } | Self::Restart { .. } | Self::Reap => 0,
             _ => 1,
         }
     }
