@@ -206,7 +206,8 @@ impl Writer {
         let auth = Arc::from([]);
         let conn = ConnId { slot: 0, generation: 0 };
         let session = SessionId(0);
-        let message = ToCore::Write { conn, session, xid: 1, nth: 0, op, body: &self.body, auth: &auth };
+        let (xid, nth, body, auth) = (1, 0, &self.body, &auth);
+        let message = ToCore::Write { conn, session, xid, nth, op, body, auth };
         self.core.submit(&self.shared.read(), self.clock.now(), FrontId(u16::MAX), message);
     }
 
