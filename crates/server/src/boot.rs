@@ -338,3 +338,33 @@ impl BootReport {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn policy_of(zoo_cfg: &str, created_by_us: bool) -> Option<PurgePolicy> {
+        let text = format!("dataDir=/d\nclientPort=2181\n{zoo_cfg}");
+        purge_policy(&oxkeeper_config::parse(text.as_bytes()).unwrap(), created_by_us)
+    }
+
+    #[test]
+    fn nobodys_files_are_purged_unasked() {
+        let config = Config::default_standalone();
+        let after_each = PurgePolicy { retain: 3, every: None };
+        assert_eq!(purge_policy(&config, true), Some(after_each));
+        assert_eq!(purge_policy(&config, false), None, "somebody else's directory");
+        assert_eq!(policy_of("", true), None, "ZooKeeper's default is off");
+    }
+
+    #[test]
+    fn who_asks_for_purging_gets_it_as_often_as_asked() {
+        let asked = "autopurge.purgeInterval=12\nautopurge.snapRetainCount=5\n";
+        let policy = PurgePolicy { retain: 5, every: Some(12 * HOUR) };
+        assert_eq!(policy_of(asked, true), Some(policy));
+        assert_eq!(policy_of(asked, false), Some(policy));
+        assert_eq!(policy_of("autopurge.purgeInterval=0\n", true), None);
+    }
+}

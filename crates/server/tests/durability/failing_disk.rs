@@ -4,7 +4,7 @@
 use oxkeeper_storage::SimDisk;
 use oxkeeper_storage::sim_disk::Fault;
 
-use crate::host::start_time;
+use crate::host::{files, start_time};
 use crate::lives::check_image;
 use crate::workload::Life;
 
@@ -49,7 +49,10 @@ fn a_full_disk_ends_the_server_and_a_restart_loses_nothing() {
 
 #[test]
 fn a_failing_disk_ends_the_server_unless_only_a_snapshot_is_hit() {
-    let (mut ended, mut went_on) = (0, 0);
+    let (mut ended, mut went_on, mut tried_again) = (0, 0, 0);
+    let whole = SimDisk::new();
+    Life::run(&whole, start_time(), 2, STEPS, false);
+    let whole = files(&whole);
     strike_everywhere(Fault::Io, |disk, life, before, at| {
         match &life.failure {
             Some(why) if life.booted.is_some() => {
@@ -61,6 +64,12 @@ fn a_failing_disk_ends_the_server_unless_only_a_snapshot_is_hit() {
                 went_on += 1;
                 let last = before.states.last().unwrap().zxid;
                 assert_eq!(life.served, last, "failing at {at}: it went on, but not to the end");
+                let found = files(disk);
+                let known =
+                    |name: &String| name.starts_with("snapshot.") || name.starts_with("log.");
+                assert!(found.iter().all(known), "failing at {at}: remains in {found:?}");
+                // The snapshot that was hit is missing, the one after it is not.
+                tried_again += u32::from(found != whole && found.last() == whole.last());
             }
         }
         for image in 0..2 {
@@ -72,4 +81,5 @@ fn a_failing_disk_ends_the_server_unless_only_a_snapshot_is_hit() {
     });
     assert!(ended > 60, "only {ended} servers ended");
     assert!(went_on > 15, "only {went_on} servers lost nothing but a snapshot");
+    assert!(tried_again > 5, "only {tried_again} servers wrote another snapshot later");
 }
