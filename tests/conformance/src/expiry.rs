@@ -73,8 +73,8 @@ fn judge(lived: &[Duration]) -> Vec<String> {
         }
         if *shortest > TIMEOUT + TICK / 2 {
             errors.push(format!(
-                "of {} sessions of {TIMEOUT:?} begun all over a tick of {TICK:?}, none lived shorter \
-                 than {shortest:?}",
+                "of {} sessions of {TIMEOUT:?} begun all over a tick of {TICK:?}, none lived \
+                 shorter than {shortest:?}",
                 lived.len()
             ));
         }

@@ -54,7 +54,7 @@ usage: cargo xtask conformance [flags]
   --target oxkeeper|java   the server to examine (oxkeeper)
   --ops N                  operations of the differential part (10000)
   --seed S                 replay the sequence of an earlier run
-  --only NAME              one part alone: differential, golden, expiry, interop, disk,
+  --only NAME              one part alone: differential, golden, expiry, interop,
                            disk, net, shell, java-client, kazoo, curator
   --json                   each part's result as a line of JSON";
 

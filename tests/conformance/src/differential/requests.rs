@@ -41,6 +41,15 @@ const ODD_PATHS: [Option<&str>; 30] = [
     Some("/zookeeper/"),
     Some("/none/at/all"),
 ];
+/// Requests that leave a watch, with the type it is checked and removed by.
+const WATCH_PAIRS: [(i32, i32); 6] = [
+    (op::EXISTS, 2),
+    (op::GET_DATA, 2),
+    (op::GET_CHILDREN, 1),
+    (op::GET_CHILDREN2, 1),
+    (op::ADD_WATCH, 4),
+    (op::ADD_WATCH, 5),
+];
 /// How many of the latest watches the generator remembers.
 const WATCHES_KNOWN: usize = 40;
 /// Every operation that a client may send, as often as it is drawn.
@@ -93,6 +102,21 @@ impl Generator {
     pub(super) fn burst(&mut self, slot: usize) -> Step {
         let count = 2 + self.rng.below(12);
         let mut requests: Vec<Request> = (0..count).map(|_| self.pipelined()).collect();
+        if self.rng.chance(30) {
+            let at = self.rng.below(requests.len());
+            let (set, kind) = *self.rng.pick(&WATCH_PAIRS);
+            let path = self.some_path();
+            let watch = match set {
+                op::ADD_WATCH => Request::PathInt { op: set, path: path.clone(), number: kind - 4 },
+                _ => Request::Read { op: set, path: path.clone(), watch: true },
+            };
+            let kind = if self.rng.chance(30) { 3 } else { kind };
+            requests.insert(at, watch);
+            for op in [op::CHECK_WATCHES, op::REMOVE_WATCHES] {
+                let at = at + 1 + self.rng.below(requests.len() - at);
+                requests.insert(at, Request::PathInt { op, path: path.clone(), number: kind });
+            }
+        }
         // What follows a setACL too closely is judged by chance (D12).
         if let Some(at) = requests.iter().position(|request| request.op() == op::SET_ACL) {
             requests.truncate(at + 1);
@@ -154,7 +178,7 @@ impl Generator {
             op::RECONFIG => self.reconfig(),
             op::PING | op::WHO_AM_I => Request::Bare { op },
             op::GET_ALL_CHILDREN_NUMBER => {
-                // The empty path is a deviation (D13).
+                // The empty path is a deviation (D15).
                 let path = self.path().filter(|path| !path.is_empty());
                 Request::Path { op, path }
             }
