@@ -226,7 +226,10 @@ impl<D: Disk> LogReader<D> {
         }
         let kept = self.remove_empty_tail()?;
         self.trim(kept)?;
-        self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
+        // A directory without logs has no name to lose; a first start waits for enough as it is.
+        if !self.report.files.is_empty() {
+            self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
+        }
         Ok(self.report)
     }
 
