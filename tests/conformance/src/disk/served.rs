@@ -38,7 +38,8 @@ impl Served {
                 let base = if path == "/" { "" } else { &path };
                 next.extend(names.iter().map(|name| format!("{base}/{name}")));
                 let znode = json!({
-                    "data": data["data"], "acl": acl["acl"], "stat": data["stat"], "children": names,
+                    "data": data["data"], "acl": acl["acl"], "stat": data["stat"],
+                    "children": names,
                 });
                 all.insert(path, znode);
             }
