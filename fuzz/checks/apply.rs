@@ -8,13 +8,8 @@ use oxkeeper_proto::txn::CreateTxn;
 use oxkeeper_proto::{OPEN_ACL_UNSAFE, OpCode, Payload, SessionId, Txn, TxnHeader, Zxid};
 use oxkeeper_tree::{AclHandle, ChangeKind, Changes, SnapshotHead, Tree, TreeOptions};
 
-#[path = "snapshot_file.rs"]
-mod snapshot_file;
-#[path = "state.rs"]
-mod state;
-
-use snapshot_file::{end, head, load};
-use state::{State, state};
+use crate::snapshot_file::{end, head, load};
+use crate::state::{State, options, state};
 
 const OPS: [OpCode; 14] = [
     OpCode::CREATE,
@@ -42,7 +37,7 @@ const SNAPSHOT: usize = 15;
 /// (255: all that is left), and that many bytes.
 pub fn run(data: &[u8]) {
     let Some((&bits, mut rest)) = data.split_first() else { return };
-    let mut members = Members::new(state::options(bits));
+    let mut members = Members::new(options(bits));
     while let [kind, len, behind @ ..] = rest {
         let len = if *len == 255 { behind.len() } else { behind.len().min((*len).into()) };
         let (body, behind) = behind.split_at(len);

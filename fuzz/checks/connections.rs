@@ -16,8 +16,7 @@ use oxkeeper_proto::response::{ReplyHeader, xid};
 use oxkeeper_proto::{OpCode, Payload, Put, Reader, SessionId, Zxid};
 use oxkeeper_tree::{Changes, Tree};
 
-#[path = "state.rs"]
-mod state;
+use crate::state::{options, state};
 
 /// Bits of a step.
 const SECOND_CONNECTION: u8 = 1;
@@ -102,7 +101,7 @@ impl World {
     fn new() -> World {
         let now = Now { mono_us: 60_000_000, wall_ms: 1_700_000_000_000 };
         let settings = Arc::new(settings());
-        let shared = Shared { tree: Tree::new(state::options(0)), serving: true };
+        let shared = Shared { tree: Tree::new(options(0)), serving: true };
         let core = Core::new(Arc::clone(&settings), &shared, now);
         let mut front = Front::new(FrontId(0), Arc::clone(&settings));
         let clients = [(); 2].map(|()| Client {
@@ -297,11 +296,14 @@ impl World {
         }
     }
 
+    /// Sends what waits, unless the connection is to be dropped without another word.
     fn read_output(&mut self, at: usize) {
         let client = &mut self.clients[at];
         let output = self.front.output(client.id);
-        client.sent.extend_from_slice(output);
         let bytes = output.len();
+        if !self.front.state(client.id).close_now {
+            client.sent.extend_from_slice(output);
+        }
         self.front.sent(client.id, bytes);
     }
 
@@ -347,7 +349,7 @@ impl World {
             tree.apply(&payload, &mut changes, None);
         }
         assert_eq!(tree.stats().digest_mismatches, 0);
-        assert_eq!(state::state(&tree), state::state(&self.shared.tree));
+        assert_eq!(state(&tree), state(&self.shared.tree));
     }
 }
 

@@ -7,19 +7,14 @@
 use oxkeeper_proto::Zxid;
 use oxkeeper_tree::{Tree, snapshot};
 
-#[path = "snapshot_file.rs"]
-mod snapshot_file;
-#[path = "state.rs"]
-mod state;
-
-use snapshot_file::{File, end, head, load};
-use state::state;
+use crate::snapshot_file::{File, end, head, load};
+use crate::state::{options, state};
 
 /// The first byte chooses options, whether seals are compared, and whether the beginning that every
 /// file has is there or understood; the second is the zxid of the file's name.
 pub fn run(data: &[u8]) {
     let [bits, zxid, rest @ ..] = data else { return };
-    let options = state::options(*bits);
+    let options = options(*bits);
     let mut bytes = Vec::new();
     if bits & 0x10 == 0 {
         bytes.extend_from_slice(b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff");

@@ -3,5 +3,9 @@
 
 #[path = "../checks/apply.rs"]
 mod check;
+#[path = "../checks/snapshot_file.rs"]
+mod snapshot_file;
+#[path = "../checks/state.rs"]
+mod state;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| check::run(data));

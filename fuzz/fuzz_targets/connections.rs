@@ -3,5 +3,7 @@
 
 #[path = "../checks/connections.rs"]
 mod check;
+#[path = "../checks/state.rs"]
+mod state;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| check::run(data));

@@ -5,6 +5,8 @@ use std::path::Path;
 
 #[path = "../../../fuzz/checks/connections.rs"]
 mod connections;
+#[path = "../../../fuzz/checks/state.rs"]
+mod state;
 
 #[test]
 fn connections_hold() {

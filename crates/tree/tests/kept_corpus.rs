@@ -5,8 +5,12 @@ use std::path::Path;
 
 #[path = "../../../fuzz/checks/apply.rs"]
 mod apply;
+#[path = "../../../fuzz/checks/snapshot_file.rs"]
+mod snapshot_file;
 #[path = "../../../fuzz/checks/snapshot_records.rs"]
 mod snapshot_records;
+#[path = "../../../fuzz/checks/state.rs"]
+mod state;
 
 /// Runs a check over every file of a corpus, and over cuts of it where it may be torn.
 fn replay(target: &str, check: fn(&[u8])) {
