@@ -2,7 +2,8 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The form of log lines.
@@ -17,7 +18,7 @@ pub enum LogFormat {
 
 /// Reads a level or directives. A lone word that is no level would be taken for a module that
 /// everything is to be logged of, and nothing else: far more likely it is a mistyped level.
-fn filter(level: &str) -> Result<EnvFilter, String> {
+fn filter(level: &str) -> Result<Targets, String> {
     let wrong = |why: &str| format!("--log-level {level}: {why}{LEVELS_ALLOWED}");
     let levels = ["error", "warn", "info", "debug", "trace", "off"];
     for directive in level.split(',').map(str::trim) {
@@ -26,7 +27,7 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
             return Err(wrong(&format!("\"{named}\" is not a level")));
         }
     }
-    EnvFilter::try_new(level).map_err(|error| wrong(&error.to_string()))
+    level.parse::<Targets>().map_err(|error| wrong(&error.to_string()))
 }
 
 const LEVELS_ALLOWED: &str = "; use error, warn, info, debug, trace or off, \
@@ -38,13 +39,14 @@ const LEVELS_ALLOWED: &str = "; use error, warn, info, debug, trace or off, \
 /// If `level` is neither.
 pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
     let filter = filter(level)?;
-    let base = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let filtered = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let started = match format {
-        LogFormat::Text => base.with_ansi(std::io::stderr().is_terminal()).finish().try_init(),
-        LogFormat::Json => base.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text => {
+            let colours = std::io::stderr().is_terminal();
+            filtered.with(lines.with_ansi(colours)).try_init()
+        }
+        LogFormat::Json => filtered.with(lines.json().flatten_event(true)).try_init(),
     };
     started.map_err(|error| error.to_string())
 }
