@@ -622,3 +622,22 @@ fn a_client_that_leaves_its_events_unread_is_closed_in_the_end_and_nobody_else()
     assert!(events > 70, "closed after {events} events of 900 kB");
     assert_eq!(world.ask(&mut writer, &set(&path, b"2")).0, ErrorCode::OK);
 }
+
+#[test]
+fn nothing_is_answered_behind_an_operation_that_ends_the_connection() {
+    let mut world = World::new(Settings::default());
+    let mut client = world.connect(10_000);
+    world.send(&mut client, &create("/a", 0));
+    let mut bytes = Vec::new();
+    let start = begin_frame(&mut bytes);
+    RequestHeader { xid: 70, op: OpCode(129) }.encode(&mut bytes);
+    end_frame(&mut bytes, start);
+    world.receive(client.id, &bytes);
+    world.send(&mut client, &get("/a", false));
+    world.sync();
+    let got = world.got(&mut client);
+    assert_eq!(got.len(), 2, "{got:?}");
+    assert_eq!(got[0].xid(), Some(1));
+    assert!(matches!(got[1], Got::Reply { xid: 70, err: ErrorCode::UNIMPLEMENTED, .. }));
+    assert!(world.front.state(client.id).close_after_output);
+}

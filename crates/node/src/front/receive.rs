@@ -388,6 +388,9 @@ impl Front {
         read::error_reply(&mut conn.out, header.xid, Zxid(-1), ErrorCode::UNIMPLEMENTED);
         conn.stats.sent += 1;
         conn.phase = Phase::Closing;
+        // Nothing that waits behind it is looked at; writes the core has are its own.
+        conn.gate.retain(|waiting| matches!(waiting, Waiting::Write { .. }));
+        conn.held_bytes = 0;
         self.stats.packets_sent += 1;
         self.mark_dirty(id);
     }
