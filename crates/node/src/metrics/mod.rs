@@ -247,7 +247,11 @@ metrics! {
 /// The first element of a path, the key of the sets per namespace (`PathUtils.getTopNamespace`);
 /// the root has none.
 pub fn top_namespace(path: &str) -> Option<&str> {
-    path.split('/').nth(1).filter(|name| !name.is_empty())
+    // Every read and write comes by here: bytes, because searching for a `char` is twice the work.
+    let start = path.bytes().position(|byte| byte == b'/')? + 1;
+    let name = &path[start..];
+    let end = name.bytes().position(|byte| byte == b'/').unwrap_or(name.len());
+    Some(&name[..end]).filter(|name| !name.is_empty())
 }
 
 /// The bounds of a quota and what is used of it, summed over one namespace
