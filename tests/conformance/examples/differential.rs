@@ -23,12 +23,12 @@ fn main() -> Result<()> {
             ServerUnderTest::Oxkeeper { binary: std::path::absolute(PathBuf::from(path))? }
         }
     };
-    let properties = words.iter().skip(3).map(|word| {
+    let config = words.iter().skip(3).map(|word| {
         let (name, value) = word.split_once('=').context("NAME=VALUE")?;
         Ok((name.to_owned(), value.to_owned()))
     });
     let plan = Plan {
-        properties: properties.collect::<Result<_>>()?,
+        config: config.collect::<Result<_>>()?,
         oracle,
         examined,
         seed: number(0, 1)?,

@@ -25,7 +25,7 @@ mod step;
 mod walk;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -48,8 +48,8 @@ pub struct Plan {
     pub oracle: ServerUnderTest,
     /// What is examined.
     pub examined: ServerUnderTest,
-    /// Further settings of the examined server alone, as `--set` or `-D`.
-    pub properties: Vec<(String, String)>,
+    /// Further lines of both servers' `zoo.cfg`.
+    pub config: Vec<(String, String)>,
     /// The start of the sequence.
     pub seed: u64,
     /// How many operations.
@@ -178,10 +178,9 @@ struct Pair {
 impl Pair {
     /// Starts both on empty directories.
     fn start(plan: &Plan) -> Result<Self> {
-        let none = Vec::new();
         std::thread::scope(|scope| {
-            let oracle = scope.spawn(|| start(&plan.oracle, &plan.dir, "oracle", &none));
-            let examined = start(&plan.examined, &plan.dir, "examined", &plan.properties)?;
+            let oracle = scope.spawn(|| start(&plan.oracle, plan, "oracle"));
+            let examined = start(&plan.examined, plan, "examined")?;
             let Ok(oracle) = oracle.join() else { bail!("starting the oracle panicked") };
             Ok(Self { oracle: oracle?, examined })
         })
@@ -198,14 +197,9 @@ impl Pair {
     }
 }
 
-/// A server on an empty directory below `dir`, with the settings of all comparisons.
-fn start(
-    server: &ServerUnderTest,
-    dir: &Path,
-    name: &str,
-    properties: &[(String, String)],
-) -> Result<Side> {
-    let dir = dir.join(name);
+/// A server on an empty directory, with the settings of all comparisons and those of this one.
+fn start(server: &ServerUnderTest, plan: &Plan, name: &str) -> Result<Side> {
+    let dir = plan.dir.join(name);
     if dir.exists() {
         std::fs::remove_dir_all(&dir)?;
     }
@@ -218,7 +212,7 @@ fn start(
         .config("snapCount", "3000")
         // Nothing is reaped until a step says so.
         .property("znode.container.checkIntervalMs", "100000000");
-    opts.properties.extend_from_slice(properties);
+    opts.config.extend_from_slice(&plan.config);
     Side::new(server.start(opts)?).with_context(|| format!("the {name} server"))
 }
 

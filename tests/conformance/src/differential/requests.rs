@@ -41,6 +41,8 @@ const ODD_PATHS: [Option<&str>; 30] = [
     Some("/zookeeper/"),
     Some("/none/at/all"),
 ];
+/// The largest frame that a server takes.
+const JUTE_MAX_BUFFER: usize = 0xf_ffff;
 /// Requests that leave a watch, with the type it is checked and removed by.
 const WATCH_PAIRS: [(i32, i32); 6] = [
     (op::EXISTS, 2),
@@ -350,6 +352,12 @@ impl Generator {
     fn damaged(&mut self) -> Request {
         let request = self.pipelined();
         let length = request.frame(0, 0).len().saturating_sub(12);
+        if self.rng.chance(3) {
+            // As long as jute.maxbuffer allows, and one byte longer.
+            let tail = JUTE_MAX_BUFFER - 8 - length + self.rng.below(2);
+            let tail = Blob(Some(vec![0; tail]));
+            return Request::Damaged { request: request.into(), keep: length, tail };
+        }
         // What follows a cut could be read as a ttl of −1 (D01) or as a null path (D09), so nothing
         // follows there.
         let kills =

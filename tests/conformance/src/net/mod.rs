@@ -99,7 +99,7 @@ fn differential(
     let plan = Plan {
         oracle: ServerUnderTest::Java(peers.clone()),
         examined: server.clone(),
-        properties: Vec::new(),
+        config: Vec::new(),
         seed: SEED,
         ops,
         minimise: Duration::ZERO,
