@@ -3,7 +3,7 @@
 //! It owns everything a connection needs that is not replicated: the handshake, the *gate* that
 //! keeps each session's replies in order, the watch tables, the bytes to be sent. Reads are
 //! answered here, from the tree, without leaving the thread. Writes go to the core and come back as
-//! [`Committed`] values.
+//! [`Committed`](crate::Committed) values.
 //!
 //! # Order
 //! Replies leave in the order of their requests. A read whose session has a write under way waits

@@ -1,9 +1,9 @@
 //! The same random bytes to two servers, and every answer compared.
 //!
-//! Apache ZooKeeper is the oracle. A seeded [generator](generate) draws steps: requests of every
+//! Apache ZooKeeper is the oracle. A seeded generator (`generate`) draws steps: requests of every
 //! operation on several connections, bursts, handshakes of all kinds, sessions that move, end and
 //! expire, damaged frames, restarts, a reaper. Both servers do each step, and what they show must
-//! be equal after [translation](normal): replies field by field, events and their order on each
+//! be equal after translation (`normal`): replies field by field, events and their order on each
 //! connection, closes, and from time to time the whole tree and its counters.
 //!
 //! *Why this is deterministic.* A step runs to its end before the next: what it asked is answered,

@@ -3,7 +3,7 @@
 //! A capture is what one connection sent and received. The client's bytes are sent again, and what
 //! comes back is compared with what came then, message by message, field by field. That works
 //! because a fresh server that is asked the same things in the same order uses the same zxids: the
-//! [score](SCORE) says in which order the captures came about and what connections that were not
+//! score (`SCORE`) says in which order the captures came about and what connections that were not
 //! recorded did between. Session ids, passwords and times are translated as in the
 //! [differential](crate::differential) runs; in the bytes sent, ids and passwords of sessions that
 //! a capture resumes are replaced by those this server gave.
