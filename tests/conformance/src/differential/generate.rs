@@ -356,3 +356,88 @@ fn walked(seen: &[Value]) -> BTreeSet<String> {
         .map(str::to_owned)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a server would answer, as far as the generator learns from it.
+    fn answer(step: &Step) -> Vec<Value> {
+        match step {
+            Step::Connect { .. } | Step::Resume { .. } => {
+                vec![json!({ "op": "connect", "sessionId": "a session" })]
+            }
+            Step::Send { requests, .. } => requests
+                .iter()
+                .filter_map(|request| match request {
+                    Request::Create { path, .. } => {
+                        Some(json!({ "op": "create", "err": 0, "path": path }))
+                    }
+                    _ => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn steps(seed: u64, count: usize) -> Vec<Step> {
+        let mut generator = Generator::new(seed);
+        (0..count)
+            .map(|_| {
+                let step = generator.draw();
+                generator.learn(&step, &answer(&step));
+                step
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_seed_always_means_the_same_steps() {
+        assert_eq!(steps(5, 500), steps(5, 500));
+        assert_ne!(steps(5, 500), steps(6, 500));
+    }
+
+    /// D01 ends the oracle's process for good, D02 and the nulls of D10 make it differ.
+    #[test]
+    fn what_would_spoil_the_oracle_is_never_drawn() {
+        fn check(request: &Request, in_multi: bool) {
+            match request {
+                Request::Multi { parts, .. } => parts.iter().for_each(|part| check(part, true)),
+                Request::Damaged { request, .. } => check(request, in_multi),
+                Request::Create { op, path, flags, ttl, acl, .. } => {
+                    let is_ttl = matches!(flags, 5 | 6);
+                    assert!(is_ttl || ttl.is_none_or(|ttl| ttl >= 0), "D01: {request:?}");
+                    let plain = matches!(*op, op::CREATE | op::CREATE2);
+                    assert!(in_multi || !plain || *flags != 4, "D02: {request:?}");
+                    let others = *op == op::CREATE_CONTAINER && (0..4).contains(flags);
+                    assert!(!others, "D02: {request:?}");
+                    assert!(path.is_some() && !(in_multi && acl.is_none()), "D10: {request:?}");
+                }
+                Request::SetData { path, .. } | Request::SetAcl { path, .. } => {
+                    assert!(path.is_some(), "D10: {request:?}");
+                }
+                _ => {}
+            }
+        }
+        for step in steps(9, 20_000) {
+            if let Step::Send { requests, .. } | Step::Expire { requests, .. } = &step {
+                requests.iter().for_each(|request| check(request, false));
+            }
+        }
+    }
+
+    #[test]
+    fn every_operation_is_drawn() {
+        let mut missing: BTreeSet<i32> = (1..=22).chain(100..=107).collect();
+        // 10 and 0 are no operations; 20 is provoked as a deviation.
+        missing.retain(|op| ![10, op::DELETE_CONTAINER].contains(op));
+        for step in steps(2, 5_000) {
+            if let Step::Send { requests, .. } = &step {
+                missing.retain(|op| requests.iter().all(|request| request.op() != *op));
+            }
+        }
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}

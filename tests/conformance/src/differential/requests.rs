@@ -41,6 +41,8 @@ const ODD_PATHS: [Option<&str>; 30] = [
     Some("/zookeeper/"),
     Some("/none/at/all"),
 ];
+/// The identity of whoever logs in as `bob:pw`.
+const BOB: &str = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=";
 /// The largest frame that a server takes.
 const JUTE_MAX_BUFFER: usize = 0xf_ffff;
 /// Requests that leave a watch, with the type it is checked and removed by.
@@ -105,19 +107,10 @@ impl Generator {
         let count = 2 + self.rng.below(12);
         let mut requests: Vec<Request> = (0..count).map(|_| self.pipelined()).collect();
         if self.rng.chance(30) {
-            let at = self.rng.below(requests.len());
-            let (set, kind) = *self.rng.pick(&WATCH_PAIRS);
-            let path = self.some_path();
-            let watch = match set {
-                op::ADD_WATCH => Request::PathInt { op: set, path: path.clone(), number: kind - 4 },
-                _ => Request::Read { op: set, path: path.clone(), watch: true },
-            };
-            let kind = if self.rng.chance(30) { 3 } else { kind };
-            requests.insert(at, watch);
-            for op in [op::CHECK_WATCHES, op::REMOVE_WATCHES] {
-                let at = at + 1 + self.rng.below(requests.len() - at);
-                requests.insert(at, Request::PathInt { op, path: path.clone(), number: kind });
-            }
+            self.add_watch_pair(&mut requests);
+        }
+        if self.rng.chance(12) {
+            self.add_guarded(&mut requests);
         }
         // What follows a setACL too closely is judged by chance (D12).
         if let Some(at) = requests.iter().position(|request| request.op() == op::SET_ACL) {
@@ -125,6 +118,36 @@ impl Generator {
         }
         let cut = self.rng.chance(20).then(|| self.rng.below(300));
         Step::Send { slot, requests, cut }
+    }
+
+    /// A watch, and somewhere behind it what checks and removes it.
+    fn add_watch_pair(&mut self, requests: &mut Vec<Request>) {
+        let at = self.rng.below(requests.len());
+        let (set, kind) = *self.rng.pick(&WATCH_PAIRS);
+        let path = self.some_path();
+        let watch = match set {
+            op::ADD_WATCH => Request::PathInt { op: set, path: path.clone(), number: kind - 4 },
+            _ => Request::Read { op: set, path: path.clone(), watch: true },
+        };
+        let kind = if self.rng.chance(30) { 3 } else { kind };
+        requests.insert(at, watch);
+        for op in [op::CHECK_WATCHES, op::REMOVE_WATCHES] {
+            let at = at + 1 + self.rng.below(requests.len() - at);
+            requests.insert(at, Request::PathInt { op, path: path.clone(), number: kind });
+        }
+    }
+
+    /// A znode of which most clients may not know all: a watch that waits for it, and a look at its
+    /// list.
+    fn add_guarded(&mut self, requests: &mut Vec<Request>) {
+        let unseen = vec![Acl::new(30, "world", "anyone")];
+        let masked = vec![Acl::new(1, "world", "anyone"), Acl::new(31, "digest", BOB)];
+        let acl = Some(if self.rng.chance(50) { unseen } else { masked });
+        let (path, data) = (self.fresh_child(), self.data());
+        requests.push(Request::Read { op: op::EXISTS, path: path.clone(), watch: true });
+        let (op, flags, ttl) = (op::CREATE, 0, None);
+        requests.push(Request::Create { op, path: path.clone(), data, acl, flags, ttl });
+        requests.push(Request::Path { op: op::GET_ACL, path });
     }
 
     pub(super) fn ephemeral(&mut self) -> Request {
@@ -378,18 +401,16 @@ impl Generator {
         let Some(path) = self.known_path().filter(|path| path != "/") else {
             return self.burst(slot);
         };
-        let place = format!("/zookeeper/quota{path}");
-        let (limits, stats) =
-            (format!("{place}/zookeeper_limits"), format!("{place}/zookeeper_stats"));
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
         let mut requests = Vec::new();
-        if self.rng.chance(80) {
-            let ends = place.match_indices('/').map(|(at, _)| at).skip(3);
-            for end in ends.chain([place.len()]) {
-                requests.push(plain(&place[..end], Blob::text("")));
+        if self.rng.chance(75) {
+            // One within another: only the inner counts.
+            if !parent.is_empty() && self.rng.chance(60) {
+                self.set_quota(&parent, &mut requests);
             }
-            requests.push(plain(&limits, self.limits()));
-            requests.push(plain(&stats, Blob::text("count=0,bytes=0")));
+            self.set_quota(&path, &mut requests);
         } else {
+            let (limits, stats) = (quota_node(&path, "limits"), quota_node(&path, "stats"));
             requests.push(match self.rng.below(4) {
                 0 => Request::PathInt { op: op::DELETE, path: Some(limits), number: -1 },
                 1 => Request::PathInt { op: op::DELETE, path: Some(stats), number: -1 },
@@ -397,7 +418,24 @@ impl Generator {
                 _ => Request::SetData { path: Some(limits), data: self.limits(), version: -1 },
             });
         }
+        let name = *self.rng.pick(&NAMES);
+        requests.push(plain(&format!("{path}/{name}"), self.data()));
+        for path in [&path, &parent] {
+            let path = Some(quota_node(path, "stats"));
+            requests.push(Request::Read { op: op::GET_DATA, path, watch: false });
+        }
         Step::Send { slot, requests, cut: None }
+    }
+
+    /// The znodes of a quota, parents first.
+    fn set_quota(&mut self, path: &str, requests: &mut Vec<Request>) {
+        let place = format!("/zookeeper/quota{path}");
+        let ends = place.match_indices('/').map(|(at, _)| at).skip(3);
+        for end in ends.chain([place.len()]) {
+            requests.push(plain(&place[..end], Blob::text("")));
+        }
+        requests.push(plain(&quota_node(path, "limits"), self.limits()));
+        requests.push(plain(&quota_node(path, "stats"), Blob::text("count=0,bytes=0")));
     }
 
     fn limits(&mut self) -> Blob {
@@ -482,8 +520,6 @@ impl Generator {
         let list = |entries: &[(i32, &str, &str)]| {
             Some(entries.iter().map(|(perms, scheme, id)| Acl::new(*perms, scheme, id)).collect())
         };
-        // The hash of bob:pw.
-        const BOB: &str = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=";
         match self.rng.below(110) {
             0 => None,
             1 => list(&[]),
@@ -513,6 +549,11 @@ impl Generator {
             _ => Acl::open(),
         }
     }
+}
+
+/// Where the limits or the statistics of a quota are.
+fn quota_node(path: &str, what: &str) -> String {
+    format!("/zookeeper/quota{path}/zookeeper_{what}")
 }
 
 fn plain(path: &str, data: Blob) -> Request {
