@@ -381,14 +381,10 @@ impl Generator {
             let tail = Blob(Some(vec![0; tail]));
             return Request::Damaged { request: request.into(), keep: length, tail };
         }
-        // What follows a cut could be read as a ttl of −1 (D01) or as a null path (D09), so nothing
-        // follows there.
-        let kills =
-            matches!(request.op(), op::CREATE_TTL | op::MULTI | op::SET_WATCHES | op::SET_WATCHES2);
+        // Not 0xff: behind a cut, that could be a null path (D09, D10) or a ttl of −1 (D01).
         let (keep, tail) = match self.rng.below(3) {
-            1 if kills => (self.rng.below(length.max(1)), Vec::new()),
-            0 => (length, vec![0xff; 1 + self.rng.below(20)]),
-            1 => (self.rng.below(length.max(1)), vec![0xff; self.rng.below(9)]),
+            0 => (length, vec![0x7f; 1 + self.rng.below(20)]),
+            1 => (self.rng.below(length.max(1)), vec![0x7f; self.rng.below(9)]),
             _ => (self.rng.below(length.max(1)), Vec::new()),
         };
         Request::Damaged { request: request.into(), keep, tail: Blob(Some(tail)) }
