@@ -76,7 +76,12 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let replay = Options { seed: Some(seed), ..options.clone() };
     if selected("golden") {
-        report.part("golden", |_| run.golden());
+        report.part("golden", |report| {
+            for (name, why) in golden::LEFT_OUT {
+                report.say(&format!("left out: {name}: {why}"));
+            }
+            run.golden()
+        });
     }
     if selected("differential") {
         report.say(&format!("seed {seed}"));
