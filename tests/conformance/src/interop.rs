@@ -182,11 +182,12 @@ impl Side {
         let owner = self.normal.owner(znode.ephemeral_owner);
         let served = &stat["ephemeralOwner"];
         ensure!(*served == owner, "owner {served} was served, Java reads {owner}");
-        let acl: Vec<Value> = znode
+        let mut acl: Vec<Value> = znode
             .acl
             .iter()
             .map(|acl| serde_json::json!({"perms": acl.perms, "scheme": acl.scheme, "id": acl.id}))
             .collect();
+        crate::differential::normal::sort_identities(&mut acl);
         ensure!(line["acl"] == Value::Array(acl), "the ACL differs: {:?}", znode.acl);
         Ok(())
     }

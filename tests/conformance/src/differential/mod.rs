@@ -287,6 +287,10 @@ fn pairs(left_name: &str, left: &[Value], right_name: &str, right: &[Value]) -> 
 
 /// One thing seen, in at most a few lines.
 fn shown(line: &Value) -> String {
+    let mut line = line.clone();
+    if let Some(data) = line["data"].as_str().filter(|data| data.len() > 60) {
+        line["data"] = format!("{} bytes", data.len()).into();
+    }
     let text = line.to_string();
     match text.char_indices().nth(900) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),

@@ -91,6 +91,9 @@ impl Normal {
                 items.sort_by_key(Value::to_string);
             }
         }
+        if let Some(Value::Array(entries)) = reply.get_mut("acl") {
+            sort_identities(entries);
+        }
         if let Some(stat) = reply.get_mut("stat") {
             self.stat(stat);
         }
@@ -130,6 +133,15 @@ impl Normal {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Sorts what `auth` in an ACL was replaced by (D07): such entries stand together, of one scheme and
+/// with one set of permissions.
+pub fn sort_identities(acl: &mut [Value]) {
+    let together = |a: &Value, b: &Value| a["scheme"] == b["scheme"] && a["perms"] == b["perms"];
+    for identities in acl.chunk_by_mut(together) {
+        identities.sort_by_key(Value::to_string);
     }
 }
 
