@@ -24,7 +24,7 @@ const WALK_EVERY: u64 = 400;
 /// Steps that a session may be without a connection: far less than its timeout.
 const DETACHED_MAX: usize = 40;
 /// A timeout short enough to wait for, long enough that a busy machine does not cut it short.
-const SHORT_TIMEOUT_MS: i32 = 1_500;
+const SHORT_TIMEOUT_MS: i32 = 2_500;
 
 /// The random sequence.
 #[derive(Debug)]
@@ -192,8 +192,8 @@ impl Generator {
             20..30 => self.strange_handshake(),
             30..35 => self.strange_opening(),
             35..43 => Step::Bytes { slot, bytes: self.strange_frame() },
-            43..45 => self.expire(),
-            45..50 => Step::Deviate(self.deviation()),
+            43 => self.expire(),
+            44..50 => Step::Deviate(self.deviation()),
             50..64 => self.quota(slot),
             64..150 => self.burst(slot),
             _ => {
