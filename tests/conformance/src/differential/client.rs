@@ -104,6 +104,17 @@ impl Client {
         Ok(lines)
     }
 
+    /// Closes the connection from here, and waits until the server has closed it too. Java forgets
+    /// which connection a session has when it notices that an older one is gone; a renewal that
+    /// overtakes the notice would make the next one differ.
+    ///
+    /// # Errors
+    /// When the server does not close.
+    pub fn hang_up(mut self) -> Result<()> {
+        self.connection.finish();
+        self.until_closed().map(drop)
+    }
+
     /// The answer to a createSession sent by a client (D04): a handshake where a reply should be.
     ///
     /// # Errors

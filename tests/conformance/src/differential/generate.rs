@@ -39,6 +39,8 @@ pub struct Generator {
     watched: VecDeque<(usize, Text)>,
     /// The slot that requests are being made for.
     slot: usize,
+    /// Whether quotas are enforced now.
+    enforcing: bool,
     since_walk: u64,
     step: usize,
     queue: VecDeque<Step>,
@@ -56,6 +58,7 @@ impl Generator {
             known: BTreeSet::new(),
             watched: VecDeque::new(),
             slot: 0,
+            enforcing: false,
             since_walk: 0,
             step: 0,
             queue: VecDeque::new(),
@@ -83,6 +86,7 @@ impl Generator {
         for session in self.slots.iter_mut().filter_map(Option::take) {
             self.detached.push_back((session, self.step));
         }
+        self.enforcing = enforce_quota;
         Step::Restart { kill, enforce_quota }
     }
 
@@ -244,7 +248,7 @@ impl Generator {
             return Step::Drop { slot };
         }
         let mut requests = Vec::new();
-        if self.rng.chance(40) {
+        if self.rng.chance(40) && !self.enforcing {
             requests.extend((0..self.rng.below(4)).map(|_| self.pipelined()));
         }
         requests.push(Request::Bare { op: op::CLOSE_SESSION });
@@ -329,7 +333,8 @@ impl Generator {
             flags: 1,
             ttl: None,
         }];
-        requests.extend((0..self.rng.below(6)).map(|_| self.ephemeral()));
+        let more = if self.enforcing { 0 } else { self.rng.below(6) };
+        requests.extend((0..more).map(|_| self.ephemeral()));
         let silent = self.rng.chance(50);
         Step::Expire { session, timeout_ms: SHORT_TIMEOUT_MS, requests, path, silent }
     }

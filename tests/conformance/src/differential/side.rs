@@ -102,7 +102,7 @@ impl Side {
                 self.settle(*slot)?
             }
             Step::Drop { slot } => {
-                self.slots[*slot] = None;
+                self.hang_up(*slot)?;
                 Seen::new()
             }
             Step::Handshake { request, ahead } => self.handshake(request, *ahead)?,
@@ -136,7 +136,7 @@ impl Side {
         request: &ConnectRequest,
         new: bool,
     ) -> Result<Seen> {
-        self.slots[slot] = None;
+        self.hang_up(slot)?;
         match greet(self.server.addr(), &request.frame())? {
             Greeting::Closed => Ok(vec![json!({ "slot": slot, "op": "closed" })]),
             Greeting::Answered(mut reply, mut client) => {
@@ -181,6 +181,10 @@ impl Side {
             self.ids.insert(session, id);
             self.normal.name_session(id, session);
         }
+    }
+
+    fn hang_up(&mut self, slot: usize) -> Result<()> {
+        self.slots[slot].take().map_or(Ok(()), Client::hang_up)
     }
 
     /// Reads what a slot has to say after something was sent there.
