@@ -216,6 +216,12 @@ impl IoThread {
             if let Some(ended) = self.turn() {
                 return ended;
             }
+            if self.turn_wanted.get() {
+                // There is more to do, but not before everybody else had a turn: a snapshot is
+                // walked in thousands of steps, and clients are served between any two of them.
+                tokio::task::yield_now().await;
+                continue;
+            }
             let deadline =
                 self.with(|state| state.core.as_ref().and_then(|part| part.core.deadline_us()));
             let arrived = self.mailbox().arrived();
