@@ -298,8 +298,8 @@ impl Generator {
     /// (`Op.Create.getOpcode`), so more goes together there.
     fn part(&mut self, op: i32) -> Request {
         let mut part = self.request_of(op);
-        if let Request::Create { op, flags, acl, .. } = &mut part {
-            if *op != op::CREATE_CONTAINER && self.rng.chance(10) {
+        if let Request::Create { op, flags, acl, ttl, .. } = &mut part {
+            if *op != op::CREATE_CONTAINER && ttl.is_none() && self.rng.chance(10) {
                 *flags = 4;
             }
             // Null is a deviation here (D10).
