@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use oxkeeper_node::limits::APPLY_BATCH;
 use oxkeeper_node::{
-    Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Peer, Settings, Shared, ToCore,
-    ToFront,
+    Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Outcome, OutcomeKind, Peer,
+    Settings, Shared, ToCore, ToFront,
 };
 use oxkeeper_proto::connect::{ConnectRequest, begin_frame, end_frame};
 use oxkeeper_proto::request::{CreateRequest, PathWatch, RequestHeader, SetDataRequest};
@@ -65,7 +65,9 @@ fn measure(fronts: usize, duration: Duration) -> f64 {
         shared: Arc::new(RwLock::new(shared)),
         queues: (0..fronts).map(|_| Arc::default()).collect(),
         body: Vec::new(),
+        session: SessionId::NONE,
     };
+    writer.connect();
     for n in 0..ZNODES {
         writer.create(&path(n));
     }
@@ -117,6 +119,7 @@ fn read(
         drop(shared);
         assert_eq!(used, bytes.len());
         let sent = front.output(id).len();
+        assert!(sent as u64 > requests * 100, "every request is answered with its znode's data");
         front.sent(id, sent);
         reads.fetch_add(requests, Ordering::Relaxed);
     }
@@ -166,9 +169,23 @@ struct Writer {
     shared: Arc<RwLock<Shared>>,
     queues: Vec<Arc<Queue>>,
     body: Vec<u8>,
+    session: SessionId,
 }
 
 impl Writer {
+    /// Opens the session that writes.
+    fn connect(&mut self) {
+        let message = ToCore::Connect {
+            conn: ConnId { slot: 0, generation: 0 },
+            session: SessionId::NONE,
+            password_ok: false,
+            timeout_ms: 40_000,
+        };
+        self.core.submit(&self.shared.read(), self.clock.now(), FrontId(u16::MAX), message);
+        self.commit();
+        assert_ne!(self.session, SessionId::NONE, "the session is open");
+    }
+
     fn create(&mut self, path: &str) {
         self.body.clear();
         Request::Create(CreateRequest {
@@ -205,7 +222,7 @@ impl Writer {
     fn submit(&mut self, op: OpCode) {
         let auth = Arc::from([]);
         let conn = ConnId { slot: 0, generation: 0 };
-        let session = SessionId(0);
+        let session = self.session;
         let (xid, nth, body, auth) = (1, 0, &self.body, &auth);
         let message = ToCore::Write { conn, session, xid, nth, op, body, auth };
         self.core.submit(&self.shared.read(), self.clock.now(), FrontId(u16::MAX), message);
@@ -225,6 +242,11 @@ impl Writer {
                 let mut committed = Committed::default();
                 if !self.core.apply_next(&mut shared, now, &mut committed) {
                     break;
+                }
+                if let Some(Outcome { kind: OutcomeKind::Connected { session, .. }, .. }) =
+                    committed.outcome
+                {
+                    self.session = session;
                 }
                 let committed = Arc::new(committed);
                 for queue in &self.queues {
