@@ -136,8 +136,8 @@ impl Normal {
     }
 }
 
-/// Sorts what `auth` in an ACL was replaced by (D07): such entries stand together, of one scheme and
-/// with one set of permissions.
+/// Sorts what `auth` in an ACL was replaced by (D07): such entries stand together, of one scheme
+/// and with one set of permissions.
 pub fn sort_identities(acl: &mut [Value]) {
     let together = |a: &Value, b: &Value| a["scheme"] == b["scheme"] && a["perms"] == b["perms"];
     for identities in acl.chunk_by_mut(together) {
