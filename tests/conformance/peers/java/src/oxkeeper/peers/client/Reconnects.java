@@ -12,6 +12,7 @@ import org.apache.zookeeper.ZooKeeper;
 
 import oxkeeper.peers.Checks;
 import oxkeeper.peers.CuttableProxy;
+import oxkeeper.peers.Expect;
 import oxkeeper.peers.World;
 
 import java.util.List;
@@ -33,13 +34,17 @@ final class Reconnects {
         checks.add("ten thousand watches are set again on return", Reconnects::many);
     }
 
-    /** Cuts the client off, does the work, and waits until it is connected again. */
+    /**
+     * Cuts the client off, does the work, and waits until it is connected again and its watches
+     * are set: they are sent before any request of ours, but after the state says connected.
+     */
     private static void away(CuttableProxy proxy, ZooKeeper zk, Work work) throws Exception {
         proxy.hold();
         eventually(() -> !zk.getState().isConnected(), "the cut is noticed");
         work.run();
         proxy.allow();
         eventually(() -> zk.getState().isConnected(), "connected again");
+        Expect.retried(() -> zk.exists("/", false));
     }
 
     private interface Work {
