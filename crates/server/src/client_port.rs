@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use oxkeeper_config::{BindAddr, Config, ExitCode};
 use oxkeeper_node::Peer;
 use parking_lot::Mutex;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::StartError;
@@ -132,13 +133,17 @@ impl Drop for Entered {
     }
 }
 
-/// Accepts until it is dropped. Connections go to `targets` in turn.
+/// Accepts until it is dropped, on the first I/O thread. Connections go to `targets` in turn.
 pub async fn accept(
     listener: TcpListener,
     door: Arc<Door>,
+    first: Rc<IoThread>,
     targets: Vec<Arc<Mailbox>>,
     keep_alive: bool,
-) {
+) -> io::Result<()> {
+    // Linux gives an accepted socket the options of the one that listened.
+    sockopt::set_tcp_nodelay(&listener, true)?;
+    sockopt::set_socket_keepalive(&listener, keep_alive)?;
     let mut next = 0;
     let (mut troubles, mut refusals) = (Seldom::default(), Seldom::default());
     loop {
@@ -158,7 +163,15 @@ pub async fn accept(
             Ok(entered) => {
                 let target = &targets[next % targets.len()];
                 next = next.wrapping_add(1);
-                hand_over(target, stream, addr, entered, keep_alive);
+                if std::ptr::eq(&**target, first.mailbox()) {
+                    welcome(&first, stream, addr, entered);
+                } else if let Ok(stream) = stream.into_std() {
+                    target.put_work(Box::new(move |thread: &Rc<IoThread>| {
+                        if let Ok(stream) = TcpStream::from_std(stream) {
+                            welcome(thread, stream, addr, entered);
+                        }
+                    }));
+                }
             }
             Err(why) => {
                 if let Some(before) = refusals.may_speak() {
@@ -207,30 +220,14 @@ fn is_shortage(error: &io::Error) -> bool {
     shortages.iter().any(|errno| code == Some(errno.raw_os_error()))
 }
 
-fn hand_over(
-    target: &Mailbox,
-    stream: TcpStream,
-    addr: SocketAddr,
-    entered: Entered,
-    keep_alive: bool,
-) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    if keep_alive {
-        let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
-    }
-    let Ok(stream) = stream.into_std() else { return };
-    target.put_work(Box::new(move |thread: &Rc<IoThread>| {
-        let Ok(stream) = TcpStream::from_std(stream) else { return };
-        let now = thread.clock.now();
-        let peer = Peer { addr };
-        let id = thread.with(|state| state.front.open(now, peer));
-        let scratch: Scratch = thread.scratch();
-        let thread = Rc::clone(thread);
-        tokio::task::spawn_local(async move {
-            connection::serve(thread, scratch, stream, id).await;
-            drop(entered);
-        });
-    }));
+/// Makes a connection one of this thread's.
+fn welcome(thread: &Rc<IoThread>, stream: TcpStream, addr: SocketAddr, entered: Entered) {
+    let now = thread.clock.now();
+    let id = thread.with(|state| state.front.open(now, Peer { addr }));
+    let scratch: Scratch = thread.scratch();
+    let thread = Rc::clone(thread);
+    tokio::task::spawn_local(async move {
+        connection::serve(thread, scratch, stream, id).await;
+        drop(entered);
+    });
 }

@@ -4,9 +4,15 @@
 //! preparing the next. What it reports as synced is on disk; a failure of any kind is reported once
 //! and ends the server before anything unacknowledged is answered.
 //!
+//! Clients that wait for each answer come back together: those whose writes one sync made durable
+//! ask for the next at about the same time. Syncing the first of them at once would split them for
+//! good into groups that wait for each other's syncs. So after a batch of some size the log waits a
+//! moment for the others before it syncs again: fewer syncs, and no client waits longer for it.
+//!
 //! What does the work is a [`LogWorker`] over any [`Disk`], fed by any [`LogInbox`]; the thread is
 //! only where the real host runs it. Tests feed it by hand and move the time themselves.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -24,6 +30,15 @@ const FRAMES_BYTES_MAX: usize = 4 << 20;
 
 /// Slow syncs are told of at most this often: a disk that is slow is slow many times a second.
 const SLOW_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// How long to wait for clients to come back after a batch: what a reply and the next request take.
+/// Of 20 to 250 µs, 20 to 50 served 64 clients best: a sixth less CPU per write than none at all,
+/// and a fifth more writes.
+const GATHER: Duration = Duration::from_micros(30);
+/// How many transactions a batch must have had for that. A few clients are faster without.
+const GATHER_TXNS_MIN: usize = 4;
+/// A batch of this size is worth a sync of its own.
+const GATHER_TXNS_MAX: usize = 64;
 
 /// What the log thread is asked to do, in order.
 #[derive(Debug)]
@@ -63,6 +78,9 @@ pub trait LogInbox {
 
     /// The next command if there is one, or if one comes within `wait`.
     fn next(&mut self, wait: Duration) -> Option<LogCommand>;
+
+    /// Lets commands come in for a while.
+    fn pause(&self, time: Duration);
 }
 
 /// A running log thread.
@@ -124,6 +142,8 @@ fn run<D: Disk>(
     reports: &impl LogReports,
 ) -> Result<(), LogError> {
     let mut channel = Channel { inbox, began: Instant::now() };
+    // A pause of microseconds is not to be stretched by the 50 that Linux takes as near enough.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
     loop {
         let first = match channel.inbox.recv_timeout(IDLE_BEFORE_SETTLE) {
             Ok(command) => command,
@@ -159,6 +179,11 @@ impl LogInbox for Channel {
             false => self.inbox.recv_timeout(wait).ok(),
         }
     }
+
+    fn pause(&self, time: Duration) {
+        // Not woken by what comes in: being woken for each is what this spares.
+        std::thread::sleep(time);
+    }
 }
 
 /// Writes and syncs what it is given.
@@ -166,6 +191,8 @@ pub struct LogWorker<D: Disk> {
     log: TxnLog<D>,
     policy: FlushPolicy,
     frames: Vec<u8>,
+    /// Transactions of the batch before.
+    txns_before: usize,
     slow: SlowSyncs,
 }
 
@@ -178,7 +205,7 @@ impl<D: Disk> std::fmt::Debug for LogWorker<D> {
 impl<D: Disk> LogWorker<D> {
     /// A worker over an open log.
     pub fn new(log: TxnLog<D>, policy: FlushPolicy) -> Self {
-        LogWorker { log, policy, frames: Vec::new(), slow: SlowSyncs::default() }
+        LogWorker { log, policy, frames: Vec::new(), txns_before: 0, slow: SlowSyncs::default() }
     }
 
     /// Writes `first` and all that belongs to its batch, syncs once and reports how far the log is
@@ -198,6 +225,7 @@ impl<D: Disk> LogWorker<D> {
         let mut goes_on = true;
         let mut last = None;
         let mut txns = 0;
+        let mut gathered = false;
         self.frames.clear();
         while let Some(command) = next.take() {
             match command {
@@ -218,8 +246,14 @@ impl<D: Disk> LogWorker<D> {
             let full = self.policy.batch_max > 0 && txns >= self.policy.batch_max;
             if self.frames.len() < FRAMES_BYTES_MAX && !full {
                 next = self.rest_of_batch(inbox, due, txns);
+                if next.is_none() && !gathered && self.others_will_come(txns) {
+                    gathered = true;
+                    inbox.pause(GATHER);
+                    next = inbox.next(Duration::ZERO);
+                }
             }
         }
+        self.txns_before = txns;
         let began = inbox.now();
         self.write(&mut last)?;
         let synced = self.log.sync()?;
@@ -259,6 +293,11 @@ impl<D: Disk> LogWorker<D> {
         }
         let left = due.saturating_sub(inbox.now());
         if left.is_zero() { None } else { inbox.next(left) }
+    }
+
+    /// Whether the clients of the batch before are likely to ask again right now.
+    fn others_will_come(&self, txns: usize) -> bool {
+        self.txns_before >= GATHER_TXNS_MIN && (1..GATHER_TXNS_MAX).contains(&txns)
     }
 
     fn frame(&mut self, batch: &Batch) {
@@ -354,6 +393,10 @@ mod tests {
                 }
             }
         }
+
+        fn pause(&self, time: Duration) {
+            self.now.set(self.now.get() + time);
+        }
     }
 
     #[derive(Default)]
@@ -444,6 +487,28 @@ mod tests {
         // Taken at 0, 7 and 14; the next batch begins with the one of 21.
         assert_eq!(syncs[..3], [(20, 3), (41, 6), (62, 9)]);
         assert_eq!(syncs.last().map(|sync| sync.1), Some(30));
+    }
+
+    #[test]
+    fn clients_that_come_back_together_share_the_next_sync_too() {
+        let (disk, mut worker) = worker(AT_ONCE);
+        let heard = Heard::default();
+        let mut four = Script::default();
+        (2..=4).for_each(|zxid| four.commands.push_back((Duration::ZERO, batch(zxid, zxid))));
+        worker.turn(batch(1, 1), &mut four, &heard).unwrap();
+        let mut back = Script::default();
+        for zxid in 6..=8 {
+            back.commands.push_back((GATHER / 2, batch(zxid, zxid)));
+        }
+        worker.turn(batch(5, 5), &mut back, &heard).unwrap();
+        assert_eq!(*heard.synced.borrow(), [4, 8]);
+        // One client alone is never made to wait for others.
+        let mut alone = Script::default();
+        worker.turn(batch(9, 9), &mut alone, &heard).unwrap();
+        let mut again = Script::default();
+        worker.turn(batch(10, 10), &mut again, &heard).unwrap();
+        assert_eq!((alone.now(), again.now()), (GATHER, Duration::ZERO));
+        drop(disk);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use oxkeeper_storage::{LogError, OsDisk, TxnLog, TxnLogOptions};
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::LocalSet;
+use tokio::task::{JoinError, LocalSet};
 
 use crate::StartError;
 use crate::admin::AdminContext;
@@ -142,6 +142,7 @@ impl Server {
         let accepting = tokio::task::spawn_local(client_port::accept(
             listener,
             Arc::clone(&self.door),
+            Rc::clone(&self.first),
             self.targets(),
             keep_alive,
         ));
@@ -150,14 +151,19 @@ impl Server {
             Arc::clone(&self.mailboxes),
             u64::from(sessionless),
         ));
+        let first = Rc::clone(&self.first);
+        // A task among the connections' tasks, so that its turn comes behind theirs without the
+        // runtime asking the kernel for more in between.
+        let mut running = tokio::task::spawn_local(async move { first.run().await });
         let ended = tokio::select! {
-            ended = self.first.run() => ended,
+            ended = &mut running => ended,
             _ = stop_signal() => {
                 accepting.abort();
                 let limit = config.limits.request_throttle.shutdown_timeout_ms;
-                self.drain(Duration::from_millis(u64::from(limit))).await
+                self.drain(&mut running, Duration::from_millis(u64::from(limit))).await
             }
         };
+        let ended = ended.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
         sweeping.abort();
         self.stop(ended)
     }
@@ -170,16 +176,20 @@ impl Server {
     }
 
     /// Answers what was taken, then ends.
-    async fn drain(&mut self, limit: Duration) -> Ended {
+    async fn drain(
+        &mut self,
+        running: &mut tokio::task::JoinHandle<Ended>,
+        limit: Duration,
+    ) -> Result<Ended, JoinError> {
         tracing::info!("stopping: no more requests are taken, those taken are answered");
         for mailbox in self.mailboxes.iter() {
             mailbox.put_work(Box::new(|thread| thread.drain()));
         }
-        match tokio::time::timeout(limit, self.first.run()).await {
+        match tokio::time::timeout(limit, running).await {
             Ok(ended) => ended,
             Err(_) => {
                 tracing::warn!("some clients did not take their answers in time");
-                Ended::Stopped
+                Ok(Ended::Stopped)
             }
         }
     }
@@ -225,7 +235,8 @@ fn start_thread(
         .spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async {
-                IoThread::new(clock, shared, mailboxes, admin, front, None).run().await;
+                let thread = IoThread::new(clock, shared, mailboxes, admin, front, None);
+                let _ = tokio::task::spawn_local(async move { thread.run().await }).await;
             });
         })
         .map_err(no_thread)
