@@ -20,7 +20,7 @@ use crate::limits::NAME_BYTES_MAX;
 use crate::path;
 use crate::quota::{self, QuotaNode, StatsText};
 use crate::run::Place;
-use crate::tree::{Loc, Tree, java_len};
+use crate::tree::{Loc, Parent, Tree, java_len};
 use crate::wrong::{self, Wrong};
 use crate::znode::{Header, Node};
 
@@ -204,11 +204,7 @@ impl Tree {
             return Err(ErrorCode::NODE_EXISTS);
         }
         let (parent_path, name) = split_child(new.path)?;
-        let parent = self.locate(parent_path).ok_or(ErrorCode::NO_NODE)?;
-        let dir = match self.node_at(parent).has_dir() {
-            true => self.dir_place(parent_path),
-            false => None,
-        };
+        let Parent { loc: parent, dir, .. } = *self.parent(parent_path).ok_or(ErrorCode::NO_NODE)?;
         let hash = self.hasher.hash(name.as_bytes());
         if let Some(dir) = dir
             && let Some(child) = self.dirs.get(dir).children().find(hash, name.as_bytes())
@@ -270,6 +266,7 @@ impl Tree {
         self.digest = self.digest.wrapping_add(self.digest_of(path, &node));
         self.znodes += 1;
         self.data_bytes += java_len(path) + node.data_len() as i64;
+        self.places_moved(dir);
         match dir {
             Some(dir) => {
                 let hasher = &self.hasher;
@@ -319,6 +316,7 @@ impl Tree {
         let loc = Loc::Child { dir, child };
         self.preserve(path, Some(loc));
         self.leave_idle(path, loc);
+        self.places_moved(Some(dir));
         let node = self.dirs.get_mut(dir).change(|children| children.remove(child));
         self.detached(path, &node);
         if let Some(parent) = self.locate(parent_path) {
@@ -345,7 +343,10 @@ impl Tree {
             && let Some(own) = self.dir_place(path)
         {
             match self.dirs.get(own).children().len() {
-                0 => _ = self.dirs.remove(own),
+                0 => {
+                    self.places_moved(None);
+                    self.dirs.remove(own);
+                }
                 // Children of a znode that is gone: found by their path until it comes back, as in
                 // Java, and in no snapshot.
                 _ => self.orphan_dirs += 1,

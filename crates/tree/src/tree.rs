@@ -87,6 +87,11 @@ pub struct Tree {
     pub(crate) cursor: Option<Box<Cursor>>,
     /// The buffer znodes are built in.
     pub(crate) scratch: Vec<u8>,
+    /// The parent of the last znode created: the next one is often its sibling.
+    last_parent: Option<Parent>,
+    /// The znode edited last, as the digest sees it, and its digest: a parent is edited once for
+    /// every child.
+    last_edit: (u32, StatPersisted, i64),
 }
 
 /// Where a znode is. Good until something is inserted or removed.
@@ -94,6 +99,16 @@ pub struct Tree {
 pub(crate) enum Loc {
     Root,
     Child { dir: Place, child: Place },
+}
+
+/// A znode to which children are added.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    path: String,
+    /// The znode.
+    pub loc: Loc,
+    /// Its directory, if it has one.
+    pub dir: Option<Place>,
 }
 
 impl Tree {
@@ -130,6 +145,8 @@ impl Tree {
             stats: TreeStats::default(),
             cursor: None,
             scratch: Vec::new(),
+            last_parent: None,
+            last_edit: (0, StatPersisted { version: i32::MIN, ..stat }, 0),
         };
         tree.digest = tree.digest_of("", &tree.root);
         tree
@@ -292,6 +309,36 @@ impl Tree {
         Some(Loc::Child { dir, child })
     }
 
+    /// The znode and the directory of a path that gets a child.
+    #[inline]
+    pub(crate) fn parent(&mut self, path: &str) -> Option<&Parent> {
+        if self.last_parent.as_ref().is_none_or(|last| last.path != path) {
+            let loc = self.locate(path)?;
+            let dir = match self.node_at(loc).has_dir() {
+                true => self.dir_place(path),
+                false => None,
+            };
+            let mut reused = self.last_parent.take().map(|last| last.path).unwrap_or_default();
+            reused.clear();
+            reused.push_str(path);
+            self.last_parent = Some(Parent { path: reused, loc, dir });
+        }
+        self.last_parent.as_ref()
+    }
+
+    /// Places in this directory, or those of directories themselves, are about to move.
+    #[inline]
+    pub(crate) fn places_moved(&mut self, within: Option<Place>) {
+        let stays = |last: &Parent| match (last.loc, within) {
+            (Loc::Root, Some(_)) => true,
+            (Loc::Child { dir, .. }, Some(within)) => dir != within,
+            (_, None) => false,
+        };
+        if !self.last_parent.as_ref().is_some_and(stays) {
+            self.last_parent = None;
+        }
+    }
+
     #[inline]
     pub(crate) fn dir_place(&self, path: &str) -> Option<Place> {
         let hash = self.hasher.hash(path.as_bytes());
@@ -347,16 +394,21 @@ impl Tree {
     pub(crate) fn edit(&mut self, loc: Loc, path: &str, change: impl FnOnce(&mut Header)) {
         self.preserve(path, Some(loc));
         let counted = self.is_counted(path);
-        let digest = |node: &Node| match counted {
-            true => node_digest(node.crc(), &node.stat()),
-            false => 0,
-        };
-        let grown = self.change_at(loc, |node| {
-            let before = digest(node);
+        if !counted {
+            self.change_at(loc, |node| node.edit(change));
+            return;
+        }
+        let (crc, stat, digest) = self.last_edit;
+        let (before, edited) = self.change_at(loc, |node| {
+            let before = match node.crc() == crc && node.stat() == stat {
+                true => digest,
+                false => node_digest(node.crc(), &node.stat()),
+            };
             node.edit(change);
-            digest(node).wrapping_sub(before)
+            (before, (node.crc(), node.stat(), node_digest(node.crc(), &node.stat())))
         });
-        self.digest = self.digest.wrapping_add(grown);
+        self.last_edit = edited;
+        self.digest = self.digest.wrapping_add(edited.2.wrapping_sub(before));
     }
 
     /// Changes data and fixed part of a znode, keeping snapshot and digest true.
