@@ -98,6 +98,9 @@ impl<D: Disk> DataDir<D> {
             refuse_mixups(&disk, &snapshot_dir, &log_dir)?;
         }
         remove_unfinished(&disk, &snapshot_dir)?;
+        if snapshot_dir != log_dir {
+            remove_unfinished(&disk, &log_dir)?;
+        }
         let created_by_us = note_creation(&disk, &data_dir, &snapshot_dir, &log_dir)?;
         Ok(DataDir { disk, snapshot_dir, log_dir, log_parent, created_by_us, _locks: locks })
     }
@@ -167,7 +170,7 @@ fn remove_unfinished<D: Disk>(disk: &D, dir: &Path) -> Result<(), DiskError> {
         if name.starts_with(UNFINISHED) {
             let path = dir.join(&name);
             disk.remove(&path).at("remove", &path)?;
-            tracing::info!(file = name, "removed an unfinished snapshot");
+            tracing::info!(file = name, "removed what was not finished, or not purged to its end");
         }
     }
     Ok(())

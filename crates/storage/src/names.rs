@@ -8,7 +8,8 @@ use oxkeeper_proto::Zxid;
 
 use crate::snapshots::Compression;
 
-/// Prefix of a snapshot that is being written. Must not look like a snapshot.
+/// Prefix of a snapshot that is being written, and of a file that is being purged. Must look like
+/// neither.
 pub(crate) const UNFINISHED: &str = "unfinished-";
 
 /// Prefix of a log of Java's in which nothing could be read.

@@ -3,18 +3,24 @@
 //! The newest snapshots that look whole are kept, and all logs from the last one that may hold
 //! txns behind the oldest of them. Files go oldest first: a crash in between leaves a state in
 //! which every snapshot still has its logs.
+//!
+//! A large file is taken away bit by bit. Giving its blocks back at once keeps a disk busy for tens
+//! of milliseconds, in which the log's fdatasync waits, and with it every client that writes.
+
+use std::path::Path;
 
 use crate::data_dir::DataDir;
-use crate::disk::{Context, Disk, DiskError};
-use crate::limits::PURGE_RETAIN_MIN;
+use crate::disk::{Context, Disk, DiskError, DiskFile};
+use crate::limits::{PURGE_RETAIN_MIN, PURGE_STEP_BYTES};
 use crate::log_reader::list_logs;
+use crate::names::UNFINISHED;
 use crate::snapshots::{list_snapshots, whole_snapshots};
 
 impl<D: Disk> DataDir<D> {
     /// Keeps the newest `retain` whole snapshots (at least 3, `autopurge.snapRetainCount`) with
     /// the logs they need, and removes the rest. Returns the names removed. Without a whole
-    /// snapshot nothing is removed.
-    pub fn purge(&self, retain: usize) -> Result<Vec<String>, DiskError> {
+    /// snapshot nothing is removed. `rest` is called between the steps in which large files go.
+    pub fn purge(&self, retain: usize, rest: &mut dyn FnMut()) -> Result<Vec<String>, DiskError> {
         let disk = self.disk();
         let kept = whole_snapshots(disk, self.snapshot_dir(), retain.max(PURGE_RETAIN_MIN))?;
         let Some(oldest) = kept.last().map(|snapshot| snapshot.zxid) else {
@@ -24,7 +30,7 @@ impl<D: Disk> DataDir<D> {
         for snapshot in list_snapshots(disk, self.snapshot_dir())?.into_iter().rev() {
             let name = snapshot.path.file_name().and_then(|name| name.to_str());
             if let Some(name) = name.filter(|_| snapshot.zxid < oldest) {
-                disk.remove(&snapshot.path).at("remove", &snapshot.path)?;
+                self.remove_gently(self.snapshot_dir(), name, rest)?;
                 removed.push(name.to_owned());
             }
         }
@@ -35,13 +41,34 @@ impl<D: Disk> DataDir<D> {
             disk.sync_dir(self.snapshot_dir()).at("sync", self.snapshot_dir())?;
         }
         for (_, name) in logs {
-            let path = self.log_dir().join(&name);
-            disk.remove(&path).at("remove", &path)?;
+            self.remove_gently(self.log_dir(), &name, rest)?;
             removed.push(name);
         }
         if !removed.is_empty() {
             tracing::info!(files = ?removed, "purged");
         }
         Ok(removed)
+    }
+
+    /// Removes a file, a large one in steps. Its name goes first: half a file under it would be
+    /// taken for a damaged one.
+    fn remove_gently(
+        &self,
+        dir: &Path,
+        name: &str,
+        rest: &mut dyn FnMut(),
+    ) -> Result<(), DiskError> {
+        let disk = self.disk();
+        let path = dir.join(name);
+        let doomed = dir.join(format!("{UNFINISHED}{name}"));
+        disk.rename(&path, &doomed).at("rename", &path)?;
+        let file = disk.open(&doomed).at("open", &doomed)?;
+        let mut size = file.size().at("read", &doomed)?;
+        while size > PURGE_STEP_BYTES {
+            size -= PURGE_STEP_BYTES;
+            file.set_len(size).at("cut", &doomed)?;
+            rest();
+        }
+        disk.remove(&doomed).at("remove", &doomed)
     }
 }

@@ -204,7 +204,8 @@ impl Tree {
             return Err(ErrorCode::NODE_EXISTS);
         }
         let (parent_path, name) = split_child(new.path)?;
-        let Parent { loc: parent, dir, .. } = *self.parent(parent_path).ok_or(ErrorCode::NO_NODE)?;
+        let Parent { loc: parent, dir, .. } =
+            *self.parent(parent_path).ok_or(ErrorCode::NO_NODE)?;
         let hash = self.hasher.hash(name.as_bytes());
         if let Some(dir) = dir
             && let Some(child) = self.dirs.get(dir).children().find(hash, name.as_bytes())

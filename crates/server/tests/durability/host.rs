@@ -109,6 +109,8 @@ impl LogInbox for Waiting {
     fn next(&mut self, _: Duration) -> Option<LogCommand> {
         self.0.pop_front()
     }
+
+    fn pause(&self, _: Duration) {}
 }
 
 struct Link<'a> {

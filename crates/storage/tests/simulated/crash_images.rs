@@ -64,7 +64,7 @@ fn work(
                 let compression =
                     [Compression::None, Compression::Gzip, Compression::Snappy][i % 3];
                 write_snapshot(dir, progress.synced, compression)?;
-                dir.purge(3)?;
+                dir.purge(3, &mut || ())?;
             }
             _ => {}
         }

@@ -41,13 +41,13 @@ fn a_purge_keeps_what_recovery_needs() {
     disk.put(Path::new("/data/version-2/snapshot.40"), b"broken");
     disk.put(Path::new("/data/version-2/snapshot.3"), b"broken, old");
     disk.put(Path::new("/data/version-2/other"), b"not ours");
-    let removed = dir.purge(1).unwrap();
+    let removed = dir.purge(1, &mut || ()).unwrap();
     assert_eq!(removed.len(), 7 + 5, "{removed:?}");
     let kept = ["log.15", "log.19", "log.1d", "other"];
     let snapshots = ["snapshot.16", "snapshot.1a", "snapshot.1e", "snapshot.40"];
     assert_eq!(names(&disk), [kept.as_slice(), &snapshots].concat());
     assert_eq!(recover(&dir).unwrap().last, 32);
-    assert_eq!(dir.purge(3).unwrap(), Vec::<String>::new());
+    assert_eq!(dir.purge(3, &mut || ()).unwrap(), Vec::<String>::new());
     // Each of the kept ones can still be started from.
     for newest in ["snapshot.1e", "snapshot.1a"] {
         disk.remove(&dir.snapshot_dir().join(newest)).unwrap();
@@ -61,7 +61,7 @@ fn a_purge_cut_short_leaves_every_snapshot_its_logs() {
         let disk = used_directory();
         let dir = open(&disk).unwrap();
         disk.fail_at(disk.operations() + operation, Fault::Stop);
-        if dir.purge(3).is_ok() {
+        if dir.purge(3, &mut || ()).is_ok() {
             assert!(operation > 10);
             break;
         }
@@ -82,12 +82,38 @@ fn a_purge_cut_short_leaves_every_snapshot_its_logs() {
 }
 
 #[test]
+fn a_large_file_is_purged_in_steps_and_never_seen_half() {
+    let disk = used_directory();
+    let dir = open(&disk).unwrap();
+    disk.put(Path::new("/data/version-2/snapshot.2"), &vec![7; 20 << 20]);
+    let mut seen = Vec::new();
+    let removed = dir.purge(3, &mut || seen.push(names(&disk))).unwrap();
+    assert!(removed.iter().any(|name| name == "snapshot.2"));
+    assert_eq!(seen.len(), 2, "of 20 MiB, 16 go in steps");
+    assert!(seen.iter().flatten().all(|name| name != "snapshot.2"));
+    assert!(seen.iter().all(|names| names.iter().any(|name| name == "unfinished-snapshot.2")));
+    assert!(names(&disk).iter().all(|name| !name.starts_with("unfinished")));
+}
+
+#[test]
+fn what_a_purge_left_half_done_is_removed_at_the_next_start() {
+    for name in ["snapshot.2", "log.1"] {
+        let disk = used_directory();
+        let doomed = format!("/data/version-2/unfinished-{name}");
+        disk.put(Path::new(&doomed), b"the rest of it");
+        let dir = open(&disk).unwrap();
+        assert!(names(&disk).iter().all(|name| !name.starts_with("unfinished")));
+        assert_eq!(recover(&dir).unwrap().last, 32);
+    }
+}
+
+#[test]
 fn without_a_whole_snapshot_nothing_is_purged() {
     let disk = SimDisk::new();
     let dir = open(&disk).unwrap();
     disk.put(Path::new("/data/version-2/snapshot.9"), b"broken");
     disk.put(Path::new("/data/version-2/log.1"), b"");
-    assert_eq!(dir.purge(3).unwrap(), Vec::<String>::new());
+    assert_eq!(dir.purge(3, &mut || ()).unwrap(), Vec::<String>::new());
     assert_eq!(names(&disk).len(), 2);
 }
 
