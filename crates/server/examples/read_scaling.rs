@@ -22,8 +22,13 @@ use oxkeeper_proto::connect::{ConnectRequest, begin_frame, end_frame};
 use oxkeeper_proto::request::{CreateRequest, PathWatch, RequestHeader, SetDataRequest};
 use oxkeeper_proto::{OPEN_ACL_UNSAFE, OpCode, Request, SessionId, Zxid};
 use oxkeeper_server::clock::Clock;
+use oxkeeper_server::tree_lock::TreeLock;
 use oxkeeper_tree::{Tree, TreeOptions};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
+
+/// The server's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ZNODES: usize = 10_000;
 const TXNS_PER_SECOND: u64 = 50_000;
@@ -62,7 +67,7 @@ fn measure(fronts: usize, duration: Duration) -> f64 {
     let mut writer = Writer {
         core: Core::new(Arc::clone(&settings), &shared, clock.now()),
         clock,
-        shared: Arc::new(RwLock::new(shared)),
+        shared: Arc::new(TreeLock::new(shared)),
         queues: (0..fronts).map(|_| Arc::default()).collect(),
         body: Vec::new(),
         session: SessionId::NONE,
@@ -79,10 +84,12 @@ fn measure(fronts: usize, duration: Duration) -> f64 {
         for (index, queue) in queues.iter().enumerate() {
             let front = Front::new(FrontId(index as u16), Arc::clone(&settings));
             let (shared, stop, reads) = (&shared, &stop, &reads);
-            scope.spawn(move || read(front, clock, shared, queue, stop, reads));
+            named("front")
+                .spawn_scoped(scope, move || read(front, clock, shared, queue, stop, reads))
+                .expect("a thread");
         }
         let stop = &stop;
-        scope.spawn(move || writer.write(stop));
+        named("writer").spawn_scoped(scope, move || writer.write(stop)).expect("a thread");
         std::thread::sleep(duration / 4);
         let (before, began) = (reads.load(Ordering::Relaxed), Instant::now());
         std::thread::sleep(duration);
@@ -90,6 +97,11 @@ fn measure(fronts: usize, duration: Duration) -> f64 {
         stop.store(true, Ordering::Relaxed);
         rate
     })
+}
+
+/// So that a profile tells them apart.
+fn named(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.into())
 }
 
 fn path(n: usize) -> String {
@@ -100,7 +112,7 @@ fn path(n: usize) -> String {
 fn read(
     mut front: Front,
     clock: Clock,
-    shared: &RwLock<Shared>,
+    shared: &TreeLock,
     queue: &Queue,
     stop: &AtomicBool,
     reads: &AtomicU64,
@@ -110,13 +122,13 @@ fn read(
     let mut link = Nowhere;
     while !stop.load(Ordering::Relaxed) {
         let now = clock.now();
-        let shared = shared.read();
-        let mail = std::mem::take(&mut *queue.lock());
-        for committed in mail {
-            front.committed(&shared, now, &committed, &mut link);
-        }
-        let used = front.receive(&shared, now, id, &bytes, &mut link);
-        drop(shared);
+        let used = shared.read_in_slices(&bytes, |shared, slice, fresh| {
+            let mail = if fresh { std::mem::take(&mut *queue.lock()) } else { VecDeque::new() };
+            for committed in mail {
+                front.committed(shared, now, &committed, &mut link);
+            }
+            front.receive(shared, now, id, slice, &mut link)
+        });
         assert_eq!(used, bytes.len());
         let sent = front.output(id).len();
         assert!(sent as u64 > requests * 100, "every request is answered with its znode's data");
@@ -125,7 +137,7 @@ fn read(
     }
 }
 
-fn open(front: &mut Front, clock: Clock, shared: &RwLock<Shared>) -> ConnId {
+fn open(front: &mut Front, clock: Clock, shared: &TreeLock) -> ConnId {
     let now = clock.now();
     let id = front.open(now, Peer { addr: "127.0.0.1:1".parse().expect("an address") });
     let mut bytes = Vec::new();
@@ -166,7 +178,7 @@ fn requests() -> (Vec<u8>, u64) {
 struct Writer {
     core: Core,
     clock: Clock,
-    shared: Arc<RwLock<Shared>>,
+    shared: Arc<TreeLock>,
     queues: Vec<Arc<Queue>>,
     body: Vec<u8>,
     session: SessionId,

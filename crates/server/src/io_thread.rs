@@ -16,7 +16,6 @@ use oxkeeper_node::{
     AdminRequest, Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Now, Shared, ToCore,
 };
 use oxkeeper_storage::LogError;
-use parking_lot::RwLock;
 
 use crate::admin::{AdminContext, Deliveries};
 use crate::clock::Clock;
@@ -24,6 +23,7 @@ use crate::connection::{self, Scratch};
 use crate::log_thread::{LogCommand, LogThread};
 use crate::mailbox::{FrontMail, Mailbox};
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
+use crate::tree_lock::TreeLock;
 
 /// The core and the threads that write for it.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub struct IoThread {
     /// The time.
     pub clock: Clock,
     /// The tree.
-    pub shared: Arc<RwLock<Shared>>,
+    pub shared: Arc<TreeLock>,
     /// Every thread's mailbox; the first is the core's.
     pub mailboxes: Arc<[Arc<Mailbox>]>,
     /// What the four-letter words report besides.
@@ -82,7 +82,7 @@ impl IoThread {
     /// A thread's state, before its runtime starts.
     pub fn new(
         clock: Clock,
-        shared: Arc<RwLock<Shared>>,
+        shared: Arc<TreeLock>,
         mailboxes: Arc<[Arc<Mailbox>]>,
         admin: Arc<AdminContext>,
         front: Front,
@@ -140,22 +140,24 @@ impl IoThread {
     /// Lets a connection hand bytes to the Front; returns how many were used.
     pub fn receive(&self, id: ConnId, bytes: &[u8]) -> usize {
         let now = self.clock.now();
-        let shared = self.shared.read();
-        if self.id.0 != 0 {
-            self.drain_mail(&shared, now);
-        }
         let mut state = self.state.borrow_mut();
+        let used = self.shared.read_in_slices(bytes, |shared, slice, fresh| {
+            let State { front, core, .. } = &mut *state;
+            match core {
+                Some(part) => {
+                    let mut link = LocalLink { core: &mut part.core, shared };
+                    front.receive(shared, now, id, slice, &mut link)
+                }
+                None => {
+                    let mut link = RemoteLink { mailbox: &self.mailboxes[0] };
+                    if fresh {
+                        take_mail(self.mailbox(), front, shared, now, &mut link);
+                    }
+                    front.receive(shared, now, id, slice, &mut link)
+                }
+            }
+        });
         let State { front, core, .. } = &mut *state;
-        let used = match core {
-            Some(part) => {
-                let mut link = LocalLink { core: &mut part.core, shared: &shared };
-                front.receive(&shared, now, id, bytes, &mut link)
-            }
-            None => {
-                let mut link = RemoteLink { mailbox: &self.mailboxes[0] };
-                front.receive(&shared, now, id, bytes, &mut link)
-            }
-        };
         // The caller sends what this connection now has to say; a turn is for everything else.
         front.attended(id);
         let busy = core.as_ref().is_some_and(|part| part.core.has_work());
@@ -368,16 +370,9 @@ impl IoThread {
     /// Brings the Front what the core's thread sent. Whoever reads the tree does this first, under
     /// the same lock: an event thus precedes any reply that could show its change.
     fn drain_mail(&self, shared: &Shared, now: Now) {
-        let mut state = self.state.borrow_mut();
         let mut link = RemoteLink { mailbox: &self.mailboxes[0] };
-        for mail in self.mailbox().take_to_front() {
-            match mail {
-                FrontMail::Committed(committed) => {
-                    state.front.committed(shared, now, &committed, &mut link)
-                }
-                FrontMail::Told(message) => state.front.told(shared, now, message, &mut link),
-            }
-        }
+        let front = &mut self.state.borrow_mut().front;
+        take_mail(self.mailbox(), front, shared, now, &mut link);
     }
 
     /// A step of the answers that take long. True if there is more.
@@ -414,6 +409,21 @@ impl IoThread {
     /// Four-letter words that wait for their answer.
     pub fn take_admin(&self) -> Vec<AdminRequest> {
         self.with(|state| state.front.drain_admin())
+    }
+}
+
+fn take_mail(
+    mailbox: &Mailbox,
+    front: &mut Front,
+    shared: &Shared,
+    now: Now,
+    link: &mut RemoteLink<'_>,
+) {
+    for mail in mailbox.take_to_front() {
+        match mail {
+            FrontMail::Committed(committed) => front.committed(shared, now, &committed, link),
+            FrontMail::Told(message) => front.told(shared, now, message, link),
+        }
     }
 }
 

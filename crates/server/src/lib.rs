@@ -24,6 +24,7 @@ mod mailbox;
 mod serve;
 mod settings;
 pub mod snapshot_thread;
+pub mod tree_lock;
 
 #[cfg(feature = "wrong")]
 pub use oxkeeper_tree::wrong;

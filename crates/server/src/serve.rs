@@ -9,9 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use oxkeeper_config::{Config, ExitCode};
-use oxkeeper_node::{Core, Front, FrontId, Shared};
+use oxkeeper_node::{Core, Front, FrontId};
 use oxkeeper_storage::{LogError, OsDisk, TxnLog, TxnLogOptions};
-use parking_lot::RwLock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, LocalSet};
@@ -28,6 +27,7 @@ use crate::log_thread::{FlushPolicy, LogThread};
 use crate::mailbox::Mailbox;
 use crate::settings::settings;
 use crate::snapshot_thread::{PurgePolicy, SnapshotPolicy, SnapshotThread};
+use crate::tree_lock::TreeLock;
 
 /// What a server that is ready has to say.
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ impl Server {
         };
         let admin = Arc::new(AdminContext::new(config, &dir, addr, Arc::clone(&door), host));
         let snapshots = SnapshotThread::start(dir, policy, reports).map_err(no_thread)?;
-        let shared = Arc::new(RwLock::new(shared));
+        let shared = Arc::new(TreeLock::new(shared));
         let front = Front::new(FrontId(0), Arc::clone(&settings));
         let part = CorePart { core, log, snapshots };
         let first = IoThread::new(
@@ -223,7 +223,7 @@ fn log_failed(error: &LogError) -> StartError {
 
 fn start_thread(
     clock: Clock,
-    shared: Arc<RwLock<Shared>>,
+    shared: Arc<TreeLock>,
     mailboxes: Arc<[Arc<Mailbox>]>,
     admin: Arc<AdminContext>,
     front: Front,

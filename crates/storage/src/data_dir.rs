@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{Context, Disk, DiskError, LockError};
 use crate::epochs;
 use crate::log_reader::list_logs;
-use crate::names::UNFINISHED;
+use crate::names::{PURGED, UNFINISHED};
 use crate::snapshots::list_snapshots;
 
 /// Directory of a format that has not changed since 2008 (`FileTxnSnapLog`).
@@ -97,10 +97,9 @@ impl<D: Disk> DataDir<D> {
         if snapshot_dir != log_dir {
             refuse_mixups(&disk, &snapshot_dir, &log_dir)?;
         }
-        remove_unfinished(&disk, &snapshot_dir)?;
-        if snapshot_dir != log_dir {
-            remove_unfinished(&disk, &log_dir)?;
-        }
+        remove_all(&disk, &snapshot_dir, UNFINISHED)?;
+        remove_all(&disk, &snapshot_dir, PURGED)?;
+        remove_all(&disk, &log_dir, PURGED)?;
         let created_by_us = note_creation(&disk, &data_dir, &snapshot_dir, &log_dir)?;
         Ok(DataDir { disk, snapshot_dir, log_dir, log_parent, created_by_us, _locks: locks })
     }
@@ -165,12 +164,16 @@ fn refuse_mixups<D: Disk>(disk: &D, snapshots: &Path, logs: &Path) -> Result<(),
     Ok(())
 }
 
-fn remove_unfinished<D: Disk>(disk: &D, dir: &Path) -> Result<(), DiskError> {
+/// Removes the remains whose names begin like this.
+pub(crate) fn remove_all<D: Disk>(disk: &D, dir: &Path, prefix: &str) -> Result<(), DiskError> {
     for name in disk.list(dir).at("list", dir)? {
-        if name.starts_with(UNFINISHED) {
+        if name.starts_with(prefix) {
             let path = dir.join(&name);
             disk.remove(&path).at("remove", &path)?;
-            tracing::info!(file = name, "removed what was not finished, or not purged to its end");
+            tracing::info!(
+                file = name,
+                "removed the remains of a snapshot or purge that was cut short"
+            );
         }
     }
     Ok(())

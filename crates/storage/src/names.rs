@@ -8,9 +8,11 @@ use oxkeeper_proto::Zxid;
 
 use crate::snapshots::Compression;
 
-/// Prefix of a snapshot that is being written, and of a file that is being purged. Must look like
-/// neither.
+/// Prefix of a snapshot that is being written. Must not look like a snapshot.
 pub(crate) const UNFINISHED: &str = "unfinished-";
+
+/// Prefix of a file that is being purged. Must look like no snapshot and no log.
+pub(crate) const PURGED: &str = "purged-";
 
 /// Prefix of a log of Java's in which nothing could be read.
 pub(crate) const PUT_ASIDE: &str = "torn-";

@@ -9,11 +9,11 @@
 
 use std::path::Path;
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, remove_all};
 use crate::disk::{Context, Disk, DiskError, DiskFile};
 use crate::limits::{PURGE_RETAIN_MIN, PURGE_STEP_BYTES};
 use crate::log_reader::list_logs;
-use crate::names::UNFINISHED;
+use crate::names::PURGED;
 use crate::snapshots::{list_snapshots, whole_snapshots};
 
 impl<D: Disk> DataDir<D> {
@@ -26,6 +26,10 @@ impl<D: Disk> DataDir<D> {
         let Some(oldest) = kept.last().map(|snapshot| snapshot.zxid) else {
             return Ok(Vec::new());
         };
+        for dir in [self.snapshot_dir(), self.log_dir()] {
+            // What a purge left that was hit by a fault.
+            remove_all(disk, dir, PURGED)?;
+        }
         let mut removed = Vec::new();
         for snapshot in list_snapshots(disk, self.snapshot_dir())?.into_iter().rev() {
             let name = snapshot.path.file_name().and_then(|name| name.to_str());
@@ -60,7 +64,7 @@ impl<D: Disk> DataDir<D> {
     ) -> Result<(), DiskError> {
         let disk = self.disk();
         let path = dir.join(name);
-        let doomed = dir.join(format!("{UNFINISHED}{name}"));
+        let doomed = dir.join(format!("{PURGED}{name}"));
         disk.rename(&path, &doomed).at("rename", &path)?;
         let file = disk.open(&doomed).at("open", &doomed)?;
         let mut size = file.size().at("read", &doomed)?;

@@ -110,6 +110,8 @@ pub const ROOMS: [Room; 10] = [
             SLICES,
             EVENTS,
             ("base64", "digest identities are base64"),
+            ("foldhash", "the hash of the table of metrics' keys"),
+            ("hashbrown", "metrics' keys stand once: the table holds their places"),
             ("sha1", "digest identities are SHA-1"),
             ("slab", "connections under small reusable numbers"),
         ],
@@ -142,7 +144,11 @@ pub const ROOMS: [Room; 10] = [
             ("tokio", "one single-threaded runtime per I/O thread; signals and timers"),
             ("tracing-subscriber", "where log events go, as text or JSON"),
         ],
-        test_budget: &[SCRATCH, JSON],
+        test_budget: &[
+            SCRATCH,
+            JSON,
+            ("mimalloc", "reads are measured with the allocator the server has"),
+        ],
     },
     Room {
         name: BENCH,

@@ -5,7 +5,11 @@
 //! exact below 64 and within 3 % above, so the same values always give the same answer and
 //! summaries of several threads can be added up.
 
+use std::hash::BuildHasher;
 use std::mem;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 /// Values below this have a bucket of their own.
 const EXACT: u64 = 64;
@@ -188,9 +192,17 @@ pub const KEYS_MAX: usize = 1_000;
 /// One number or summary per key, for instance per namespace (`AvgMinMaxCounterSet`).
 #[derive(Debug, Clone, Default)]
 pub struct Keyed<T> {
+    /// In the order in which they came.
     entries: Vec<(Box<str>, T)>,
+    /// Where each key is, by its hash.
+    places: HashTable<u32>,
     /// Where the last key was found: requests come in runs.
     last: usize,
+}
+
+/// Keys are bounded, so it does not matter that a client could choose some that collide.
+fn hash(key: &str) -> u64 {
+    FixedState::default().hash_one(key.as_bytes())
 }
 
 impl<T: Default> Keyed<T> {
@@ -204,19 +216,26 @@ impl<T: Default> Keyed<T> {
     }
 
     fn find_or_add(&mut self, key: &str) -> Option<usize> {
-        match self.entries.binary_search_by(|entry| (*entry.0).cmp(key)) {
-            Ok(at) => Some(at),
-            Err(_) if self.entries.len() == KEYS_MAX => None,
-            Err(at) => {
-                self.entries.insert(at, (key.into(), T::default()));
-                Some(at)
-            }
+        let hash_of_key = hash(key);
+        let entries = &mut self.entries;
+        let found = self.places.find(hash_of_key, |at| *entries[*at as usize].0 == *key);
+        if let Some(at) = found {
+            return Some(*at as usize);
         }
+        if entries.len() == KEYS_MAX {
+            return None;
+        }
+        let at = entries.len();
+        entries.push((key.into(), T::default()));
+        self.places.insert_unique(hash_of_key, at as u32, |at| hash(&entries[*at as usize].0));
+        Some(at)
     }
 
     /// The entries in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        self.entries.iter().map(|(key, value)| (&**key, value))
+        let mut sorted: Vec<_> = self.entries.iter().map(|(key, value)| (&**key, value)).collect();
+        sorted.sort_unstable_by_key(|entry| entry.0);
+        sorted.into_iter()
     }
 }
 

@@ -65,8 +65,9 @@ fn a_failing_disk_ends_the_server_unless_only_a_snapshot_is_hit() {
                 let last = before.states.last().unwrap().zxid;
                 assert_eq!(life.served, last, "failing at {at}: it went on, but not to the end");
                 let found = files(disk);
-                let known =
-                    |name: &String| name.starts_with("snapshot.") || name.starts_with("log.");
+                // A purge that was hit is finished by the next.
+                let kinds = ["snapshot.", "log.", "purged-"];
+                let known = |name: &String| kinds.iter().any(|kind| name.starts_with(kind));
                 assert!(found.iter().all(known), "failing at {at}: remains in {found:?}");
                 // The snapshot that was hit is missing, the one after it is not.
                 tried_again += u32::from(found != whole && found.last() == whole.last());

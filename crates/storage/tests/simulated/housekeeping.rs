@@ -91,18 +91,18 @@ fn a_large_file_is_purged_in_steps_and_never_seen_half() {
     assert!(removed.iter().any(|name| name == "snapshot.2"));
     assert_eq!(seen.len(), 2, "of 20 MiB, 16 go in steps");
     assert!(seen.iter().flatten().all(|name| name != "snapshot.2"));
-    assert!(seen.iter().all(|names| names.iter().any(|name| name == "unfinished-snapshot.2")));
-    assert!(names(&disk).iter().all(|name| !name.starts_with("unfinished")));
+    assert!(seen.iter().all(|names| names.iter().any(|name| name == "purged-snapshot.2")));
+    assert!(names(&disk).iter().all(|name| !name.starts_with("purged")));
 }
 
 #[test]
 fn what_a_purge_left_half_done_is_removed_at_the_next_start() {
     for name in ["snapshot.2", "log.1"] {
         let disk = used_directory();
-        let doomed = format!("/data/version-2/unfinished-{name}");
+        let doomed = format!("/data/version-2/purged-{name}");
         disk.put(Path::new(&doomed), b"the rest of it");
         let dir = open(&disk).unwrap();
-        assert!(names(&disk).iter().all(|name| !name.starts_with("unfinished")));
+        assert!(names(&disk).iter().all(|name| !name.starts_with("purged")));
         assert_eq!(recover(&dir).unwrap().last, 32);
     }
 }
