@@ -1,5 +1,5 @@
-//! Numbers with a meaning: transaction ids and session ids. Both are plain 64-bit integers on the
-//! wire; types keep one from being taken for the other.
+//! Numbers with a meaning: transaction ids, session ids, server ids. All are plain 64-bit integers
+//! on the wire; types keep one from being taken for the other.
 
 use std::fmt;
 
@@ -32,6 +32,26 @@ impl Zxid {
 impl fmt::Display for Zxid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "0x{:x}", self.0)
+    }
+}
+
+/// A server's id: the number in its `myid` and after `server.` in the configuration. Configured ids
+/// are 0 to 255 in practice, the width of a session id's top byte; on the wire any long may arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Sid(pub i64);
+
+impl Sid {
+    /// Where a vote has no server to name: a member that does not vote proposes it
+    /// (`FastLeaderElection.getInitId`), and no configured id sorts below it.
+    pub const NONE: Sid = Sid(i64::MIN);
+
+    /// The hello of a very old observer that has no id of its own (`QuorumPeer.OBSERVER_ID`).
+    pub const ANONYMOUS_OBSERVER: Sid = Sid(i64::MAX);
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -7,11 +7,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`codec`] | jute's primitives |
-//! | [`ids`] | [`Zxid`], [`SessionId`] |
+//! | [`ids`] | [`Zxid`], [`SessionId`], [`Sid`] |
 //! | [`data`] | `Stat`, ACLs, lists |
 //! | [`op`], [`error_code`] | operation numbers, create modes, outcomes |
 //! | [`request`], [`response`], [`connect`] | the client protocol |
 //! | [`txn`] | what the log holds |
+//! | [`notification`] | the election port: hello, votes |
+//! | [`packet`] | the quorum port: proposals, acks and all else between leader and learner |
 //! | [`admin_word`] | the four-letter words |
 //! | [`limits`] | bounds, each with its reason |
 
@@ -22,7 +24,9 @@ pub mod data;
 pub mod error_code;
 pub mod ids;
 pub mod limits;
+pub mod notification;
 pub mod op;
+pub mod packet;
 pub mod request;
 pub mod response;
 pub mod txn;
@@ -31,7 +35,9 @@ pub use admin_word::AdminWord;
 pub use codec::{DecodeError, Put, Reader};
 pub use data::{Acl, AclList, OPEN_ACL_UNSAFE, Stat, StatPersisted, StringList, perms};
 pub use error_code::ErrorCode;
-pub use ids::{SessionId, Zxid};
+pub use ids::{SessionId, Sid, Zxid};
+pub use notification::{Hello, Notification, PeerState};
 pub use op::{CreateMode, OpCode};
+pub use packet::{Capabilities, LearnerInfo, Packet, PacketKind};
 pub use request::{Class, MultiOp, Request};
 pub use txn::{Payload, Txn, TxnDigest, TxnHeader};
