@@ -45,6 +45,7 @@ const FLAGS: (&str, &str) = ("clap", "flags, help and their errors as people exp
 
 const PROTO: &str = "oxkeeper-proto";
 const TREE: &str = "oxkeeper-tree";
+const ZAB: &str = "oxkeeper-zab";
 const STORAGE: &str = "oxkeeper-storage";
 const NODE: &str = "oxkeeper-node";
 const CONFIG: &str = "oxkeeper-config";
@@ -52,7 +53,7 @@ const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
 
 /// Every crate of the workspace.
-pub const ROOMS: [Room; 10] = [
+pub const ROOMS: [Room; 11] = [
     Room {
         name: PROTO,
         core: true,
@@ -83,6 +84,15 @@ pub const ROOMS: [Room; 10] = [
             ("simd-adler32", "the checksum of recorded logs and snapshots"),
             ("mimalloc", "memory is measured with the allocator the server has"),
         ],
+    },
+    Room {
+        name: ZAB,
+        core: true,
+        product: true,
+        knows: &[PROTO],
+        tests_know: &[],
+        budget: &[ERRORS, EVENTS],
+        test_budget: &[PROPERTIES, JSON],
     },
     Room {
         name: STORAGE,

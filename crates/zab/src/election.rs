@@ -1,0 +1,1 @@
+//! FastLeaderElection as a value.

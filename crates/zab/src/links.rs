@@ -1,0 +1,1 @@
+//! The rules of the connections on the election port.

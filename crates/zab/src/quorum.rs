@@ -1,0 +1,1 @@
+//! The ensemble's configuration, and which sets of its servers decide.
