@@ -12,6 +12,8 @@
 //! | [`op`], [`error_code`] | operation numbers, create modes, outcomes |
 //! | [`request`], [`response`], [`connect`] | the client protocol |
 //! | [`txn`] | what the log holds |
+//! | [`stream`] | records on a stream without lengths |
+//! | [`quorum_auth`] | SASL between servers |
 //! | [`notification`] | the election port: hello, votes |
 //! | [`packet`] | the quorum port: proposals, acks and all else between leader and learner |
 //! | [`admin_word`] | the four-letter words |
@@ -27,8 +29,10 @@ pub mod limits;
 pub mod notification;
 pub mod op;
 pub mod packet;
+pub mod quorum_auth;
 pub mod request;
 pub mod response;
+pub mod stream;
 pub mod txn;
 
 pub use admin_word::AdminWord;
@@ -39,5 +43,7 @@ pub use ids::{SessionId, Sid, Zxid};
 pub use notification::{Hello, Notification, PeerState};
 pub use op::{CreateMode, OpCode};
 pub use packet::{Capabilities, LearnerInfo, Packet, PacketKind};
+pub use quorum_auth::QuorumAuth;
 pub use request::{Class, MultiOp, Request};
+pub use stream::Split;
 pub use txn::{Payload, Txn, TxnDigest, TxnHeader};
