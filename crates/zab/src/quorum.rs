@@ -1,1 +1,589 @@
 //! The ensemble's configuration, and which sets of its servers decide.
+//!
+//! A [`QuorumVerifier`] is one version of the membership: every server with its addresses and its
+//! role, and the rule that tells a quorum from a mere crowd. By default that is a majority of the
+//! participants; with `group.N` and `weight.N` lines it is a majority of the groups, in each of
+//! which the servers that agree outweigh half of it. A server of weight 0 takes part but tips no
+//! scale, and nobody elects it.
+//!
+//! The text form is what `/zookeeper/config`, the dynamic file and every election notification
+//! hold. It is read and written as `QuorumMaj`, `QuorumHierarchical` and `QuorumPeer.QuorumServer`
+//! do, down to the order of lines, which there is that of a Java `HashMap` and can be told from the
+//! ids. Hosts are kept as text and compared as text: a name that resolves differently on two
+//! servers, or not at all, is still the same name.
+//!
+//! While a change of membership is under way two versions count: the committed one and the last
+//! one seen. [`Membership`] holds both; to decide takes a quorum of each.
+
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use oxkeeper_proto::ids::Sid;
+use oxkeeper_proto::limits::CONFIG_TEXT_BYTES_MAX;
+use oxkeeper_proto::notification::Address;
+use thiserror::Error;
+
+mod properties;
+
+/// Whether a server votes (`QuorumPeer.LearnerType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Votes, and may lead.
+    Participant,
+    /// Follows without a vote.
+    Observer,
+}
+
+/// One of the addresses at which a server's peers reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerAddress {
+    /// A name or an IP address, without brackets.
+    pub host: Box<str>,
+    /// The quorum port: followers connect to their leader's.
+    pub port: u16,
+    /// The election port.
+    pub election_port: u16,
+}
+
+/// One member of the ensemble (`QuorumPeer.QuorumServer`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumServer {
+    /// Its id.
+    pub sid: Sid,
+    /// Where its peers reach it; never empty.
+    pub addresses: Vec<ServerAddress>,
+    /// Whether it votes.
+    pub role: Role,
+    /// Where its clients connect, if the configuration says so.
+    pub client: Option<Address>,
+    /// The client address was taken from `clientPort` of the static file. It is then no part of
+    /// the text (`isClientAddrFromStatic`).
+    pub client_is_static: bool,
+}
+
+/// One version of the ensemble's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumVerifier {
+    version: i64,
+    members: BTreeMap<Sid, QuorumServer>,
+    voters: usize,
+    hierarchy: Option<Hierarchy>,
+}
+
+/// Groups and weights (`QuorumHierarchical`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Hierarchy {
+    group_of: BTreeMap<Sid, i64>,
+    weights: BTreeMap<Sid, i64>,
+    /// Per group: the members that vote, with their weights, and the weight of all that are listed.
+    groups: BTreeMap<i64, Group>,
+    /// Groups that weigh anything.
+    count: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Group {
+    voters: Vec<(Sid, i64)>,
+    weight: i64,
+}
+
+/// Why a text is no configuration: the fault of whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// No notification could carry it.
+    #[error("the configuration is longer than {CONFIG_TEXT_BYTES_MAX} bytes")]
+    TooLong,
+    /// A `\u` without four hexadecimal digits.
+    #[error("a \\u in the configuration is not followed by four hexadecimal digits")]
+    Escape,
+    /// Only membership may stand in it.
+    #[error("{0:?}: only server, group, weight and version may stand in a configuration")]
+    Key(String),
+    /// Neither of the forms of a server.
+    #[error(
+        "{key}={value:?} must be host:port:electionPort[:participant|observer]\
+         [;[address:]clientPort], with | between several addresses"
+    )]
+    Form {
+        /// The line's key.
+        key: String,
+        /// What followed it.
+        value: String,
+    },
+    /// A number was expected.
+    #[error("{key}: {value:?} is not a number that can stand there")]
+    Number {
+        /// The line's key.
+        key: String,
+        /// What is no number.
+        value: String,
+    },
+    /// Neither participant nor observer, or both.
+    #[error("server.{0}: its role must be participant or observer, the same for all addresses")]
+    Role(Sid),
+    /// More than one address without the setting for it.
+    #[error("server.{0}: several addresses need multiAddress.enabled=true")]
+    MultiAddress(Sid),
+    /// Both ports are one.
+    #[error("server.{0}: the port and the election port must differ")]
+    SamePorts(Sid),
+    /// Listed twice.
+    #[error("server.{0} is in more than one group")]
+    TwoGroups(Sid),
+    /// With groups, every participant is in one.
+    #[error("server.{0} is in no group")]
+    NoGroup(Sid),
+    /// Listed in a group, but neither a participant nor given a weight.
+    #[error("server.{0} is in a group, but is no participant and has no weight")]
+    NoWeight(Sid),
+    /// Nobody could decide anything.
+    #[error("the configuration names no participant")]
+    NoParticipant,
+}
+
+impl QuorumVerifier {
+    /// Reads the text form. `multi_address`: the setting `multiAddress.enabled`, without which a
+    /// server may have one address only.
+    pub fn parse(text: &str, multi_address: bool) -> Result<QuorumVerifier, ConfigError> {
+        if text.len() > CONFIG_TEXT_BYTES_MAX {
+            return Err(ConfigError::TooLong);
+        }
+        let mut members = BTreeMap::new();
+        let mut version = 0;
+        let mut hierarchy: Option<Hierarchy> = None;
+        for (key, value) in properties::read(text).ok_or(ConfigError::Escape)? {
+            if let Some(sid) = key.strip_prefix("server.") {
+                let server = QuorumServer::parse(Sid(number(&key, sid)?), &value, multi_address)?;
+                members.insert(server.sid, server);
+            } else if let Some(group) = key.strip_prefix("group.") {
+                let group = number(&key, group)?;
+                hierarchy.get_or_insert_default().add_group(&key, group, &value)?;
+            } else if let Some(sid) = key.strip_prefix("weight.") {
+                let sid = Sid(number(&key, sid)?);
+                hierarchy.get_or_insert_default().add_weight(&key, sid, &value)?;
+            } else if key == "version" {
+                version = i64::from_str_radix(&value, 16)
+                    .map_err(|_| ConfigError::Number { key, value: shown(&value) })?;
+            } else {
+                return Err(ConfigError::Key(shown(&key)));
+            }
+        }
+        if let Some(hierarchy) = &mut hierarchy {
+            hierarchy.settle(&members)?;
+        }
+        Self::checked(members, version, hierarchy)
+    }
+
+    /// A configuration of majorities.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoParticipant`].
+    pub fn majority(
+        members: impl IntoIterator<Item = QuorumServer>,
+        version: i64,
+    ) -> Result<QuorumVerifier, ConfigError> {
+        let members = members.into_iter().map(|server| (server.sid, server)).collect();
+        Self::checked(members, version, None)
+    }
+
+    fn checked(
+        members: BTreeMap<Sid, QuorumServer>,
+        version: i64,
+        hierarchy: Option<Hierarchy>,
+    ) -> Result<QuorumVerifier, ConfigError> {
+        let voters = members.values().filter(|server| server.role == Role::Participant).count();
+        if voters == 0 {
+            return Err(ConfigError::NoParticipant);
+        }
+        Ok(QuorumVerifier { version, members, voters, hierarchy })
+    }
+
+    /// The version: the zxid of the transaction that made it, 0 for the configuration that the
+    /// ensemble began with.
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The same configuration under another version.
+    pub fn with_version(mut self, version: i64) -> QuorumVerifier {
+        self.version = version;
+        self
+    }
+
+    /// Whether groups decide (`QuorumHierarchical`) instead of a plain majority (`QuorumMaj`).
+    pub fn is_hierarchical(&self) -> bool {
+        self.hierarchy.is_some()
+    }
+
+    /// A member.
+    pub fn server(&self, sid: Sid) -> Option<&QuorumServer> {
+        self.members.get(&sid)
+    }
+
+    /// All members by ascending id.
+    pub fn members(&self) -> impl Iterator<Item = &QuorumServer> {
+        self.members.values()
+    }
+
+    /// The participants' ids, ascending.
+    pub fn voters(&self) -> impl Iterator<Item = Sid> + '_ {
+        self.members().filter(|server| server.role == Role::Participant).map(|server| server.sid)
+    }
+
+    /// Whether `sid` is a participant.
+    pub fn is_voter(&self, sid: Sid) -> bool {
+        self.server(sid).is_some_and(|server| server.role == Role::Participant)
+    }
+
+    /// Whether `sid` is an observer.
+    pub fn is_observer(&self, sid: Sid) -> bool {
+        self.server(sid).is_some_and(|server| server.role == Role::Observer)
+    }
+
+    /// What a server's voice weighs; nothing is known about the weight of strangers.
+    pub fn weight(&self, sid: Sid) -> Option<i64> {
+        match &self.hierarchy {
+            None => self.server(sid).map(|_| 1),
+            Some(hierarchy) => hierarchy.weights.get(&sid).copied(),
+        }
+    }
+
+    /// Whether the servers for which `agrees` is true are a quorum. Only participants are asked;
+    /// allocates nothing (`containsQuorum`).
+    pub fn is_quorum(&self, agrees: impl Fn(Sid) -> bool) -> bool {
+        match &self.hierarchy {
+            None => self.voters().filter(|&sid| agrees(sid)).count() > self.voters / 2,
+            Some(hierarchy) => {
+                let won = hierarchy.groups.values().filter(|group| group.is_won(&agrees)).count();
+                won > hierarchy.count / 2
+            }
+        }
+    }
+
+    /// Whether Java would call the two equal: the same version, or the same servers, groups and
+    /// weights whatever the version. A majority never equals a hierarchy.
+    pub fn agrees_with(&self, other: &QuorumVerifier) -> bool {
+        if self.is_hierarchical() != other.is_hierarchical() {
+            return false;
+        }
+        self.version == other.version
+            || (self.members.len() == other.members.len()
+                && self.members().zip(other.members()).all(|(ours, theirs)| ours.is_same(theirs))
+                && self.hierarchy == other.hierarchy)
+    }
+}
+
+/// The text form: a line per server, group and weight, then the version; no newline at the end.
+impl fmt::Display for QuorumVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for sid in hash_map_order(self.members.keys().map(|sid| sid.0)) {
+            writeln!(f, "server.{sid}={}", self.members[&Sid(sid)])?;
+        }
+        if let Some(hierarchy) = &self.hierarchy {
+            let grouped = hash_map_order(hierarchy.group_of.keys().map(|sid| sid.0));
+            for group in hash_map_order(hierarchy.groups.keys().copied()) {
+                let in_it = |sid: &&i64| hierarchy.group_of[&Sid(**sid)] == group;
+                let sids: Vec<String> = grouped.iter().filter(in_it).map(i64::to_string).collect();
+                writeln!(f, "group.{group}={}", sids.join(":"))?;
+            }
+            for sid in hash_map_order(hierarchy.weights.keys().map(|sid| sid.0)) {
+                writeln!(f, "weight.{sid}={}", hierarchy.weights[&Sid(sid)])?;
+            }
+        }
+        write!(f, "version={:x}", self.version)
+    }
+}
+
+impl Hierarchy {
+    fn add_group(&mut self, key: &str, group: i64, value: &str) -> Result<(), ConfigError> {
+        self.groups.entry(group).or_default();
+        for sid in java_split(value, ':') {
+            let sid = Sid(number(key, sid)?);
+            if self.group_of.insert(sid, group).is_some() {
+                return Err(ConfigError::TwoGroups(sid));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_weight(&mut self, key: &str, sid: Sid, value: &str) -> Result<(), ConfigError> {
+        let weight: i64 = number(key, value)?;
+        // A negative one could turn a majority into a minority. A sum of this many fits.
+        if !(0..=i64::from(u32::MAX)).contains(&weight) {
+            return Err(ConfigError::Number { key: key.to_owned(), value: shown(value) });
+        }
+        self.weights.insert(sid, weight);
+        Ok(())
+    }
+
+    /// Fills in the weight 1 of participants that have none, and adds up the groups.
+    fn settle(&mut self, members: &BTreeMap<Sid, QuorumServer>) -> Result<(), ConfigError> {
+        let is_voter = |sid| {
+            members.get(&sid).is_some_and(|server: &QuorumServer| server.role == Role::Participant)
+        };
+        for &sid in members.keys().filter(|&&sid| is_voter(sid)) {
+            if !self.group_of.contains_key(&sid) {
+                return Err(ConfigError::NoGroup(sid));
+            }
+            self.weights.entry(sid).or_insert(1);
+        }
+        for (&sid, group) in &self.group_of {
+            let weight = *self.weights.get(&sid).ok_or(ConfigError::NoWeight(sid))?;
+            let group = self.groups.entry(*group).or_default();
+            group.weight += weight;
+            if is_voter(sid) {
+                group.voters.push((sid, weight));
+            }
+        }
+        self.count = self.groups.values().filter(|group| group.weight > 0).count();
+        Ok(())
+    }
+}
+
+impl Group {
+    fn is_won(&self, agrees: impl Fn(Sid) -> bool) -> bool {
+        let weights = self.voters.iter().filter(|(sid, _)| agrees(*sid)).map(|(_, weight)| weight);
+        weights.sum::<i64>() > self.weight / 2
+    }
+}
+
+impl QuorumServer {
+    /// Reads what follows `server.N=`.
+    pub fn parse(sid: Sid, value: &str, multi_address: bool) -> Result<QuorumServer, ConfigError> {
+        let form = || ConfigError::Form { key: format!("server.{sid}"), value: shown(value) };
+        let parts = java_split(value, ';');
+        let (servers, client) = match parts[..] {
+            [servers] => (servers, None),
+            [servers, client] => (servers, Some(client)),
+            _ => return Err(form()),
+        };
+        let texts = java_split(servers, '|');
+        if texts.len() > 1 && !multi_address {
+            return Err(ConfigError::MultiAddress(sid));
+        }
+        let mut addresses: Vec<ServerAddress> = Vec::with_capacity(texts.len());
+        let mut role = None;
+        for text in texts {
+            let parts = host_and_ports(text).ok_or_else(form)?;
+            let (host, port, election_port, its_role) = match parts[..] {
+                [host, port, election_port] => (host, port, election_port, None),
+                [host, port, election_port, role] => (host, port, election_port, Some(role)),
+                _ => return Err(form()),
+            };
+            let port = port.parse().map_err(|_| form())?;
+            let election_port = election_port.parse().map_err(|_| form())?;
+            if port == election_port {
+                return Err(ConfigError::SamePorts(sid));
+            }
+            if let Some(text) = its_role {
+                let its_role = Role::parse(text).ok_or(ConfigError::Role(sid))?;
+                if *role.get_or_insert(its_role) != its_role {
+                    return Err(ConfigError::Role(sid));
+                }
+            }
+            let address = ServerAddress { host: host.into(), port, election_port };
+            if !addresses.iter().any(|known| known.is_same(&address)) {
+                addresses.push(address);
+            }
+        }
+        let client = match client {
+            Some(text) => Some(client_address(text).ok_or_else(form)?),
+            None => None,
+        };
+        let role = role.unwrap_or(Role::Participant);
+        Ok(QuorumServer { sid, addresses, role, client, client_is_static: false })
+    }
+
+    /// Where its election port is, in the order of preference.
+    pub fn election_addresses(&self) -> impl Iterator<Item = Address> + '_ {
+        self.addresses.iter().map(|at| Address { host: at.host.clone(), port: at.election_port })
+    }
+
+    /// Where its quorum port is, in the order of preference.
+    pub fn quorum_addresses(&self) -> impl Iterator<Item = Address> + '_ {
+        self.addresses.iter().map(|at| Address { host: at.host.clone(), port: at.port })
+    }
+
+    /// As Java compares servers: the order of addresses does not count, nor the case of names.
+    pub fn is_same(&self, other: &QuorumServer) -> bool {
+        let client = match (&self.client, &other.client) {
+            (Some(ours), Some(theirs)) => {
+                ours.port == theirs.port && ours.host.eq_ignore_ascii_case(&theirs.host)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        let in_other = |ours: &ServerAddress| other.addresses.iter().any(|at| at.is_same(ours));
+        self.sid == other.sid
+            && self.role == other.role
+            && client
+            && self.addresses.len() == other.addresses.len()
+            && self.addresses.iter().all(in_other)
+    }
+}
+
+/// What follows `server.N=`: addresses by name, and the role once, at their end.
+impl fmt::Display for QuorumServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut addresses: Vec<&ServerAddress> = self.addresses.iter().collect();
+        addresses.sort_by(|one, other| one.host.cmp(&other.host));
+        for (place, at) in addresses.into_iter().enumerate() {
+            let bar = if place == 0 { "" } else { "|" };
+            write!(f, "{bar}{}:{}:{}", Bracketed(&at.host), at.port, at.election_port)?;
+        }
+        f.write_str(match self.role {
+            Role::Participant => ":participant",
+            Role::Observer => ":observer",
+        })?;
+        match &self.client {
+            Some(at) if !self.client_is_static => {
+                write!(f, ";{}:{}", Bracketed(&at.host), at.port)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ServerAddress {
+    fn is_same(&self, other: &ServerAddress) -> bool {
+        self.port == other.port
+            && self.election_port == other.election_port
+            && self.host.eq_ignore_ascii_case(&other.host)
+    }
+}
+
+impl Role {
+    fn parse(text: &str) -> Option<Role> {
+        match java_trim(text).to_lowercase().as_str() {
+            "participant" => Some(Role::Participant),
+            "observer" => Some(Role::Observer),
+            _ => None,
+        }
+    }
+}
+
+/// The committed configuration and, while it is being changed, the last one seen.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    current: Arc<QuorumVerifier>,
+    last_seen: Option<Arc<QuorumVerifier>>,
+}
+
+impl Membership {
+    /// Of a committed configuration (`quorumVerifier`) and the last proposed one
+    /// (`lastSeenQuorumVerifier`).
+    pub fn new(current: Arc<QuorumVerifier>, last_seen: Option<Arc<QuorumVerifier>>) -> Membership {
+        Membership { current, last_seen }
+    }
+
+    /// The committed configuration.
+    pub fn current(&self) -> &Arc<QuorumVerifier> {
+        &self.current
+    }
+
+    /// The last configuration seen, committed or not.
+    pub fn last_seen(&self) -> Option<&Arc<QuorumVerifier>> {
+        self.last_seen.as_ref()
+    }
+
+    /// Makes `config` the committed one, and the last seen unless a newer one was.
+    pub fn commit(&mut self, config: Arc<QuorumVerifier>) {
+        if self.last_seen.as_ref().is_some_and(|seen| seen.version <= config.version) {
+            self.last_seen = None;
+        }
+        self.current = config;
+    }
+
+    /// The participants of either configuration, ascending.
+    pub fn voters(&self) -> BTreeSet<Sid> {
+        let next = self.last_seen.iter().flat_map(|seen| seen.voters());
+        self.current.voters().chain(next).collect()
+    }
+
+    /// Whether `sid` votes in either configuration.
+    pub fn is_voter(&self, sid: Sid) -> bool {
+        self.current.is_voter(sid) || self.last_seen.as_ref().is_some_and(|seen| seen.is_voter(sid))
+    }
+
+    /// Whether those for which `agrees` is true are a quorum of the committed configuration, and of
+    /// the last seen one if that is newer (`SyncedLearnerTracker`).
+    pub fn is_quorum(&self, agrees: impl Fn(Sid) -> bool) -> bool {
+        let newer = self.last_seen.as_ref().filter(|seen| seen.version > self.current.version);
+        self.current.is_quorum(&agrees) && newer.is_none_or(|seen| seen.is_quorum(&agrees))
+    }
+
+    /// What a server's voice weighs where it is known; 1 otherwise.
+    pub fn weight(&self, sid: Sid) -> i64 {
+        let next = || self.last_seen.as_ref().and_then(|seen| seen.weight(sid));
+        self.current.weight(sid).or_else(next).unwrap_or(1)
+    }
+}
+
+/// An IPv6 address needs brackets before a port.
+struct Bracketed<'a>(&'a str);
+
+impl fmt::Display for Bracketed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(self.0) }
+    }
+}
+
+/// Foreign text in a message: its beginning is enough.
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+fn number<T: core::str::FromStr>(key: &str, text: &str) -> Result<T, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Number { key: shown(key), value: shown(text) })
+}
+
+fn client_address(text: &str) -> Option<Address> {
+    let (host, port) = match host_and_ports(text)?[..] {
+        [port] => ("0.0.0.0", port),
+        [host, port] => (host, port),
+        _ => return None,
+    };
+    Some(Address { host: host.into(), port: port.parse().ok()? })
+}
+
+/// Splits at colons, keeping a bracketed IPv6 address whole. `None` if a bracket stays open.
+fn host_and_ports(text: &str) -> Option<Vec<&str>> {
+    let Some(rest) = text.strip_prefix('[') else { return Some(java_split(text, ':')) };
+    let (host, rest) = rest.split_once(']')?;
+    let ports = rest.strip_prefix(':')?;
+    Some(core::iter::once(host).chain(java_split(ports, ':')).collect())
+}
+
+/// `String.split`: empty pieces at the end do not count.
+fn java_split(text: &str, separator: char) -> Vec<&str> {
+    let mut pieces: Vec<&str> = text.split(separator).collect();
+    while pieces.len() > 1 && pieces.last().is_some_and(|piece| piece.is_empty()) {
+        pieces.pop();
+    }
+    pieces
+}
+
+/// `String.trim`: everything up to the space, from both ends.
+fn java_trim(text: &str) -> &str {
+    text.trim_matches(|c| c <= ' ')
+}
+
+/// The order in which a Java `HashMap<Long, _>` of these keys goes through them: by place in a
+/// table that starts with 16 and doubles whenever it is more than three quarters full. Keys that
+/// share a place come in ascending order here; there, it depends on the table's history.
+fn hash_map_order(keys: impl Iterator<Item = i64>) -> Vec<i64> {
+    let mut keys: Vec<i64> = keys.collect();
+    let mut places = 16;
+    while keys.len() > places / 4 * 3 {
+        places *= 2;
+    }
+    keys.sort_by_key(|&key| {
+        let hash = (key ^ (key as u64 >> 32) as i64) as u32;
+        ((hash ^ (hash >> 16)) as usize & (places - 1), key)
+    });
+    keys
+}
+
+#[cfg(test)]
+mod tests;
