@@ -271,6 +271,9 @@ pub struct Capabilities {
     pub ensemble_id: u128,
 }
 
+/// The string, with its length before it, that ends the raw snapshot behind [`Packet::Snap`].
+pub const SNAPSHOT_SIGNATURE: &str = "BenWasHere";
+
 /// A packet that cannot be understood. What follows it in the stream cannot be found either: the
 /// connection is to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
