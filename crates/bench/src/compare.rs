@@ -77,6 +77,8 @@ fn measure<'a>(
             if round > 0 && plan.kind.needs_fresh_server() {
                 target.up(true)?;
             }
+            // What other servers left for the disk to write is not this one's to wait for.
+            rustix::fs::sync();
             let number = round + 1;
             let label = format!("{} · {} · {number}/{}", plan.name, target.name, plan.rounds);
             progress.say(&label);

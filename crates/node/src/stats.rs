@@ -5,7 +5,7 @@
 //! namespace is new. Each owner then adds its numbers to a [`Metrics`], where they get ZooKeeper's
 //! names.
 
-use oxkeeper_proto::{OpCode, Txn};
+use oxkeeper_proto::OpCode;
 use oxkeeper_tree::watch::Fired;
 use oxkeeper_tree::{ChangeKind, Changes};
 
@@ -206,29 +206,15 @@ pub struct CoreStats {
 }
 
 impl CoreStats {
-    /// Notes what a transaction wrote (`DataTree.updateWriteStat`); `changes` is what came of it.
+    /// Notes what a transaction wrote (`DataTree.updateWriteStat`): `changes` is what came of it.
     #[inline]
-    pub fn wrote(&mut self, txn: &Txn<'_>, changes: &Changes) {
-        if changes.is_empty() {
-            return;
-        }
-        match txn {
-            Txn::Create(create) => self.write(&create.path, create.data),
-            Txn::Delete(path) => self.write(path, None),
-            Txn::SetData(set) => self.write(&set.path, set.data),
-            Txn::Multi(multi) => multi.iter().for_each(|(_, txn)| self.wrote(&txn, changes)),
-            Txn::CloseSession(_) => {
-                changes.iter().for_each(|change| self.write(change.path, None));
+    pub fn wrote(&mut self, changes: &Changes) {
+        for change in changes.iter() {
+            if let Some(namespace) = top_namespace(change.path)
+                && let Some(summary) = self.writes.entry(namespace)
+            {
+                summary.record((change.path.len() + change.data_bytes) as u64);
             }
-            Txn::SetAcl(_) | Txn::Check(_) | Txn::CreateSession(_) | Txn::Error(_) => {}
-        }
-    }
-
-    fn write(&mut self, path: &str, data: Option<&[u8]>) {
-        if let Some(namespace) = top_namespace(path)
-            && let Some(summary) = self.writes.entry(namespace)
-        {
-            summary.record((path.len() + data.map_or(0, <[u8]>::len)) as u64);
         }
     }
 
@@ -265,6 +251,7 @@ impl CoreStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oxkeeper_tree::{AclHandle, Change};
 
     #[test]
     fn what_is_counted_is_shown_under_zookeepers_names() {
@@ -291,7 +278,11 @@ mod tests {
     #[test]
     fn a_reset_keeps_the_namespaces_and_nothing_else() {
         let mut core = CoreStats { proposed: 5, ..CoreStats::default() };
-        core.write("/a/b", Some(b"xyz"));
+        let mut changes = Changes::new();
+        let acl = &AclHandle::OPEN;
+        let (kind, path, zxid) = (ChangeKind::Created, "/a/b", oxkeeper_proto::Zxid(1));
+        changes.push(Change { kind, path, zxid, data_bytes: 3, acl, parent_acl: acl });
+        core.wrote(&changes);
         core.over_quota("/q/r");
         core.reset();
         assert_eq!(core.proposed, 0);

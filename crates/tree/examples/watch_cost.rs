@@ -61,6 +61,7 @@ fn million(kind: WatchKind, connections: usize) {
             kind: ChangeKind::DataChanged,
             path,
             zxid: Zxid(1),
+            data_bytes: 0,
             acl: &acl,
             parent_acl: &acl,
         };
@@ -76,6 +77,7 @@ fn many_watchers() {
         kind: ChangeKind::DataChanged,
         path: "/config/flags",
         zxid: Zxid(1),
+        data_bytes: 0,
         acl: &acl,
         parent_acl: &acl,
     };

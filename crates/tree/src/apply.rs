@@ -14,6 +14,7 @@ use oxkeeper_proto::{
 };
 
 use crate::changes::{AclHandle, Change, ChangeKind, Changes};
+use crate::digest::PreparedCrcs;
 use crate::dir::{Children, Dir};
 use crate::ephemeral_type::EphemeralType;
 use crate::limits::NAME_BYTES_MAX;
@@ -34,6 +35,8 @@ pub(crate) struct NewNode<'a> {
     pub parent_cversion: i32,
     pub zxid: Zxid,
     pub time_ms: i64,
+    /// CRC over path and data, if it is known.
+    pub crc: Option<u32>,
 }
 
 impl Tree {
@@ -49,12 +52,25 @@ impl Tree {
         &mut self,
         payload: &Payload<'_>,
         changes: &mut Changes,
+        reply: Option<&mut Vec<u8>>,
+    ) -> ErrorCode {
+        self.apply_prepared(payload, &mut PreparedCrcs::default(), changes, reply)
+    }
+
+    /// The same where the transaction was prepared: with what [`Overlay::prepared_crcs`] has of it.
+    ///
+    /// [`Overlay::prepared_crcs`]: crate::Overlay::prepared_crcs
+    pub fn apply_prepared(
+        &mut self,
+        payload: &Payload<'_>,
+        crcs: &mut PreparedCrcs,
+        changes: &mut Changes,
         mut reply: Option<&mut Vec<u8>>,
     ) -> ErrorCode {
         let header = &payload.header;
         let code = match &payload.txn {
             Txn::Multi(multi) => {
-                self.apply_multi(header, multi, changes, reply);
+                self.apply_multi(header, multi, crcs, changes, reply);
                 ErrorCode::OK
             }
             Txn::CloseSession(listed) => {
@@ -65,7 +81,10 @@ impl Tree {
                 self.sessions.insert(header.session, *timeout_ms);
                 ErrorCode::OK
             }
-            txn => self.apply_one(header, header.op, txn, changes, &mut reply),
+            txn => {
+                let crc = crcs.take(header.zxid, 0);
+                self.apply_one(header, header.op, txn, crc, changes, &mut reply)
+            }
         };
         self.last_zxid = self.last_zxid.max(header.zxid);
         self.check_digest(header.zxid, payload.digest);
@@ -77,11 +96,12 @@ impl Tree {
         header: &TxnHeader,
         op: OpCode,
         txn: &Txn<'_>,
+        crc: Option<u32>,
         changes: &mut Changes,
         reply: &mut Option<&mut Vec<u8>>,
     ) -> ErrorCode {
         let outcome = match txn {
-            Txn::Create(create) => self.apply_create(header, op, create, changes).map(|()| {
+            Txn::Create(create) => self.apply_create(header, op, create, crc, changes).map(|()| {
                 if let Some(out) = reply {
                     out.put_string(&create.path);
                     if op != OpCode::CREATE
@@ -92,7 +112,7 @@ impl Tree {
                 }
             }),
             Txn::Delete(path) => self.delete_node(path, header.zxid, changes),
-            Txn::SetData(set) => self.set_data(header, set, changes).map(|loc| {
+            Txn::SetData(set) => self.set_data(header, set, crc, changes).map(|loc| {
                 if let Some(out) = reply {
                     self.put_stat(loc, &set.path, out);
                 }
@@ -124,16 +144,17 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         multi: &MultiTxn<'_>,
+        crcs: &mut PreparedCrcs,
         changes: &mut Changes,
         mut reply: Option<&mut Vec<u8>>,
     ) {
         let failed = multi.failure().is_some();
         let mut behind_failure = false;
-        for (op, txn) in multi.iter() {
+        for (nth, (op, txn)) in multi.iter().enumerate() {
             if failed {
                 let undone = !behind_failure && !matches!(txn, Txn::Error(_));
                 if wrong::is(Wrong::FailedMultiHalfApplied) && undone {
-                    self.apply_one(header, op, &txn, changes, &mut None);
+                    self.apply_one(header, op, &txn, None, changes, &mut None);
                 }
                 let code = match txn {
                     Txn::Error(code) => {
@@ -153,7 +174,8 @@ impl Tree {
             if let Some(out) = &mut reply {
                 put_multi_header(out, result, false, ErrorCode::OK.0);
             }
-            let code = self.apply_one(header, op, &txn, changes, &mut reply);
+            let crc = crcs.take(header.zxid, nth as u32);
+            let code = self.apply_one(header, op, &txn, crc, changes, &mut reply);
             if let (false, Some(out), Some(start)) = (code.is_ok(), &mut reply, start) {
                 out.truncate(start);
                 put_error_result(out, code);
@@ -169,6 +191,7 @@ impl Tree {
         header: &TxnHeader,
         op: OpCode,
         create: &CreateTxn<'_>,
+        crc: Option<u32>,
         changes: &mut Changes,
     ) -> Result<(), ErrorCode> {
         // The flags of the request are not in the record: the operation decides.
@@ -186,6 +209,7 @@ impl Tree {
             parent_cversion: create.parent_cversion,
             zxid: header.zxid,
             time_ms: header.time_ms,
+            crc,
         };
         let outcome = self.create_node(&new, changes);
         if outcome == Err(ErrorCode::NODE_EXISTS) && op == OpCode::CREATE {
@@ -224,7 +248,7 @@ impl Tree {
             pzxid: new.zxid,
             ..StatPersisted::default()
         };
-        let crc = self.crc_for(new.path, new.data);
+        let crc = self.crc_for(new.path, new.data, new.crc);
         let node = Node::new(&mut self.scratch, name, new.data, &stat, acl, crc);
         self.leave_idle(parent_path, parent);
         let cversion = match new.parent_cversion {
@@ -239,7 +263,8 @@ impl Tree {
         self.quota_created(new, parent_path, name);
         let acl = &self.acls.handle(acl).clone();
         let (kind, path, zxid) = (ChangeKind::Created, new.path, new.zxid);
-        changes.push(Change { kind, path, zxid, acl, parent_acl: &parent_acl });
+        let data_bytes = new.data.map_or(0, <[u8]>::len);
+        changes.push(Change { kind, path, zxid, data_bytes, acl, parent_acl: &parent_acl });
         Ok(())
     }
 
@@ -325,7 +350,7 @@ impl Tree {
             let acl = &self.acls.handle(node.acl()).clone();
             let parent_acl = &self.acls.handle(self.node_at(parent).acl()).clone();
             let kind = ChangeKind::Deleted;
-            changes.push(Change { kind, path, zxid, acl, parent_acl });
+            changes.push(Change { kind, path, zxid, data_bytes: 0, acl, parent_acl });
         }
         self.acls.release(node.acl());
         if let Some(QuotaNode::Limits(root)) = QuotaNode::of(parent_path, name) {
@@ -408,13 +433,14 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         set: &SetDataTxn<'_>,
+        crc: Option<u32>,
         changes: &mut Changes,
     ) -> Result<Loc, ErrorCode> {
         let path = &*set.path;
         let loc = self.locate(path).ok_or(ErrorCode::NO_NODE)?;
         self.leave_idle(path, loc);
         let before = self.node_at(loc).data_len() as i64;
-        self.replace_data(loc, path, set.data, |node| {
+        self.replace_data(loc, path, set.data, crc, |node| {
             node.written(set.version, header.zxid, header.time_ms)
         });
         self.enter_idle(path, loc);
@@ -424,7 +450,9 @@ impl Tree {
         self.count_quota(path, 0, grown);
         let path = if path.is_empty() { "/" } else { path };
         let (kind, zxid) = (ChangeKind::DataChanged, header.zxid);
-        changes.push(Change { kind, path, zxid, acl, parent_acl: &AclHandle::OPEN });
+        let data_bytes = set.data.map_or(0, <[u8]>::len);
+        let parent_acl = &AclHandle::OPEN;
+        changes.push(Change { kind, path, zxid, data_bytes, acl, parent_acl });
         Ok(loc)
     }
 
@@ -531,7 +559,7 @@ impl Tree {
         let Some(loc) = self.locate(&stats_path) else { return };
         let mut text = StatsText::parse(self.node_at(loc).data());
         text.add(count, bytes);
-        self.replace_data(loc, &stats_path, Some(text.format().as_bytes()), |_| {});
+        self.replace_data(loc, &stats_path, Some(text.format().as_bytes()), None, |_| {});
     }
 
     /// Writes the statistics of a quota anew from what lies below it.
@@ -540,7 +568,7 @@ impl Tree {
         let stats_path = quota::stats_path(root);
         let Some(loc) = self.locate(&stats_path) else { return };
         let text = StatsText::of(count, bytes).format();
-        self.replace_data(loc, &stats_path, Some(text.as_bytes()), |_| {});
+        self.replace_data(loc, &stats_path, Some(text.as_bytes()), None, |_| {});
     }
 }
 

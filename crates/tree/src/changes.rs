@@ -30,6 +30,8 @@ pub struct Change<'a> {
     pub path: &'a str,
     /// In which transaction.
     pub zxid: Zxid,
+    /// Bytes of data that came with it.
+    pub data_bytes: usize,
     /// The znode's list.
     pub acl: &'a AclHandle,
     /// Its parent's list; the open one where no child came or went.
@@ -41,6 +43,7 @@ struct Item {
     kind: ChangeKind,
     path_end: usize,
     zxid: Zxid,
+    data_bytes: usize,
     acl: AclHandle,
     parent_acl: AclHandle,
 }
@@ -89,6 +92,7 @@ impl Changes {
             kind: change.kind,
             path_end: self.paths.len(),
             zxid: change.zxid,
+            data_bytes: change.data_bytes,
             acl: change.acl.clone(),
             parent_acl: change.parent_acl.clone(),
         });
@@ -104,6 +108,7 @@ impl Changes {
                 kind: item.kind,
                 path,
                 zxid: item.zxid,
+                data_bytes: item.data_bytes,
                 acl: &item.acl,
                 parent_acl: &item.parent_acl,
             }
@@ -121,7 +126,14 @@ mod tests {
         for round in 0..2 {
             for (path, kind) in [("/a", ChangeKind::Created), ("/é/b", ChangeKind::Deleted)] {
                 let acl = &AclHandle::OPEN;
-                changes.push(Change { kind, path, zxid: Zxid(round), acl, parent_acl: acl });
+                changes.push(Change {
+                    kind,
+                    path,
+                    zxid: Zxid(round),
+                    data_bytes: 0,
+                    acl,
+                    parent_acl: acl,
+                });
             }
             let seen: Vec<_> = changes.iter().map(|c| (c.path, c.kind, c.zxid.0)).collect();
             let (a, b) = (ChangeKind::Created, ChangeKind::Deleted);

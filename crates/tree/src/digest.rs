@@ -41,6 +41,49 @@ pub fn node_digest(data_crc: u32, stat: &StatPersisted) -> i64 {
     i64::from(hasher.finalize())
 }
 
+/// The [`data_crc`]s of transactions that were prepared here and are not applied yet: the one part
+/// of a digest that depends on the request's bytes alone, and the largest, is then computed once.
+/// Everything else is computed anew when it is applied, so that the comparison of digests still
+/// says something.
+#[derive(Debug, Default)]
+pub struct PreparedCrcs {
+    /// By transaction and place in it.
+    queue: VecDeque<(Zxid, u32, u32)>,
+}
+
+impl PreparedCrcs {
+    pub(crate) fn put(&mut self, zxid: Zxid, nth: u32, crc: u32) {
+        self.queue.push_back((zxid, nth, crc));
+    }
+
+    /// Forgets what a transaction that came to nothing put in last.
+    pub(crate) fn take_back(&mut self, zxid: Zxid) {
+        while self.queue.back().is_some_and(|&(last, ..)| last == zxid) {
+            self.queue.pop_back();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+    }
+
+    /// The CRC for one operation of a transaction, if it was prepared here. To be asked in the
+    /// order in which transactions are applied.
+    #[inline]
+    pub(crate) fn take(&mut self, zxid: Zxid, nth: u32) -> Option<u32> {
+        while let Some(&(prepared, place, crc)) = self.queue.front() {
+            if (prepared, place) > (zxid, nth) {
+                return None;
+            }
+            self.queue.pop_front();
+            if (prepared, place) == (zxid, nth) {
+                return Some(crc);
+            }
+        }
+        None
+    }
+}
+
 /// Digests remembered for comparison between members: one for every 128th transaction, the `hash`
 /// word and the admin command print them (`DataTree.logZxidDigest`).
 #[derive(Debug, Clone, Default)]
@@ -81,6 +124,19 @@ mod tests {
         let expected = i64::from(whole.finalize());
         assert_eq!(node_digest(data_crc("/ab", Some(b"data")), &stat), expected);
         assert_eq!(data_crc("/", None), data_crc("", Some(b"")));
+    }
+
+    #[test]
+    fn a_prepared_crc_is_found_by_its_place_only() {
+        let mut crcs = PreparedCrcs::default();
+        for (zxid, nth) in [(1, 0), (2, 0), (2, 2), (2, 3), (4, 0), (5, 1)] {
+            crcs.put(Zxid(zxid), nth, zxid as u32 * 10 + nth);
+        }
+        crcs.take_back(Zxid(5));
+        // Nobody asked for the first; the second transaction's middle operation has none.
+        let asked = [(2, 0), (2, 1), (2, 2), (3, 0), (2, 3), (4, 0), (4, 1)];
+        let found: Vec<_> = asked.map(|(zxid, nth)| crcs.take(Zxid(zxid), nth)).into();
+        assert_eq!(found, [Some(20), None, Some(22), None, None, Some(40), None]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ mod znode;
 pub use acl_rules::{AuthId, Schemes};
 pub use acl_table::AclHandle;
 pub use changes::{Change, ChangeKind, Changes};
-pub use digest::node_digest;
+pub use digest::{PreparedCrcs, node_digest};
 pub use ephemeral_type::{EphemeralType, OwnerRules};
 pub use overlay::Overlay;
 pub use quota::{QuotaStats, QuotaView};

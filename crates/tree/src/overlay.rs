@@ -18,7 +18,7 @@ use oxkeeper_proto::{SessionId, StatPersisted, Zxid};
 use std::hash::BuildHasher;
 
 use crate::acl_table::AclHandle;
-use crate::digest::{data_crc, node_digest};
+use crate::digest::{PreparedCrcs, data_crc, node_digest};
 use crate::ephemeral_type::CONTAINER_OWNER;
 use crate::path;
 use crate::tree::{NodeRef, Tree};
@@ -127,6 +127,9 @@ pub struct Overlay {
     /// The same when the multi under way began.
     digest_before: i64,
     digests: bool,
+    crcs: PreparedCrcs,
+    /// The operation of a multi that is being prepared.
+    pub(crate) nth: u32,
     warned_ms: i64,
     pub(crate) scratch: Scratch,
 }
@@ -153,6 +156,8 @@ impl Overlay {
             tree_digest: 0,
             digest_before: 0,
             digests: true,
+            crcs: PreparedCrcs::default(),
+            nth: 0,
             warned_ms: i64::MIN,
             scratch: Scratch::default(),
         }
@@ -192,6 +197,7 @@ impl Overlay {
         self.touches.clear();
         self.owners.clear();
         self.undo.clear();
+        self.crcs.clear();
         self.in_multi = false;
         if self.records.capacity() > RECORDS_KEPT {
             self.records.shrink_to(RECORDS_KEPT);
@@ -208,6 +214,7 @@ impl Overlay {
             self.tree_digest = tree.digest();
         }
         self.digests = digests;
+        self.nth = 0;
     }
 
     /// True once per interval of the transactions' own clock.
@@ -301,7 +308,7 @@ impl Overlay {
                 state.stat.pzxid = zxid;
             }
         });
-        let crc = if self.digests { data_crc(key.path, data) } else { 0 };
+        let crc = self.crc(key.path, data, zxid);
         self.change(key, None, zxid, |state| {
             *state = State {
                 exists: true,
@@ -340,7 +347,7 @@ impl Overlay {
         zxid: Zxid,
         time_ms: i64,
     ) {
-        let crc = if self.digests { data_crc(node.0.path, data) } else { 0 };
+        let crc = self.crc(node.0.path, data, zxid);
         self.change(node.0, Some(node.1), zxid, |state| {
             state.stat.version = version;
             state.stat.mzxid = zxid;
@@ -362,6 +369,21 @@ impl Overlay {
             state.stat.aversion = aversion;
             state.acl = acl;
         });
+    }
+
+    /// The CRC over path and data, which [`Tree::apply`] will be told.
+    fn crc(&mut self, path: &str, data: Option<&[u8]>, zxid: Zxid) -> u32 {
+        if !self.digests {
+            return 0;
+        }
+        let crc = data_crc(path, data);
+        self.crcs.put(zxid, self.nth, crc);
+        crc
+    }
+
+    /// What applying need not compute again.
+    pub fn prepared_crcs(&mut self) -> &mut PreparedCrcs {
+        &mut self.crcs
     }
 
     /// The one way a record changes: keeps the digest, the session's list and the undo log true.
@@ -483,6 +505,7 @@ impl Overlay {
     pub(crate) fn roll_back_multi(&mut self, zxid: Zxid) {
         self.in_multi = false;
         self.tree_digest = self.digest_before;
+        self.crcs.take_back(zxid);
         while let Some(Undo { record, before }) = self.undo.pop() {
             match before {
                 None => self.forget(record),

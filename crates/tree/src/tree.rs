@@ -173,7 +173,7 @@ impl Tree {
             let Some((parent_path, name)) = path::split(path) else { continue };
             let Some(parent) = self.locate(parent_path) else { continue };
             let stat = StatPersisted::default();
-            let crc = self.crc_for(path, Some(&[]));
+            let crc = self.crc_for(path, Some(&[]), None);
             let node = Node::new(&mut self.scratch, name, Some(&[]), &stat, AclId::OPEN, crc);
             let dir = self.dir_place(parent_path);
             let hash = self.hasher.hash(name.as_bytes());
@@ -384,10 +384,14 @@ impl Tree {
         self.options.digest_enabled && path::is_digested(path)
     }
 
-    /// The CRC a znode is made with.
+    /// The CRC a znode is made with, computed unless it is known.
     #[inline]
-    pub(crate) fn crc_for(&self, path: &str, data: Option<&[u8]>) -> u32 {
-        if self.is_counted(path) { data_crc(path, data) } else { 0 }
+    pub(crate) fn crc_for(&self, path: &str, data: Option<&[u8]>, known: Option<u32>) -> u32 {
+        debug_assert!(known.is_none_or(|crc| crc == data_crc(path, data)), "of {path}");
+        match self.is_counted(path) {
+            true => known.unwrap_or_else(|| data_crc(path, data)),
+            false => 0,
+        }
     }
 
     /// Changes the fixed part of a znode, keeping snapshot and digest true.
@@ -417,10 +421,11 @@ impl Tree {
         loc: Loc,
         path: &str,
         data: Option<&[u8]>,
+        crc: Option<u32>,
         change: impl FnOnce(&mut Header),
     ) {
         self.preserve(path, Some(loc));
-        let crc = self.crc_for(path, data);
+        let crc = self.crc_for(path, data, crc);
         let before = self.digest_of(path, self.node_at(loc));
         let mut scratch = std::mem::take(&mut self.scratch);
         self.change_at(loc, |node| node.set_data(&mut scratch, data, crc, change));

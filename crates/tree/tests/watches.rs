@@ -23,7 +23,7 @@ fn table() -> Watches {
 
 fn fire_counted(watches: &mut Watches, kind: ChangeKind, path: &str) -> (Vec<Told>, Fired) {
     let acl = AclHandle::OPEN;
-    let change = Change { kind, path, zxid: Zxid(7), acl: &acl, parent_acl: &acl };
+    let change = Change { kind, path, zxid: Zxid(7), data_bytes: 0, acl: &acl, parent_acl: &acl };
     let mut told: Vec<Told> = Vec::new();
     let fired = watches.fire(&change, |conn, event, path, zxid, _| {
         assert_eq!(zxid, Zxid(7));

@@ -356,8 +356,9 @@ impl Core {
         let zxid = payload.header.zxid;
         assert_eq!(zxid, self.applied.next(), "transactions apply in order");
         let reply = waiter.is_some().then_some(&mut out.body);
-        let applied = shared.tree.apply(&payload, &mut out.changes, reply);
-        self.stats.wrote(&payload.txn, &out.changes);
+        let crcs = self.overlay.prepared_crcs();
+        let applied = shared.tree.apply_prepared(&payload, crcs, &mut out.changes, reply);
+        self.stats.wrote(&out.changes);
         self.overlay.applied(zxid);
         self.applied = zxid;
         out.zxid = zxid;

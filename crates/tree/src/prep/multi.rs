@@ -14,7 +14,8 @@ impl Prep<'_, '_> {
     pub(super) fn multi(&mut self, multi: &MultiRequest<'_>) -> Checked {
         self.overlay.begin_multi();
         self.out.put_int(multi.len() as i32);
-        for op in multi.iter() {
+        for (nth, op) in multi.iter().enumerate() {
+            self.overlay.nth = nth as u32;
             let at = self.out.len();
             let prepared = match self.multi_failure {
                 _ if contradicts_itself(&op) => Err(ErrorCode::MARSHALLING_ERROR),

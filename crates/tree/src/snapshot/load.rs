@@ -272,7 +272,7 @@ impl Loader {
     /// Takes one znode; false if it has no parent.
     fn add(&mut self, path: &str, data: Option<&[u8]>, acl: i64, stat: &StatPersisted) -> bool {
         let tree = &mut self.tree;
-        let crc = tree.crc_for(path, data);
+        let crc = tree.crc_for(path, data, None);
         let Some((parent, name)) = path::split(path) else {
             if path.is_empty() {
                 let acl = self.acl(acl);

@@ -47,7 +47,7 @@ impl Watches {
         if self.is_empty() {
             return fired;
         }
-        let &Change { kind, path, zxid, acl, parent_acl } = change;
+        let &Change { kind, path, zxid, acl, parent_acl, .. } = change;
         let event = match kind {
             ChangeKind::Created => EventType::NodeCreated,
             ChangeKind::Deleted => EventType::NodeDeleted,
