@@ -48,12 +48,13 @@ const TREE: &str = "oxkeeper-tree";
 const ZAB: &str = "oxkeeper-zab";
 const STORAGE: &str = "oxkeeper-storage";
 const NODE: &str = "oxkeeper-node";
+const CLIENT: &str = "oxkeeper-client";
 const CONFIG: &str = "oxkeeper-config";
 const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
 
 /// Every crate of the workspace.
-pub const ROOMS: [Room; 11] = [
+pub const ROOMS: [Room; 12] = [
     Room {
         name: PROTO,
         core: true,
@@ -126,6 +127,16 @@ pub const ROOMS: [Room; 11] = [
             ("slab", "connections under small reusable numbers"),
         ],
         test_budget: &[PROPERTIES, JSON],
+    },
+    Room {
+        name: CLIENT,
+        core: true,
+        product: true,
+        knows: &[PROTO],
+        // Its tests run whole sessions against a real server, without a socket between them.
+        tests_know: &[NODE, TREE],
+        budget: &[ERRORS],
+        test_budget: &[PROPERTIES],
     },
     Room {
         name: CONFIG,

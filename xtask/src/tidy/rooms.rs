@@ -1,5 +1,5 @@
-//! The core rooms are pure: `proto`, `tree`, `zab` and `node` are values, fed inputs and asked
-//! for effects.
+//! The core rooms are pure: `proto`, `tree`, `zab`, `node` and `client::core` are values, fed
+//! inputs and asked for effects.
 //!
 //! What makes them so is what they cannot reach: no sockets, files, threads or clocks, no
 //! randomness, no locks and no statics. Then the same inputs give the same effects, byte for byte,
@@ -11,8 +11,13 @@ use crate::repo::Fault;
 
 /// The one file that may hold a static: the choice of a mistake to make, in builds for tests alone.
 const WRONG: &str = "crates/tree/src/wrong.rs";
-const CORE: [&str; 4] =
-    ["crates/proto/src/", "crates/tree/src/", "crates/zab/src/", "crates/node/src/"];
+const CORE: [&str; 5] = [
+    "crates/proto/src/",
+    "crates/tree/src/",
+    "crates/zab/src/",
+    "crates/node/src/",
+    "crates/client/src/core/",
+];
 
 /// What a core room may not name, and where the thing it wants is.
 const BANNED: [(&str, &str); 26] = [

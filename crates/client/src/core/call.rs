@@ -1,0 +1,221 @@
+//! From a request of the user's to the bytes that are sent.
+
+use std::borrow::Cow;
+
+use oxkeeper_proto::connect::{begin_frame, end_frame};
+use oxkeeper_proto::request::{
+    CreateRequest, MultiOp, MultiReadOp, MultiReadRequest, MultiRequest, RequestHeader,
+};
+use oxkeeper_proto::{CreateMode, OpCode, Request};
+
+use super::chroot::{Chroot, check_path};
+use super::outcome::Refused;
+use super::pending::OnReply;
+use super::watches::{WatchKind, Watcher, kinds_of_removal};
+
+/// A request and who is to be told afterwards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call<'a> {
+    /// What is asked. Whether a watch is left is for `watcher` to say, not for the flag in here.
+    pub request: Request<'a>,
+    /// exists, getData, getChildren and addWatch: who is told. removeWatches: who is no longer
+    /// told, everybody at that path if `None`.
+    pub watcher: Option<Watcher>,
+    /// The paths in it pass by the chroot, as for `/zookeeper/config`.
+    pub absolute: bool,
+}
+
+impl<'a> From<Request<'a>> for Call<'a> {
+    fn from(request: Request<'a>) -> Self {
+        Call { request, watcher: None, absolute: false }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// A request that leaves or removes a watch.
+    pub fn watched(request: Request<'a>, watcher: Watcher) -> Self {
+        Call { request, watcher: Some(watcher), absolute: false }
+    }
+
+    /// The same request, its paths passing by the chroot.
+    pub fn absolute(self) -> Self {
+        Call { absolute: true, ..self }
+    }
+
+    /// Appends the whole frame with xid 0 and tells what its reply will mean for the watches. On
+    /// an error `out` is as it was.
+    pub(crate) fn encode(
+        mut self,
+        chroot: &Chroot,
+        out: &mut Vec<u8>,
+    ) -> Result<(OpCode, OnReply), Refused> {
+        check(&self.request)?;
+        let whole = Chroot::default();
+        let chroot = if self.absolute { &whole } else { chroot };
+        translate(&mut self.request, chroot, self.watcher.is_some());
+        let op = self.request.op();
+        let on_reply = on_reply(&self.request, self.watcher)?;
+        let start = begin_frame(out);
+        RequestHeader { xid: 0, op }.encode(out);
+        match &self.request {
+            Request::Multi(multi) => encode_multi(multi, chroot, out),
+            Request::MultiRead(multi) => encode_multi_read(multi, chroot, out),
+            other => other.encode(out),
+        }
+        end_frame(out, start);
+        Ok((op, on_reply))
+    }
+}
+
+/// Refuses what users do not send, and paths that no server takes.
+fn check(request: &Request<'_>) -> Result<(), Refused> {
+    match request {
+        Request::Create(create) => check_create(create)?,
+        Request::Delete(of) => check_path(&of.path, false)?,
+        Request::Exists(of)
+        | Request::GetData(of)
+        | Request::GetChildren(of)
+        | Request::GetChildren2(of) => check_path(&of.path, false)?,
+        Request::SetData(of) => check_path(&of.path, false)?,
+        Request::SetAcl(of) => check_path(&of.path, false)?,
+        Request::GetAcl(path) | Request::GetAllChildrenNumber(path) => check_path(path, false)?,
+        Request::CheckWatches(of) | Request::RemoveWatches(of) | Request::AddWatch(of) => {
+            check_path(&of.path, false)?;
+        }
+        Request::Sync(path) | Request::GetEphemerals(path) => {
+            // A null or empty prefix asks for all ephemerals; sync is about nothing in particular.
+            if let Some(path) = path.as_deref().filter(|path| !path.is_empty()) {
+                check_path(path, false)?;
+            }
+        }
+        Request::Multi(multi) => {
+            for op in multi.iter() {
+                match &op {
+                    MultiOp::Create(create) => check_create(create)?,
+                    MultiOp::Delete(of) | MultiOp::Check(of) => check_path(&of.path, false)?,
+                    MultiOp::SetData(of) => check_path(&of.path, false)?,
+                }
+            }
+        }
+        Request::MultiRead(multi) => {
+            for op in multi.iter() {
+                let (MultiReadOp::GetData(path) | MultiReadOp::GetChildren(path)) = &op;
+                check_path(path, false)?;
+            }
+        }
+        Request::Reconfig(_) | Request::WhoAmI => {}
+        Request::Ping
+        | Request::Check(_)
+        | Request::DeleteContainer(_)
+        | Request::Auth(_)
+        | Request::SetWatches(_)
+        | Request::Sasl(_)
+        | Request::CreateSession
+        | Request::CloseSession => return Err(Refused::NotForUsers(request.op())),
+    }
+    Ok(())
+}
+
+fn check_create(create: &CreateRequest<'_>) -> Result<(), Refused> {
+    let mode = CreateMode::from_flags(create.flags);
+    Ok(check_path(&create.path, mode.is_ok_and(CreateMode::is_sequential))?)
+}
+
+fn prefix(path: &mut Cow<'_, str>, chroot: &Chroot) {
+    *path = chroot.server_path(std::mem::take(path));
+}
+
+/// Puts the chroot before the path and the flag where it belongs.
+fn translate(request: &mut Request<'_>, chroot: &Chroot, watch: bool) {
+    match request {
+        Request::Create(of) => prefix(&mut of.path, chroot),
+        Request::Delete(of) | Request::Check(of) => prefix(&mut of.path, chroot),
+        Request::Exists(of)
+        | Request::GetData(of)
+        | Request::GetChildren(of)
+        | Request::GetChildren2(of) => {
+            prefix(&mut of.path, chroot);
+            of.watch = watch;
+        }
+        Request::SetData(of) => prefix(&mut of.path, chroot),
+        Request::SetAcl(of) => prefix(&mut of.path, chroot),
+        Request::GetAcl(path) | Request::GetAllChildrenNumber(path) => prefix(path, chroot),
+        Request::CheckWatches(of) | Request::RemoveWatches(of) | Request::AddWatch(of) => {
+            prefix(&mut of.path, chroot);
+        }
+        Request::Sync(path) => {
+            if let Some(path) = path.as_mut().filter(|path| !path.is_empty()) {
+                prefix(path, chroot);
+            }
+        }
+        Request::GetEphemerals(path) => {
+            // All of the client's tree is a prefix too, once there is a chroot.
+            if !chroot.path().is_empty() {
+                let path = path.get_or_insert_default();
+                if path.is_empty() {
+                    *path = "/".into();
+                }
+                prefix(path, chroot);
+            }
+        }
+        // Operations of a multi are still encoded: they are translated as they are written.
+        Request::Multi(_) | Request::MultiRead(_) => {}
+        Request::Reconfig(_)
+        | Request::WhoAmI
+        | Request::Ping
+        | Request::DeleteContainer(_)
+        | Request::Auth(_)
+        | Request::SetWatches(_)
+        | Request::Sasl(_)
+        | Request::CreateSession
+        | Request::CloseSession => {}
+    }
+}
+
+fn encode_multi(multi: &MultiRequest<'_>, chroot: &Chroot, out: &mut Vec<u8>) {
+    let ops = multi.iter().map(|mut op| {
+        match &mut op {
+            MultiOp::Create(of) => prefix(&mut of.path, chroot),
+            MultiOp::Delete(of) | MultiOp::Check(of) => prefix(&mut of.path, chroot),
+            MultiOp::SetData(of) => prefix(&mut of.path, chroot),
+        }
+        op
+    });
+    MultiRequest::encode_ops(out, ops);
+}
+
+fn encode_multi_read(multi: &MultiReadRequest<'_>, chroot: &Chroot, out: &mut Vec<u8>) {
+    let ops = multi.iter().map(|mut op| {
+        let (MultiReadOp::GetData(path) | MultiReadOp::GetChildren(path)) = &mut op;
+        prefix(path, chroot);
+        op
+    });
+    MultiReadRequest::encode_ops(out, ops);
+}
+
+/// What the reply will mean; the request's path is the server's by now.
+fn on_reply(request: &Request<'_>, watcher: Option<Watcher>) -> Result<OnReply, Refused> {
+    let op = request.op();
+    let register = |path: &str, found: WatchKind, absent: Option<WatchKind>| match watcher {
+        Some(watcher) => OnReply::Register { watcher, path: path.into(), found, absent },
+        None => OnReply::Nothing,
+    };
+    Ok(match request {
+        Request::Exists(of) => register(&of.path, WatchKind::Data, Some(WatchKind::Exist)),
+        Request::GetData(of) => register(&of.path, WatchKind::Data, None),
+        Request::GetChildren(of) | Request::GetChildren2(of) => {
+            register(&of.path, WatchKind::Child, None)
+        }
+        Request::AddWatch(of) => match (of.kind, watcher) {
+            (0, Some(_)) => register(&of.path, WatchKind::Persistent, None),
+            (1, Some(_)) => register(&of.path, WatchKind::Recursive, None),
+            _ => return Err(Refused::Watcher(op)),
+        },
+        Request::RemoveWatches(of) => {
+            let kinds = kinds_of_removal(of.kind).ok_or(Refused::Watcher(op))?;
+            OnReply::Remove { which: watcher, path: of.path.as_ref().into(), kinds }
+        }
+        _ if watcher.is_some() => return Err(Refused::Watcher(op)),
+        _ => OnReply::Nothing,
+    })
+}

@@ -1,0 +1,230 @@
+//! Which server next, and how long to wait before it.
+//!
+//! The list is shuffled once, so that the clients of an ensemble spread over it, and then walked
+//! round and round (`StaticHostProvider`). Names stay names: whoever dials resolves them, each
+//! time anew. The first dial is immediate. Every further one waits a random time within a window
+//! that doubles with each full round without success: clients that lost the same server come back
+//! spread out, and an ensemble that is down is not hammered.
+
+use super::chance::Chance;
+use super::chroot::{Chroot, PathError};
+use super::limits::HOSTS_MAX;
+
+/// The port of a host that names none.
+pub const PORT_DEFAULT: u16 = 2181;
+
+/// A server as the user named it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host {
+    /// A name or an address, without brackets.
+    pub name: String,
+    /// The client port.
+    pub port: u16,
+}
+
+/// Why a connect string cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectStringError {
+    /// No host is named.
+    #[error("the connect string names no host")]
+    NoHost,
+    /// More than anybody runs.
+    #[error("{0} hosts in the connect string, at most {HOSTS_MAX} are accepted")]
+    TooManyHosts(usize),
+    /// Not a host with an optional port.
+    #[error("{0:?} is not host, host:port or [address]:port")]
+    Host(String),
+    /// The part behind the hosts is no path.
+    #[error("the chroot of the connect string: {0}")]
+    Chroot(#[from] PathError),
+}
+
+/// Hosts and chroot: `host[:port][,host[:port]…][/chroot]` (`ConnectStringParser`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectString {
+    hosts: Vec<Host>,
+    chroot: Chroot,
+}
+
+impl ConnectString {
+    /// Reads a connect string. IPv6 addresses stand in brackets; spaces around hosts and empty
+    /// entries are passed over.
+    pub fn parse(text: &str) -> Result<ConnectString, ConnectStringError> {
+        let (hosts, chroot) = text.find('/').map_or((text, ""), |at| text.split_at(at));
+        let chroot = Chroot::new(chroot)?;
+        let hosts = hosts.split(',').map(str::trim).filter(|host| !host.is_empty());
+        let hosts: Vec<Host> = hosts.map(parse_host).collect::<Result<_, _>>()?;
+        match hosts.len() {
+            0 => Err(ConnectStringError::NoHost),
+            len if len > HOSTS_MAX => Err(ConnectStringError::TooManyHosts(len)),
+            _ => Ok(ConnectString { hosts, chroot }),
+        }
+    }
+
+    /// The hosts in the order they were named; never empty.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The chroot.
+    pub fn chroot(&self) -> &Chroot {
+        &self.chroot
+    }
+}
+
+fn parse_host(text: &str) -> Result<Host, ConnectStringError> {
+    let fault = || ConnectStringError::Host(text.to_owned());
+    let (name, port) = match text.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']').ok_or_else(fault)?,
+        None => text.rfind(':').map_or((text, ""), |at| text.split_at(at)),
+    };
+    let port = match (port, port.strip_prefix(':')) {
+        // Java passes over a colon with nothing behind it.
+        ("" | ":", _) => PORT_DEFAULT,
+        (_, Some(digits)) => digits.parse().map_err(|_| fault())?,
+        _ => return Err(fault()),
+    };
+    let bare_v6 = !text.starts_with('[') && name.contains(':');
+    if name.is_empty() || bare_v6 || name.contains(char::is_whitespace) || port == 0 {
+        return Err(fault());
+    }
+    Ok(Host { name: name.to_owned(), port })
+}
+
+/// The window of the random delay before a dial, ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// Its size in the first round through the hosts.
+    pub first_ms: u64,
+    /// What it grows to.
+    pub max_ms: u64,
+}
+
+impl Default for Backoff {
+    /// Java waits up to 1 s before every dial but the first, and one more when it comes back to
+    /// where it was. A tenth of that serves a single lost server better; a lost ensemble is asked
+    /// as seldom as Java does.
+    fn default() -> Self {
+        Backoff { first_ms: 100, max_ms: 2000 }
+    }
+}
+
+/// The shuffled list and the place in it.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    list: Vec<Host>,
+    next: usize,
+    /// Dials since the last session was established, or ever.
+    tried: usize,
+    backoff: Backoff,
+    /// Where a probe found a writable server: dialled next.
+    preferred: Option<usize>,
+    probe: usize,
+}
+
+impl Hosts {
+    pub(crate) fn new(mut list: Vec<Host>, backoff: Backoff, chance: &mut Chance) -> Hosts {
+        chance.shuffle(&mut list);
+        Hosts { list, next: 0, tried: 0, backoff, preferred: None, probe: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// How long to wait before the next dial, µs.
+    pub(crate) fn delay_us(&self, chance: &mut Chance) -> u64 {
+        if self.preferred.is_some() {
+            return 0;
+        }
+        let rounds = (self.tried / self.list.len()).min(32) as u32;
+        let window_ms = self.backoff.first_ms.saturating_mul(1 << rounds);
+        chance.below(window_ms.min(self.backoff.max_ms).saturating_mul(1000))
+    }
+
+    /// The host to dial now.
+    pub(crate) fn next(&mut self) -> Host {
+        let at = self.preferred.take().unwrap_or(self.next);
+        self.next = (at + 1) % self.list.len();
+        self.tried = self.tried.saturating_add(1);
+        self.list[at].clone()
+    }
+
+    pub(crate) fn established(&mut self) {
+        self.tried = 0;
+        self.probe = self.next;
+    }
+
+    /// The host to ask whether it takes writes: one after the other, the current one last.
+    pub(crate) fn next_probe(&mut self) -> (usize, Host) {
+        let at = self.probe;
+        self.probe = (at + 1) % self.list.len();
+        (at, self.list[at].clone())
+    }
+
+    pub(crate) fn prefer(&mut self, at: usize) {
+        self.preferred = Some(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, port: u16) -> Host {
+        Host { name: name.into(), port }
+    }
+
+    #[test]
+    fn connect_strings_are_read_as_java_reads_them() {
+        let read = ConnectString::parse("a, b:2182,[::1]:2183,[fe80::1],c:/app/x").unwrap();
+        let hosts = [
+            host("a", 2181),
+            host("b", 2182),
+            host("::1", 2183),
+            host("fe80::1", 2181),
+            host("c", 2181),
+        ];
+        assert_eq!(read.hosts(), hosts);
+        assert_eq!(read.chroot().path(), "/app/x");
+        assert_eq!(ConnectString::parse("a/").unwrap().chroot().path(), "");
+        assert_eq!(ConnectString::parse(""), Err(ConnectStringError::NoHost));
+        assert_eq!(ConnectString::parse("/a"), Err(ConnectStringError::NoHost));
+        for bad in ["a:b", "a:99999", "::1", ":2181", "[::1", "[::1]x", "a b", "a:0"] {
+            assert!(matches!(ConnectString::parse(bad), Err(ConnectStringError::Host(_))), "{bad}");
+        }
+        assert!(matches!(ConnectString::parse("a/b/"), Err(ConnectStringError::Chroot(_))));
+        let many = vec!["a"; HOSTS_MAX + 1].join(",");
+        assert!(matches!(ConnectString::parse(&many), Err(ConnectStringError::TooManyHosts(_))));
+    }
+
+    #[test]
+    fn every_host_is_tried_before_one_is_tried_again() {
+        let list: Vec<_> = (0..5).map(|n| host("h", 2000 + n)).collect();
+        let mut chance = Chance::new(3);
+        let mut hosts = Hosts::new(list.clone(), Backoff::default(), &mut chance);
+        let mut round: Vec<_> = (0..5).map(|_| hosts.next()).collect();
+        let again: Vec<_> = (0..5).map(|_| hosts.next()).collect();
+        assert_eq!(round, again);
+        round.sort();
+        assert_eq!(round, list);
+    }
+
+    #[test]
+    fn the_window_doubles_with_each_round_up_to_its_bound_and_a_session_resets_it() {
+        let list = vec![host("a", 1), host("b", 1)];
+        let mut chance = Chance::new(1);
+        let mut hosts = Hosts::new(list, Backoff { first_ms: 100, max_ms: 300 }, &mut chance);
+        let mut widest = |hosts: &Hosts| {
+            (0..2000).map(|_| hosts.delay_us(&mut chance)).max().unwrap() / 10_000 + 1
+        };
+        let mut seen = Vec::new();
+        for _ in 0..7 {
+            seen.push(widest(&hosts));
+            hosts.next();
+        }
+        assert_eq!(seen, [10, 10, 20, 20, 30, 30, 30]);
+        hosts.established();
+        assert_eq!(widest(&hosts), 10);
+    }
+}

@@ -1,0 +1,47 @@
+//! Bounds of one client, each with its reason.
+
+use oxkeeper_proto::limits::FRAME_BYTES_MAX_DEFAULT;
+
+/// What one client holds at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests that wait for an answer or for a connection. Beyond it `submit` refuses, so that a
+    /// stuck server costs its clients a bounded amount of memory.
+    pub pending_max: usize,
+    /// Bytes of those requests.
+    pub pending_bytes_max: usize,
+    /// Bytes of one request: what servers accept by default (`jute.maxbuffer`). A larger one would
+    /// cost the connection, and with it the outcome of everything under way.
+    pub request_bytes_max: usize,
+    /// Bytes of one reply. Java clients take no more than 1 MiB and then cannot list a directory
+    /// that has grown large; a listing may be longer than any request.
+    pub reply_bytes_max: usize,
+    /// Registered watches, counted per watcher and path.
+    pub watches_max: usize,
+    /// Identities to prove on every connection.
+    pub auth_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            pending_max: 1 << 16,
+            pending_bytes_max: 64 << 20,
+            request_bytes_max: FRAME_BYTES_MAX_DEFAULT,
+            reply_bytes_max: 64 << 20,
+            watches_max: 1 << 20,
+            auth_max: 64,
+        }
+    }
+}
+
+/// Lengths of paths in one setWatches add up to about this, well below what a server takes as one
+/// frame (`ClientCnxn.SET_WATCHES_MAX_LENGTH`).
+pub const REARM_BYTES: usize = 128 * 1024;
+
+/// A connection that has sent nothing for this long sends a ping whatever its timeout
+/// (`ClientCnxn.SendThread`, `MAX_SEND_PING_INTERVAL`).
+pub const PING_INTERVAL_MAX_US: u64 = 10_000_000;
+
+/// Hosts in one connect string.
+pub const HOSTS_MAX: usize = 1024;
