@@ -283,17 +283,30 @@ impl Hello {
         Ok(Split::Whole(Hello { form, sid, addresses: addresses(sid, text)? }, rest))
     }
 
-    /// Appends the hello. [`HelloForm::V1`] has room for the first address only.
+    /// Appends the hello. It never says what its reader would refuse: [`HelloForm::V1`] has room
+    /// for the first address, V2 for as many as fit, and without any the id stands alone.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let addresses = match self.form {
-            HelloForm::Bare => return out.put_long(self.sid.0),
-            HelloForm::V1 => &self.addresses[..self.addresses.len().min(1)],
-            HelloForm::V2 => &self.addresses[..],
+        let (version, addresses_max) = match self.form {
+            HelloForm::Bare => (HELLO_V1, 0),
+            HelloForm::V1 => (HELLO_V1, 1),
+            HelloForm::V2 => (HELLO_V2, self.addresses.len()),
         };
-        out.put_long(if self.form == HelloForm::V1 { HELLO_V1 } else { HELLO_V2 });
+        let mut text = String::new();
+        for address in self.addresses.iter().take(addresses_max).map(Address::to_string) {
+            if text.len() + 1 + address.len() > HELLO_ADDRESSES_BYTES_MAX {
+                break;
+            }
+            if !text.is_empty() {
+                text.push('|');
+            }
+            text.push_str(&address);
+        }
+        if text.is_empty() {
+            return out.put_long(self.sid.0);
+        }
+        out.put_long(version);
         out.put_long(self.sid.0);
-        let texts: Vec<String> = addresses.iter().map(Address::to_string).collect();
-        out.put_buffer(Some(texts.join("|").as_bytes()));
+        out.put_buffer(Some(text.as_bytes()));
     }
 }
 
@@ -436,6 +449,23 @@ mod tests {
                 other => assert!(!fits && other == Err(HelloError::Length { len }), "{len}"),
             }
         }
+    }
+
+    #[test]
+    fn a_hello_never_says_what_is_refused() {
+        let address = |host: &str| Address { host: host.into(), port: 3888 };
+        let written = |form, hosts: &[&str]| {
+            let addresses = hosts.iter().map(|host| address(host)).collect();
+            let mut out = Vec::new();
+            Hello { form, sid: Sid(1), addresses }.encode(&mut out);
+            split(&out)
+        };
+        assert_eq!(written(HelloForm::V1, &["a", "b"]).addresses, [address("a")]);
+        assert_eq!(written(HelloForm::V2, &["a", "::1"]).addresses, [address("a"), address("::1")]);
+        assert_eq!(written(HelloForm::V2, &[]).form, HelloForm::Bare);
+        let long = "x".repeat(1500);
+        assert_eq!(written(HelloForm::V2, &["a", &long, &long]).addresses.len(), 2);
+        assert_eq!(written(HelloForm::V1, &[&long.repeat(2)]).form, HelloForm::Bare);
     }
 
     fn looking() -> Notification<'static> {

@@ -7,6 +7,8 @@ use std::path::Path;
 mod frames;
 #[path = "../../../fuzz/checks/payloads.rs"]
 mod payloads;
+#[path = "../../../fuzz/checks/quorum.rs"]
+mod quorum;
 #[path = "../../../fuzz/checks/requests.rs"]
 mod requests;
 
@@ -31,6 +33,11 @@ fn frames_hold() {
 #[test]
 fn payloads_hold() {
     replay("payloads", payloads::run);
+}
+
+#[test]
+fn quorum_holds() {
+    replay("quorum", quorum::run);
 }
 
 #[test]
