@@ -11,8 +11,30 @@
 //! [`vote`] compares ballots. [`election`] is FastLeaderElection: rounds of votes until a quorum
 //! agrees, and the answers that settled servers give to those still looking. [`links`] decides
 //! which of two crossing connections between a pair of servers stays, and what is sent on it.
+//!
+//! # Broadcast
+//! [`peer`] is a server's whole part in its ensemble: it runs the election, takes the role that it
+//! decides and goes back to it; its essay says how a node uses all this. [`leader`] and [`learner`]
+//! are the two sides of ZAB, [`sync_plan`] how a learner gets the leader's history. What outlives a
+//! role, history above all, is in [`ledger`] and [`cursors`]; what goes in and out, in
+//! [`messages`].
 
+pub mod cursors;
 pub mod election;
+pub mod leader;
+pub mod learner;
+pub mod ledger;
 pub mod links;
+pub mod messages;
+pub mod peer;
 pub mod quorum;
+pub mod settings;
+pub mod sync_plan;
 pub mod vote;
+
+pub use messages::{
+    Disk, Effect, Entry, Epochs, Forward, Input, LinkId, LogSurvey, Outgoing, Recovered, State,
+    SyncToken, Verdict, Why,
+};
+pub use peer::Peer;
+pub use settings::Settings;

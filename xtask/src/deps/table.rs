@@ -92,7 +92,7 @@ pub const ROOMS: [Room; 12] = [
         product: true,
         knows: &[PROTO],
         tests_know: &[],
-        budget: &[ERRORS, EVENTS],
+        budget: &[SLICES, ERRORS, EVENTS],
         test_budget: &[PROPERTIES, JSON],
     },
     Room {

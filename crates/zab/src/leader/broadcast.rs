@@ -1,0 +1,203 @@
+//! Proposals, their acknowledgements, and commits in order.
+
+use std::sync::Arc;
+
+use oxkeeper_proto::{Sid, Zxid};
+
+use super::{Leader, Phase, Proposal, Stage, Syncer};
+use crate::ledger::Ledger;
+use crate::messages::{Drop, Effect, Entry, LinkId, Outgoing, SyncToken, Violation, Why};
+use crate::quorum::QuorumVerifier;
+
+/// The last counter of an epoch that is used: Java gives up when the next would be all ones.
+const COUNTER_MAX: u32 = 0xffff_fffe;
+
+impl Leader {
+    /// The zxid for the next transaction, with `unproposed` given out and not yet proposed. `None`
+    /// while nothing can be proposed.
+    pub fn next_zxid(&mut self, unproposed: u32) -> Option<Zxid> {
+        if self.phase != Phase::Broadcast || self.successor.is_some() || self.exhausted {
+            return None;
+        }
+        if u64::from(self.proposed.counter()) + u64::from(unproposed) >= u64::from(COUNTER_MAX) {
+            self.exhausted = true;
+            return None;
+        }
+        Some(Zxid(self.proposed.0 + 1 + i64::from(unproposed)))
+    }
+
+    /// Ends the epoch when its last transaction is committed.
+    pub(super) fn leave_if_exhausted(&self) -> Result<(), Why> {
+        if self.exhausted && self.proposals.is_empty() {
+            return Err(Why::EpochExhausted);
+        }
+        Ok(())
+    }
+
+    /// Proposes a transaction. `config` is given for a reconfiguration. Panics unless the zxid was
+    /// given out and is the next one.
+    pub fn propose(
+        &mut self,
+        ledger: &mut Ledger,
+        now_ms: u64,
+        entry: Entry,
+        config: Option<Arc<QuorumVerifier>>,
+    ) -> Result<(), Why> {
+        assert_eq!(entry.zxid, self.proposed.next(), "proposals have no gaps");
+        assert_eq!(self.phase, Phase::Broadcast, "only an established leader proposes");
+        let zxid = entry.zxid;
+        ledger.append(entry.clone(), true).map_err(Why::Violation)?;
+        self.proposed = zxid;
+        self.own_write.get_or_insert((zxid, now_ms));
+        let reconfig = config.is_some();
+        if let Some(config) = config {
+            ledger.config_seen(config);
+            self.needs = Arc::new(ledger.membership.clone());
+        }
+        let needs = Arc::clone(&self.needs);
+        self.proposals.push_back(Proposal { zxid, needs, reconfig });
+        for (id, link) in &mut self.links {
+            if link.forwards() && !link.observes() {
+                link.proposed(zxid, now_ms);
+                ledger.send(*id, Outgoing::Proposal(entry.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// ACK. True if it may have made a commit or the epoch possible.
+    pub(super) fn acknowledged(&mut self, id: LinkId, zxid: Zxid) -> Result<bool, Drop> {
+        let new_leader = self.new_leader_zxid();
+        let Some(link) = self.links.get_mut(&id) else { return Ok(false) };
+        let sid = link.sid();
+        if !link.forwards() {
+            return Err(link.unexpected("ACK").into());
+        }
+        if zxid == new_leader {
+            // The second one, after UPTODATE, says nothing new.
+            if link.stage == Stage::NewLeader {
+                link.stage = Stage::Synchronized;
+                let early = std::mem::take(&mut link.early_ack);
+                if !link.observes() {
+                    self.history_acks.insert(sid);
+                    self.count(sid, early);
+                }
+            }
+            return Ok(true);
+        }
+        // Of an older epoch: servers up to 3.8.0 acknowledge what DIFF brought.
+        if zxid < new_leader || zxid.counter() == 0 {
+            return Ok(false);
+        }
+        if zxid > self.proposed {
+            return Err(Violation::AckAhead { proposed: self.proposed, got: zxid }.into());
+        }
+        link.acked(zxid);
+        if link.observes() {
+            return Ok(false);
+        }
+        if link.stage == Stage::NewLeader {
+            link.early_ack = link.early_ack.max(zxid);
+            return Ok(false);
+        }
+        self.count(sid, zxid);
+        Ok(true)
+    }
+
+    fn count(&mut self, sid: Sid, zxid: Zxid) {
+        let acked = self.acked.entry(sid).or_insert(Zxid::ZERO);
+        *acked = zxid.max(*acked);
+    }
+
+    /// Commits from the front what has its quorums.
+    pub(super) fn commit_what_can_be(&mut self, ledger: &mut Ledger) -> Result<(), Why> {
+        let me = ledger.settings.sid;
+        while self.successor.is_none() {
+            let synced = ledger.cursors().synced;
+            let Some(next) = self.proposals.front() else { break };
+            let has_it = |sid: Sid| {
+                let acked = if sid == me { Some(synced) } else { self.acked.get(&sid).copied() };
+                acked.is_some_and(|acked| acked >= next.zxid)
+            };
+            if !next.needs.is_quorum(has_it) {
+                break;
+            }
+            let Some(next) = self.proposals.pop_front() else { break };
+            self.commit(ledger, next)?;
+        }
+        let waiting: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.stage == Stage::Synchronized)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            self.up_to_date(ledger, id);
+        }
+        self.leave_if_exhausted()
+    }
+
+    fn commit(&mut self, ledger: &mut Ledger, proposal: Proposal) -> Result<(), Why> {
+        let zxid = proposal.zxid;
+        let designated = if proposal.reconfig {
+            let config = ledger.config_last_seen();
+            Some((self.designated_leader(ledger, &config, zxid), config))
+        } else {
+            None
+        };
+        let entry = ledger.commit(zxid).map_err(Why::Violation)?;
+        for (id, link) in &self.links {
+            if !link.forwards() {
+                continue;
+            }
+            let packet = match (&designated, link.observes()) {
+                (None, false) => Outgoing::Commit(zxid),
+                (None, true) => Outgoing::Inform(entry.clone()),
+                (Some((leader, _)), false) => Outgoing::CommitAndActivate(zxid, *leader),
+                (Some((leader, _)), true) => Outgoing::InformAndActivate(entry.clone(), *leader),
+            };
+            ledger.send(*id, packet);
+        }
+        if let Some((leader, config)) = designated {
+            ledger.config_active(config);
+            self.needs = Arc::new(ledger.membership.clone());
+            if leader != ledger.settings.sid {
+                self.successor = Some(leader);
+                tracing::info!(leader = leader.0, "another leader is designated; waiting for it");
+            }
+        }
+        while self.syncs.front().is_some_and(|(behind, _)| *behind <= zxid) {
+            let Some((_, syncer)) = self.syncs.pop_front() else { break };
+            self.synced(ledger, syncer);
+        }
+        Ok(())
+    }
+
+    /// A sync: complete when everything outstanding now is committed (`processSync`).
+    pub(super) fn sync_asked(&mut self, ledger: &mut Ledger, syncer: Syncer) {
+        if self.proposals.is_empty() {
+            self.synced(ledger, syncer);
+        } else {
+            self.syncs.push_back((self.proposed, syncer));
+        }
+    }
+
+    /// A sync of this server's own clients.
+    pub fn sync(&mut self, ledger: &mut Ledger, token: SyncToken) {
+        self.sync_asked(ledger, Syncer::Own(token));
+    }
+
+    fn synced(&self, ledger: &mut Ledger, syncer: Syncer) {
+        match syncer {
+            Syncer::Link(link) => ledger.send(link, Outgoing::Sync),
+            Syncer::Own(token) => ledger.push(Effect::Synced(token)),
+        }
+    }
+
+    /// Asks every learner that gets proposals whether it is there.
+    pub(super) fn ping(&mut self, ledger: &mut Ledger) {
+        for (id, _) in self.links.iter().filter(|(_, link)| link.forwards()) {
+            ledger.send(*id, Outgoing::Ping(self.proposed));
+        }
+    }
+}

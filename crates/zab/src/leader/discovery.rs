@@ -1,0 +1,148 @@
+//! The new epoch: who is there, what it is called, and that nobody knows more than this server.
+
+use oxkeeper_proto::packet::LearnerInfo;
+use oxkeeper_proto::{Sid, Zxid};
+
+use super::{Leader, Learner, Phase, Stage};
+use crate::ledger::Ledger;
+use crate::messages::{Drop, Epochs, LinkId, Outgoing, Violation};
+use bytes::Bytes;
+
+impl Leader {
+    /// FOLLOWERINFO or OBSERVERINFO.
+    pub(super) fn greeted(
+        &mut self,
+        ledger: &mut Ledger,
+        id: LinkId,
+        zxid: Zxid,
+        info: &LearnerInfo<'_>,
+        observer: bool,
+    ) -> Result<(), Drop> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        if link.stage != Stage::Greeting {
+            let name = if observer { "OBSERVERINFO" } else { "FOLLOWERINFO" };
+            return Err(link.unexpected(name).into());
+        }
+        if info.protocol_version < LearnerInfo::PROTOCOL_VERSION {
+            return Err(Violation::Protocol(info.protocol_version).into());
+        }
+        if info.config_version > ledger.membership.current().version() {
+            return Err(Drop::NewerConfig);
+        }
+        let capabilities = Bytes::copy_from_slice(info.trailing);
+        link.learner = Some(Learner { sid: info.sid, observer, capabilities });
+        link.stage = Stage::AwaitingEpoch;
+        // Observers may share the id −1.
+        let twin = |(other, link): (&LinkId, &super::Link)| {
+            (*other != id && link.sid() == info.sid && info.sid >= Sid(0)).then_some(*other)
+        };
+        if let Some(old) = self.links.iter().find_map(twin) {
+            self.drop_link(ledger, old, Drop::Replaced);
+        }
+        if self.phase == Phase::Discovery {
+            self.epoch = self.epoch.max(zxid.epoch().saturating_add(1));
+            if ledger.membership.current().is_voter(info.sid) {
+                self.connecting.insert(info.sid);
+            }
+        } else if self.phase != Phase::Promising {
+            self.tell_epoch(ledger, id);
+        }
+        Ok(())
+    }
+
+    fn tell_epoch(&mut self, ledger: &mut Ledger, id: LinkId) {
+        let zxid = self.new_leader_zxid();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.stage = Stage::AckEpoch;
+        let capabilities = ledger.settings.capabilities.clone();
+        ledger.send(id, Outgoing::LeaderInfo(zxid, capabilities));
+    }
+
+    /// Fixes the epoch when a quorum is there (`getEpochToPropose`).
+    pub(super) fn look_at_discovery(&mut self, ledger: &mut Ledger) {
+        let config = ledger.membership.current();
+        if !config.is_quorum(|sid| self.connecting.contains(&sid)) {
+            return;
+        }
+        self.phase = Phase::Promising;
+        let epochs = Epochs { accepted: self.epoch, ..ledger.epochs() };
+        ledger.save_epochs(epochs);
+    }
+
+    /// An epoch is on disk: it may be told, or counts for the history.
+    pub(super) fn epochs_saved(&mut self, ledger: &mut Ledger, now_ms: u64) {
+        let me = ledger.settings.sid;
+        if self.phase == Phase::Promising {
+            self.phase = Phase::AckEpoch;
+            self.phase_until_ms = now_ms + ledger.settings.init_limit_ms();
+            self.epoch_acks.insert(me);
+            let waiting: Vec<LinkId> = self
+                .links
+                .iter()
+                .filter(|(_, link)| link.stage == Stage::AwaitingEpoch)
+                .map(|(id, _)| *id)
+                .collect();
+            for id in waiting {
+                self.tell_epoch(ledger, id);
+            }
+        } else if ledger.epochs().current == self.epoch {
+            self.history_acks.insert(me);
+        }
+    }
+
+    /// ACKEPOCH.
+    pub(super) fn epoch_acked(
+        &mut self,
+        ledger: &mut Ledger,
+        id: LinkId,
+        last: Zxid,
+        current_epoch: i32,
+    ) -> Result<(), Drop> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        if link.stage != Stage::AckEpoch {
+            return Err(link.unexpected("ACKEPOCH").into());
+        }
+        let sid = link.sid();
+        if self.phase != Phase::AckEpoch {
+            self.acked.remove(&sid);
+            return self.start_sync(ledger, id, last);
+        }
+        // −1: it had accepted this epoch before, so its promise and position say nothing new.
+        if current_epoch != -1 {
+            if (current_epoch, last) > (self.own_position.0 as i32, self.own_position.1) {
+                return Err(Drop::MoreRecent);
+            }
+            let empty_of_unknown_past = last == Zxid(-1);
+            if !empty_of_unknown_past && ledger.membership.current().is_voter(sid) {
+                self.epoch_acks.insert(sid);
+            }
+        }
+        link.stage = Stage::AwaitingQuorum { last };
+        Ok(())
+    }
+
+    /// Goes on to synchronization when a quorum has promised (`waitForEpochAck`).
+    pub(super) fn look_at_epoch_acks(&mut self, ledger: &mut Ledger, now_ms: u64) {
+        let config = ledger.membership.current();
+        if !config.is_quorum(|sid| self.epoch_acks.contains(&sid)) {
+            return;
+        }
+        self.phase = Phase::Synchronization;
+        self.phase_until_ms = now_ms + ledger.settings.init_limit_ms();
+        self.version_config(ledger);
+        ledger.save_epochs(Epochs { accepted: self.epoch, current: self.epoch });
+        let waiting: Vec<(LinkId, Zxid)> = self
+            .links
+            .iter()
+            .filter_map(|(id, link)| match link.stage {
+                Stage::AwaitingQuorum { last } => Some((*id, last)),
+                _ => None,
+            })
+            .collect();
+        for (id, last) in waiting {
+            if let Err(why) = self.start_sync(ledger, id, last) {
+                self.drop_link(ledger, id, why);
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One learner as its leader sees it (`LearnerHandler`, as a value).
+
+use bytes::Bytes;
+use oxkeeper_proto::{Sid, Zxid};
+
+use crate::messages::Violation;
+
+/// Where a learner stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Connected; FOLLOWERINFO or OBSERVERINFO is to come.
+    Greeting,
+    /// It waits for LEADERINFO, which waits for the epoch.
+    AwaitingEpoch,
+    /// LEADERINFO is sent; ACKEPOCH is to come.
+    AckEpoch,
+    /// ACKEPOCH has come; a quorum of them is awaited.
+    AwaitingQuorum {
+        /// Its last logged transaction.
+        last: Zxid,
+    },
+    /// The host was asked what the log holds.
+    Surveying {
+        /// Its last logged transaction.
+        last: Zxid,
+    },
+    /// The host opens a snapshot.
+    OpeningSnapshot,
+    /// It is served from the log on disk.
+    Reading {
+        /// Everything up to this one was sent.
+        sent: Zxid,
+    },
+    /// NEWLEADER is sent, and it gets everything new; its ACK is to come.
+    NewLeader,
+    /// It has the whole initial history; UPTODATE is sent as soon as the epoch is established.
+    Synchronized,
+    /// UPTODATE is sent.
+    Broadcasting,
+}
+
+/// Who a learner is.
+#[derive(Debug, Clone)]
+pub struct Learner {
+    /// Its id; unknown ones are served and count in no quorum.
+    pub sid: Sid,
+    /// It came with OBSERVERINFO.
+    pub observer: bool,
+    /// What it said behind LearnerInfo: empty from Apache's servers.
+    pub capabilities: Bytes,
+}
+
+/// See the module's essay.
+#[derive(Debug)]
+pub struct Link {
+    /// Where it stands.
+    pub stage: Stage,
+    /// Who it is, once it has said so.
+    pub learner: Option<Learner>,
+    /// When its last packet came.
+    pub heard_ms: u64,
+    /// The tick up to which it counts as alive (`tickOfNextAckDeadline`).
+    pub alive_until_tick: u64,
+    /// The last acknowledgement that came before that of NEWLEADER (ZOOKEEPER-4685).
+    pub early_ack: Zxid,
+    lag: Lag,
+}
+
+/// The oldest and the newest proposal without acknowledgement, and when they were sent.
+#[derive(Debug, Default)]
+struct Lag {
+    oldest: Option<(Zxid, u64)>,
+    newest: Option<(Zxid, u64)>,
+}
+
+impl Link {
+    /// A connection that has said nothing yet.
+    pub fn new(now_ms: u64, alive_until_tick: u64) -> Link {
+        Link {
+            stage: Stage::Greeting,
+            learner: None,
+            heard_ms: now_ms,
+            alive_until_tick,
+            early_ack: Zxid::ZERO,
+            lag: Lag::default(),
+        }
+    }
+
+    /// The learner's id; of someone who has not said it, one that is in no configuration.
+    pub fn sid(&self) -> Sid {
+        self.learner.as_ref().map_or(Sid(-1), |learner| learner.sid)
+    }
+
+    /// Whether it came as an observer.
+    pub fn observes(&self) -> bool {
+        self.learner.as_ref().is_some_and(|learner| learner.observer)
+    }
+
+    /// Whether it gets what is proposed and committed.
+    pub fn forwards(&self) -> bool {
+        matches!(self.stage, Stage::NewLeader | Stage::Synchronized | Stage::Broadcasting)
+    }
+
+    /// Whether it has acknowledged NEWLEADER.
+    pub fn synchronized(&self) -> bool {
+        matches!(self.stage, Stage::Synchronized | Stage::Broadcasting)
+    }
+
+    /// Notes that a proposal was sent.
+    pub fn proposed(&mut self, zxid: Zxid, now_ms: u64) {
+        let place =
+            if self.lag.oldest.is_none() { &mut self.lag.oldest } else { &mut self.lag.newest };
+        *place = Some((zxid, now_ms));
+    }
+
+    /// Notes an acknowledgement. Between the two that are kept, later ones than the first are
+    /// taken for as young as the last: a learner that keeps acknowledging is not behind.
+    pub fn acked(&mut self, zxid: Zxid) {
+        if self.lag.oldest.is_some_and(|(oldest, _)| oldest <= zxid) {
+            self.lag.oldest = self.lag.newest.take().filter(|(newest, _)| *newest > zxid);
+        }
+    }
+
+    /// True if a proposal sent before `ms` has no acknowledgement.
+    pub fn lags(&self, before_ms: u64) -> bool {
+        self.lag.oldest.is_some_and(|(_, sent_ms)| sent_ms < before_ms)
+    }
+
+    /// What a packet violates that has no place here.
+    pub fn unexpected(&self, packet: &'static str) -> Violation {
+        let phase = match self.stage {
+            Stage::Greeting => "awaiting FOLLOWERINFO",
+            Stage::AwaitingEpoch => "the epoch is not fixed",
+            Stage::AckEpoch => "awaiting ACKEPOCH",
+            Stage::AwaitingQuorum { .. } => "awaiting a quorum of ACKEPOCH",
+            Stage::Surveying { .. } | Stage::OpeningSnapshot | Stage::Reading { .. } => {
+                "synchronising it"
+            }
+            Stage::NewLeader => "awaiting the ACK of NEWLEADER",
+            Stage::Synchronized => "the epoch is not established",
+            Stage::Broadcasting => "broadcasting",
+        };
+        Violation::Unexpected { packet, phase }
+    }
+}

@@ -1,0 +1,334 @@
+//! Leading: from the promise of a new epoch to its last commit (`Leader`).
+//!
+//! # Phases
+//! *Discovery*: voters and observers connect and say which epoch they have accepted; when a quorum
+//! of voters is there, the new epoch is one more than any of theirs. It is on disk before anyone is
+//! told. *Acknowledgement*: a quorum promises to follow nobody older, and says how far its log
+//! reaches; nobody may have more than this server, or election went wrong. *Synchronization*: each
+//! learner is given this server's history (`sync_plan`) and NEWLEADER; a quorum says that it is on
+//! disk. *Broadcast*: proposals, acknowledgements, commits in order, until a quorum is not heard
+//! from any more.
+//!
+//! A learner that comes later goes through the same stages on its own link, past phases that are
+//! over.
+//!
+//! # Counting
+//! Learners log in order and acknowledge in order, so an acknowledgement speaks for everything
+//! before it; the highest one of each server is all that is kept. It is forgotten when that server
+//! is synchronised anew, because TRUNC may take away what it had acknowledged.
+//!
+//! A link is dropped with a reason when its peer breaks the protocol; nothing that a learner does
+//! ends the leader's role but its silence.
+
+mod broadcast;
+mod discovery;
+mod link;
+mod sync;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use oxkeeper_proto::packet::Packet;
+use oxkeeper_proto::{OpCode, Sid, Zxid};
+
+use crate::ledger::{Done, Ledger};
+use crate::messages::{Drop, LinkId, SyncToken, Verdict, Why};
+use crate::quorum::Membership;
+
+pub use link::{Learner, Link, Stage};
+
+/// How far the epoch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A quorum of voters is awaited.
+    Discovery,
+    /// The accepted epoch is being written.
+    Promising,
+    /// A quorum of ACKEPOCH is awaited.
+    AckEpoch,
+    /// A quorum of ACK(NEWLEADER) is awaited.
+    Synchronization,
+    /// The epoch is established.
+    Broadcast,
+}
+
+/// A proposal that is not committed; its entry is the ledger's.
+#[derive(Debug)]
+struct Proposal {
+    zxid: Zxid,
+    /// Whose quorums it needs: of the configuration then, and of the one proposed if any.
+    needs: Arc<Membership>,
+    reconfig: bool,
+}
+
+/// Who waits for a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Syncer {
+    Link(LinkId),
+    Own(SyncToken),
+}
+
+/// See the module's essay.
+#[derive(Debug)]
+pub struct Leader {
+    phase: Phase,
+    /// In discovery the largest that anyone asks for, then the epoch.
+    epoch: u32,
+    /// Who promised what in discovery: voters that are there.
+    connecting: BTreeSet<Sid>,
+    /// Who acknowledged the epoch.
+    epoch_acks: BTreeSet<Sid>,
+    /// Who has the initial history on disk.
+    history_acks: BTreeSet<Sid>,
+    /// The last acknowledged proposal of each.
+    acked: BTreeMap<Sid, Zxid>,
+    /// This server's position when it was elected: current epoch and last transaction.
+    own_position: (u32, Zxid),
+    links: BTreeMap<LinkId, Link>,
+    /// Learners that get a snapshot, because the log could not serve them.
+    snapshot_next: BTreeSet<Sid>,
+    proposals: VecDeque<Proposal>,
+    needs: Arc<Membership>,
+    /// The last zxid given out.
+    proposed: Zxid,
+    /// Who leads from now on, if it is another: nothing is committed any more.
+    successor: Option<Sid>,
+    exhausted: bool,
+    syncs: VecDeque<(Zxid, Syncer)>,
+    /// When this server's own oldest write that is not on disk was begun.
+    own_write: Option<(Zxid, u64)>,
+    tick: u64,
+    half_tick: bool,
+    next_half_tick_ms: u64,
+    phase_until_ms: u64,
+}
+
+impl Leader {
+    /// Begins discovery.
+    pub fn new(ledger: &mut Ledger, now_ms: u64) -> Leader {
+        let epochs = ledger.epochs();
+        let settings = &ledger.settings;
+        let mut leader = Leader {
+            phase: Phase::Discovery,
+            epoch: epochs.accepted.saturating_add(1),
+            connecting: BTreeSet::from([settings.sid]),
+            epoch_acks: BTreeSet::new(),
+            history_acks: BTreeSet::new(),
+            acked: BTreeMap::new(),
+            own_position: (epochs.current, ledger.cursors().appended),
+            links: BTreeMap::new(),
+            snapshot_next: BTreeSet::new(),
+            proposals: VecDeque::new(),
+            needs: Arc::new(ledger.membership.clone()),
+            proposed: Zxid::ZERO,
+            successor: None,
+            exhausted: false,
+            syncs: VecDeque::new(),
+            own_write: None,
+            tick: 0,
+            half_tick: false,
+            next_half_tick_ms: now_ms + settings.tick_time_ms / 2,
+            phase_until_ms: now_ms + settings.init_limit_ms(),
+        };
+        leader.look_at_discovery(ledger);
+        leader
+    }
+
+    /// The epoch, once it is established.
+    pub fn established(&self) -> Option<u32> {
+        (self.phase == Phase::Broadcast).then_some(self.epoch)
+    }
+
+    /// The name of the phase (`QuorumPeer.ZabState`).
+    pub fn zab_state(&self) -> &'static str {
+        match self.phase {
+            Phase::Discovery | Phase::Promising | Phase::AckEpoch => "discovery",
+            Phase::Synchronization => "synchronization",
+            Phase::Broadcast => "broadcast",
+        }
+    }
+
+    /// The learners, for reports.
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().map(|(id, link)| (*id, link))
+    }
+
+    /// The first zxid of the epoch, which is no transaction's.
+    fn new_leader_zxid(&self) -> Zxid {
+        Zxid(i64::from(self.epoch) << 32)
+    }
+
+    /// A learner connected.
+    pub fn linked(&mut self, ledger: &mut Ledger, now_ms: u64, link: LinkId) {
+        if self.links.len() >= ledger.settings.links_max {
+            return ledger.close(link, Drop::TooMany);
+        }
+        let alive = self.tick + ledger.settings.init_limit + ledger.settings.sync_limit;
+        self.links.insert(link, Link::new(now_ms, alive));
+    }
+
+    /// A learner's connection ended.
+    pub fn unlinked(&mut self, link: LinkId) {
+        self.links.remove(&link);
+        self.syncs.retain(|(_, syncer)| *syncer != Syncer::Link(link));
+    }
+
+    /// Hangs up on a learner.
+    fn drop_link(&mut self, ledger: &mut Ledger, link: LinkId, why: Drop) {
+        tracing::warn!(link = link.0, sid = self.links.get(&link).map(|l| l.sid().0), %why,
+            "closing a learner's connection");
+        self.unlinked(link);
+        ledger.close(link, why);
+    }
+
+    /// Takes a packet of a learner.
+    pub fn packet(
+        &mut self,
+        ledger: &mut Ledger,
+        now_ms: u64,
+        id: LinkId,
+        packet: &Packet<'_>,
+    ) -> Result<Verdict, Why> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(Verdict::Done) };
+        link.heard_ms = now_ms;
+        if link.stage != Stage::Greeting {
+            link.alive_until_tick =
+                link.alive_until_tick.max(self.tick + ledger.settings.sync_limit);
+        }
+        let sid = link.sid();
+        let serves = link.stage == Stage::Broadcasting;
+        let taken = match packet {
+            Packet::FollowerInfo { zxid, info } => self.greeted(ledger, id, *zxid, info, false),
+            Packet::ObserverInfo { zxid, info } => self.greeted(ledger, id, *zxid, info, true),
+            Packet::AckEpoch { zxid, current_epoch } => {
+                self.epoch_acked(ledger, id, *zxid, *current_epoch)
+            }
+            Packet::Ack { zxid } => match self.acknowledged(id, *zxid) {
+                Ok(true) => return self.progress(ledger, now_ms).map(|()| Verdict::Done),
+                Ok(false) => Ok(()),
+                Err(why) => Err(why),
+            },
+            Packet::Request(request) if serves && request.op == OpCode::SYNC => {
+                self.sync_asked(ledger, Syncer::Link(id));
+                Ok(())
+            }
+            Packet::Request(_) | Packet::Revalidate { .. } if serves => {
+                return Ok(Verdict::ForNode(sid));
+            }
+            Packet::Ping { .. } if link.forwards() => return Ok(Verdict::ForNode(sid)),
+            Packet::Unknown { kind, .. } => {
+                tracing::warn!(sid = sid.0, kind = kind.0, "unknown packet ignored");
+                Ok(())
+            }
+            other => {
+                let name = other.kind().name().unwrap_or("packet");
+                Err(Drop::Violation(link.unexpected(name)))
+            }
+        };
+        if let Err(why) = taken {
+            self.drop_link(ledger, id, why);
+        }
+        self.progress(ledger, now_ms)?;
+        Ok(Verdict::Done)
+    }
+
+    /// The disk reports.
+    pub fn disk(&mut self, ledger: &mut Ledger, now_ms: u64, done: Done) -> Result<(), Why> {
+        match done {
+            Done::Epochs => self.epochs_saved(ledger, now_ms),
+            Done::Synced => {
+                let cursors = ledger.cursors();
+                if self.own_write.is_some_and(|(zxid, _)| zxid <= cursors.synced) {
+                    let more = cursors.synced < cursors.appended;
+                    self.own_write = more.then_some((cursors.appended, now_ms));
+                }
+            }
+            Done::Rebuilt | Done::Stale => {}
+        }
+        self.progress(ledger, now_ms)
+    }
+
+    /// Does what has become possible.
+    fn progress(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        match self.phase {
+            Phase::Discovery => self.look_at_discovery(ledger),
+            Phase::Promising => {}
+            Phase::AckEpoch => self.look_at_epoch_acks(ledger, now_ms),
+            Phase::Synchronization => self.look_at_history_acks(ledger, now_ms)?,
+            Phase::Broadcast => self.commit_what_can_be(ledger)?,
+        }
+        Ok(())
+    }
+
+    /// When [`Leader::wake`] has work next.
+    pub fn deadline_ms(&self) -> u64 {
+        if self.phase == Phase::Broadcast {
+            self.next_half_tick_ms
+        } else {
+            self.next_half_tick_ms.min(self.phase_until_ms)
+        }
+    }
+
+    /// Does what is due by the clock.
+    pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        if self.phase != Phase::Broadcast && now_ms >= self.phase_until_ms {
+            return Err(Why::TooSlow(self.zab_state()));
+        }
+        if now_ms < self.next_half_tick_ms {
+            return Ok(());
+        }
+        self.next_half_tick_ms = now_ms + ledger.settings.tick_time_ms / 2;
+        self.drop_silent(ledger, now_ms);
+        if self.phase != Phase::Broadcast {
+            return Ok(());
+        }
+        self.half_tick = !self.half_tick;
+        if !self.half_tick {
+            self.tick += 1;
+            let alive: BTreeSet<Sid> = self
+                .links
+                .values()
+                .filter(|link| !link.observes() && self.tick <= link.alive_until_tick)
+                .map(Link::sid)
+                .collect();
+            let me = ledger.settings.sid;
+            if !ledger.membership.is_quorum(|sid| sid == me || alive.contains(&sid)) {
+                return Err(match self.successor {
+                    None => Why::NoQuorum,
+                    successor => Why::Reconfigured(successor),
+                });
+            }
+        }
+        let limit_ms = ledger.settings.sync_limit_ms();
+        if self.own_write.is_some_and(|(_, begun_ms)| now_ms.saturating_sub(begun_ms) > limit_ms) {
+            return Err(Why::StuckDisk);
+        }
+        self.ping(ledger);
+        self.leave_if_exhausted()
+    }
+
+    /// Drops learners that said nothing, or acknowledged nothing, for too long.
+    fn drop_silent(&mut self, ledger: &mut Ledger, now_ms: u64) {
+        let (init_ms, sync_ms) = (ledger.settings.init_limit_ms(), ledger.settings.sync_limit_ms());
+        let silent: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| {
+                let limit_ms = if link.synchronized() { sync_ms } else { init_ms };
+                now_ms.saturating_sub(link.heard_ms) > limit_ms
+                    || (link.synchronized() && link.lags(now_ms.saturating_sub(sync_ms)))
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in silent {
+            self.drop_link(ledger, id, Drop::Silent);
+        }
+    }
+
+    /// Ends the role: nobody hears from this leader again.
+    pub fn close(&mut self, ledger: &mut Ledger) {
+        for id in std::mem::take(&mut self.links).into_keys() {
+            ledger.close(id, Drop::RoleOver("leading"));
+        }
+    }
+}

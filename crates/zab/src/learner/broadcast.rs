@@ -1,0 +1,63 @@
+//! Proposals, commits and informs, in synchronisation and after it.
+
+use oxkeeper_proto::{Sid, Zxid};
+
+use super::{Learner, Stage};
+use crate::ledger::Ledger;
+use crate::messages::{Entry, Outgoing, Why};
+
+impl Learner {
+    /// PROPOSAL.
+    pub(super) fn proposed(&mut self, ledger: &mut Ledger, entry: Entry) -> Result<(), Why> {
+        if self.repeated(entry.zxid) {
+            return Ok(());
+        }
+        let zxid = entry.zxid;
+        self.append(ledger, entry)?;
+        if !self.observer {
+            self.to_ack.push_back(zxid);
+        }
+        Ok(())
+    }
+
+    /// COMMIT or COMMITANDACTIVATE.
+    pub(super) fn committed(
+        &mut self,
+        ledger: &mut Ledger,
+        zxid: Zxid,
+        designated: Option<Sid>,
+    ) -> Result<(), Why> {
+        if self.repeated(zxid) {
+            return Ok(());
+        }
+        self.commit(ledger, zxid, designated)
+    }
+
+    /// INFORM or INFORMANDACTIVATE.
+    pub(super) fn informed(
+        &mut self,
+        ledger: &mut Ledger,
+        entry: Entry,
+        designated: Option<Sid>,
+    ) -> Result<(), Why> {
+        let zxid = entry.zxid;
+        if self.repeated(zxid) {
+            return Ok(());
+        }
+        // Old leaders propose to observers, too, what was outstanding when they came.
+        if ledger.outstanding().front().is_none_or(|next| next.zxid != zxid) {
+            self.append(ledger, entry)?;
+        }
+        self.commit(ledger, zxid, designated)
+    }
+
+    /// Acknowledges what is on disk, one by one and in order, as Apache counts them.
+    pub(super) fn acknowledge(&mut self, ledger: &mut Ledger) {
+        let (Stage::Broadcasting, Some(link)) = (self.stage, self.link) else { return };
+        let synced = ledger.cursors().synced;
+        while let Some(zxid) = self.to_ack.front().copied().filter(|zxid| *zxid <= synced) {
+            self.to_ack.pop_front();
+            ledger.send(link, Outgoing::Ack(zxid));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Introducing oneself, and promising the new epoch.
+
+use oxkeeper_proto::Zxid;
+use oxkeeper_proto::packet::LearnerInfo;
+
+use super::{Learner, Stage};
+use crate::ledger::Ledger;
+use crate::messages::{Epochs, LinkId, Outgoing, Violation, Why};
+
+impl Learner {
+    /// FOLLOWERINFO or OBSERVERINFO.
+    pub(super) fn introduce(&mut self, ledger: &mut Ledger, link: LinkId) {
+        self.stage = Stage::AwaitingEpoch;
+        let info = Outgoing::Info {
+            zxid: Zxid(i64::from(ledger.epochs().accepted) << 32),
+            observer: self.observer,
+            sid: ledger.settings.sid,
+            config_version: ledger.membership.current().version(),
+            trailing: ledger.settings.capabilities.clone(),
+        };
+        ledger.send(link, info);
+    }
+
+    /// LEADERINFO.
+    pub(super) fn epoch_told(
+        &mut self,
+        ledger: &mut Ledger,
+        zxid: Zxid,
+        protocol_version: i32,
+    ) -> Result<(), Why> {
+        if self.stage != Stage::AwaitingEpoch {
+            let phase = "the epoch is known";
+            return Err(Violation::Unexpected { packet: "LEADERINFO", phase }.into());
+        }
+        if protocol_version < LearnerInfo::PROTOCOL_VERSION {
+            return Err(Violation::Protocol(protocol_version).into());
+        }
+        let (promised, got) = (ledger.epochs().accepted, zxid.epoch());
+        if got < promised {
+            return Err(Violation::OldEpoch { promised, got }.into());
+        }
+        self.epoch = got;
+        if got == promised {
+            self.accepted_before = true;
+            self.promised(ledger);
+        } else {
+            self.stage = Stage::Promising;
+            ledger.save_epochs(Epochs { accepted: got, ..ledger.epochs() });
+        }
+        Ok(())
+    }
+
+    /// The promise is on disk: ACKEPOCH.
+    pub(super) fn promised(&mut self, ledger: &mut Ledger) {
+        let Some(link) = self.link else { return };
+        self.stage = Stage::AwaitingPlan;
+        let last = if ledger.trusted() { ledger.cursors().appended } else { Zxid(-1) };
+        let current = if self.accepted_before { -1 } else { ledger.epochs().current as i32 };
+        ledger.send(link, Outgoing::AckEpoch(last, current));
+    }
+}

@@ -1,0 +1,409 @@
+//! Learning: following or observing a leader (`Learner`, `Follower`, `Observer`).
+//!
+//! The mirror of [`crate::leader`]: the same stages seen from below, one enum instead of one long
+//! read loop. What a learner must never do is to say that it has something which a power cut could
+//! still take away, and to go on from memory that the disk does not agree with:
+//!
+//! * acceptedEpoch is on disk before ACKEPOCH;
+//! * TRUNC or SNAP is on disk before anything behind it is logged;
+//! * everything that came before NEWLEADER is on disk, then currentEpoch, then ACK(NEWLEADER)
+//!   goes out (ZOOKEEPER-3911, 4643, 4646, 4785), and no other ACK before that one (4685);
+//! * every transaction follows the one before it, and is committed in that order, through one path
+//!   in synchronisation and broadcast alike (3023, 4394, 4925).
+//!
+//! Proposals are logged as they come, committed or not, in synchronisation too: the log is then
+//! always a beginning of the leader's history, and memory stays bounded however much is missing.
+//! Whoever elects compares epochs first, and the epoch of such a log is still the old one.
+
+mod broadcast;
+mod discovery;
+mod sync;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use oxkeeper_proto::codec::Reader;
+use oxkeeper_proto::packet::Packet;
+use oxkeeper_proto::{OpCode, Payload, Sid, Txn, TxnHeader, Zxid};
+
+use crate::ledger::{Done, Ledger};
+use crate::messages::{
+    Drop, Effect, Entry, Forward, LinkId, Outgoing, SyncToken, Verdict, Violation, Why,
+};
+use crate::quorum::QuorumVerifier;
+
+/// Attempts to connect, and the pause between them (`Learner.connectToLeader`).
+const DIALS_MAX: u32 = 5;
+const REDIAL_MS: u64 = 100;
+
+/// Where a learner stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Connecting.
+    Dialing,
+    /// LEADERINFO is to come.
+    AwaitingEpoch,
+    /// The accepted epoch is being written.
+    Promising,
+    /// DIFF, TRUNC or SNAP is to come.
+    AwaitingPlan,
+    /// The log is being cut to this transaction.
+    Truncating(Zxid),
+    /// A snapshot comes in and is made durable.
+    Installing,
+    /// The leader's history comes in, until NEWLEADER.
+    Syncing,
+    /// What came before NEWLEADER is being written, up to this one.
+    Logging(Zxid),
+    /// The current epoch is being written.
+    Establishing,
+    /// ACK(NEWLEADER) is sent; UPTODATE is to come.
+    AwaitingService,
+    /// Serving.
+    Broadcasting,
+}
+
+/// What came while TRUNC or SNAP was not done.
+#[derive(Debug)]
+enum Held {
+    Proposal(Entry),
+    Commit(Zxid, Option<Sid>),
+    Inform(Entry, Option<Sid>),
+    NewLeader(Zxid, Option<String>),
+}
+
+/// See the module's essay.
+#[derive(Debug)]
+pub struct Learner {
+    leader: Sid,
+    observer: bool,
+    link: Option<LinkId>,
+    dials: u32,
+    redial_ms: Option<u64>,
+    stage: Stage,
+    epoch: u32,
+    /// The epoch had been accepted before.
+    accepted_before: bool,
+    heard_ms: u64,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// Transactions up to here are in the snapshot that was received; a leader may repeat them.
+    in_snapshot: Zxid,
+    /// Proposals that are not acknowledged, in order.
+    to_ack: VecDeque<Zxid>,
+    /// What NEWLEADER says is the configuration.
+    config: Option<Arc<QuorumVerifier>>,
+    syncs: VecDeque<SyncToken>,
+}
+
+impl Learner {
+    /// Begins to connect.
+    pub fn new(ledger: &mut Ledger, now_ms: u64, leader: Sid, observer: bool) -> Learner {
+        ledger.push(Effect::Dial(leader));
+        Learner {
+            leader,
+            observer,
+            link: None,
+            dials: 1,
+            redial_ms: None,
+            stage: Stage::Dialing,
+            epoch: 0,
+            accepted_before: false,
+            heard_ms: now_ms,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            in_snapshot: Zxid::ZERO,
+            to_ack: VecDeque::new(),
+            config: None,
+            syncs: VecDeque::new(),
+        }
+    }
+
+    /// The leader.
+    pub fn leader(&self) -> Sid {
+        self.leader
+    }
+
+    /// Whether it observes.
+    pub fn observes(&self) -> bool {
+        self.observer
+    }
+
+    /// The epoch, once this server serves in it.
+    pub fn established(&self) -> Option<u32> {
+        (self.stage == Stage::Broadcasting).then_some(self.epoch)
+    }
+
+    /// The name of the phase (`QuorumPeer.ZabState`).
+    pub fn zab_state(&self) -> &'static str {
+        match self.stage {
+            Stage::Dialing | Stage::AwaitingEpoch | Stage::Promising => "discovery",
+            Stage::Broadcasting => "broadcast",
+            _ => "synchronization",
+        }
+    }
+
+    /// Whether what arrives is logged.
+    fn logs(&self, ledger: &Ledger) -> bool {
+        !self.observer || ledger.settings.sync_enabled
+    }
+
+    /// The connection is there.
+    pub fn linked(&mut self, ledger: &mut Ledger, now_ms: u64, link: LinkId) {
+        if self.link.is_some() || self.stage != Stage::Dialing {
+            return ledger.close(link, Drop::Replaced);
+        }
+        self.link = Some(link);
+        self.redial_ms = None;
+        self.heard_ms = now_ms;
+        self.introduce(ledger, link);
+    }
+
+    /// The connection could not be made.
+    pub fn dial_failed(&mut self, now_ms: u64) -> Result<(), Why> {
+        if self.stage != Stage::Dialing || self.link.is_some() {
+            return Ok(());
+        }
+        if self.dials >= DIALS_MAX {
+            return Err(Why::LeaderLost);
+        }
+        self.redial_ms = Some(now_ms + REDIAL_MS);
+        Ok(())
+    }
+
+    /// The connection ended.
+    pub fn unlinked(&mut self, link: LinkId) -> Result<(), Why> {
+        if self.link != Some(link) {
+            return Ok(());
+        }
+        self.link = None;
+        Err(Why::LeaderLost)
+    }
+
+    /// A snapshot still comes in.
+    pub fn alive(&mut self, link: LinkId, now_ms: u64) {
+        if self.link == Some(link) {
+            self.heard_ms = now_ms;
+        }
+    }
+
+    /// Takes a packet of the leader.
+    pub fn packet(
+        &mut self,
+        ledger: &mut Ledger,
+        now_ms: u64,
+        link: LinkId,
+        packet: &Packet<'_>,
+    ) -> Result<Verdict, Why> {
+        if self.link != Some(link) {
+            return Ok(Verdict::Done);
+        }
+        self.heard_ms = now_ms;
+        match packet {
+            Packet::LeaderInfo { zxid, protocol_version, .. } => {
+                self.epoch_told(ledger, *zxid, *protocol_version)?
+            }
+            Packet::Diff { .. } => self.diff(packet)?,
+            Packet::Trunc { zxid } => self.trunc(ledger, packet, *zxid)?,
+            Packet::Snap { zxid } => self.snap(ledger, link, packet, *zxid)?,
+            Packet::Proposal { zxid, entry } => {
+                self.take(ledger, packet, Held::Proposal(self.entry(*zxid, entry)))?
+            }
+            Packet::Commit { zxid } => self.take(ledger, packet, Held::Commit(*zxid, None))?,
+            Packet::CommitAndActivate { zxid, designated_leader } => {
+                self.take(ledger, packet, Held::Commit(*zxid, Some(*designated_leader)))?
+            }
+            Packet::Inform { zxid, entry } => {
+                self.take(ledger, packet, Held::Inform(self.entry(*zxid, entry), None))?
+            }
+            Packet::InformAndActivate { zxid, designated_leader, entry } => {
+                let entry = self.entry(*zxid, entry);
+                self.take(ledger, packet, Held::Inform(entry, Some(*designated_leader)))?
+            }
+            Packet::NewLeader { zxid, config } => {
+                let config = config.as_ref().map(|text| text.to_string());
+                self.take(ledger, packet, Held::NewLeader(*zxid, config))?
+            }
+            Packet::UpToDate => self.up_to_date(ledger, packet)?,
+            // Before UPTODATE a learner of Apache's does not answer either.
+            Packet::Ping { zxid, .. } if self.stage == Stage::Broadcasting => {
+                ledger.push(Effect::AskTouched { zxid: *zxid })
+            }
+            Packet::Ping { .. } => {}
+            Packet::Sync => {
+                if let Some(token) = self.syncs.pop_front() {
+                    ledger.push(Effect::Synced(token));
+                }
+            }
+            Packet::Revalidated { .. } => return Ok(Verdict::ForNode(self.leader)),
+            Packet::Unknown { kind, .. } => {
+                tracing::warn!(kind = kind.0, "unknown packet of the leader ignored")
+            }
+            Packet::Request(_)
+            | Packet::Ack { .. }
+            | Packet::Revalidate { .. }
+            | Packet::FollowerInfo { .. }
+            | Packet::ObserverInfo { .. }
+            | Packet::AckEpoch { .. } => return Err(self.unexpected(packet)),
+        }
+        Ok(Verdict::Done)
+    }
+
+    fn entry(&self, zxid: Zxid, payload: &[u8]) -> Entry {
+        Entry { zxid, payload: bytes::Bytes::copy_from_slice(payload) }
+    }
+
+    fn unexpected(&self, packet: &Packet<'_>) -> Why {
+        let phase = match self.stage {
+            Stage::Dialing => "connecting",
+            Stage::AwaitingEpoch => "awaiting LEADERINFO",
+            Stage::Promising => "writing the accepted epoch",
+            Stage::AwaitingPlan => "awaiting DIFF, TRUNC or SNAP",
+            Stage::Truncating(_) => "truncating",
+            Stage::Installing => "installing a snapshot",
+            Stage::Syncing => "synchronising",
+            Stage::Logging(_) | Stage::Establishing => "writing history",
+            Stage::AwaitingService => "awaiting UPTODATE",
+            Stage::Broadcasting => "broadcasting",
+        };
+        let packet = packet.kind().name().unwrap_or("packet");
+        Violation::Unexpected { packet, phase }.into()
+    }
+
+    /// The disk reports.
+    pub fn disk(&mut self, ledger: &mut Ledger, done: Done) -> Result<(), Why> {
+        match (done, self.stage) {
+            (Done::Epochs, Stage::Promising) => self.promised(ledger),
+            (Done::Epochs, Stage::Establishing) => self.history_stands(ledger),
+            (Done::Rebuilt, Stage::Truncating(_) | Stage::Installing) => self.rebuilt(ledger)?,
+            (Done::Synced, _) => {
+                self.look_at_log(ledger);
+                self.acknowledge(ledger);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// When [`Learner::wake`] has work next.
+    pub fn deadline_ms(&self, ledger: &Ledger) -> u64 {
+        let silent_ms = self.heard_ms + self.limit_ms(ledger) + 1;
+        self.redial_ms.map_or(silent_ms, |redial_ms| redial_ms.min(silent_ms))
+    }
+
+    fn limit_ms(&self, ledger: &Ledger) -> u64 {
+        match self.stage {
+            Stage::AwaitingService | Stage::Broadcasting => ledger.settings.sync_limit_ms(),
+            _ => ledger.settings.init_limit_ms(),
+        }
+    }
+
+    /// Does what is due by the clock.
+    pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        if now_ms.saturating_sub(self.heard_ms) > self.limit_ms(ledger) {
+            return Err(Why::LeaderSilent);
+        }
+        if self.redial_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.redial_ms = None;
+            self.dials += 1;
+            ledger.push(Effect::Dial(self.leader));
+        }
+        Ok(())
+    }
+
+    /// Ends the role. Memory that the disk does not back is dropped.
+    pub fn close(&mut self, ledger: &mut Ledger) {
+        if let Some(link) = self.link.take() {
+            let role = if self.observer { "observing" } else { "following" };
+            ledger.close(link, Drop::RoleOver(role));
+        }
+        if ledger.rebuilding() || !self.logs(ledger) {
+            ledger.reload();
+        }
+    }
+
+    /// Sends a client's request to the leader. False if there is none to serve it.
+    pub fn forward(&mut self, ledger: &mut Ledger, forward: Forward) -> bool {
+        match self.link {
+            Some(link) if self.stage == Stage::Broadcasting => {
+                ledger.send(link, Outgoing::Request(Box::new(forward)));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends any other packet to the leader.
+    pub fn send(&mut self, ledger: &mut Ledger, packet: Outgoing) -> bool {
+        match self.link {
+            Some(link) if self.stage == Stage::Broadcasting => {
+                ledger.send(link, packet);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends a sync; answers come in the order of the questions.
+    pub fn sync(&mut self, ledger: &mut Ledger, token: SyncToken, forward: Forward) -> bool {
+        let sent = self.forward(ledger, forward);
+        if sent {
+            self.syncs.push_back(token);
+        }
+        sent
+    }
+
+    /// The configuration that a reconfiguration's transaction carries; `None` for any other.
+    fn reconfiguration(
+        &self,
+        ledger: &Ledger,
+        entry: &Entry,
+    ) -> Result<Option<Arc<QuorumVerifier>>, Violation> {
+        let bad = Violation::BadEntry(entry.zxid);
+        let mut reader = Reader::with_field_max(&entry.payload, usize::MAX);
+        let header = TxnHeader::decode(&mut reader).map_err(|_| bad)?;
+        if header.zxid != entry.zxid {
+            return Err(bad);
+        }
+        if header.op != OpCode::RECONFIG || !ledger.settings.reconfig_enabled {
+            return Ok(None);
+        }
+        let payload = Payload::decode(&entry.payload).map_err(|_| bad)?;
+        let Txn::SetData(set) = payload.txn else { return Err(bad) };
+        let text = core::str::from_utf8(set.data.unwrap_or_default()).map_err(|_| bad)?;
+        let config = QuorumVerifier::parse(text, ledger.settings.multi_address)
+            .map_err(|_| Violation::BadConfig)?;
+        Ok(Some(Arc::new(config)))
+    }
+
+    /// Puts a configuration in force (`QuorumPeer.processReconfig`). An error if this server's role
+    /// or its leader is another in it.
+    fn activate(
+        &mut self,
+        ledger: &mut Ledger,
+        config: Arc<QuorumVerifier>,
+        designated: Option<Sid>,
+    ) -> Result<(), Why> {
+        let before = Arc::clone(ledger.membership.current());
+        if !ledger.settings.reconfig_enabled || config.version() <= before.version() {
+            return Ok(());
+        }
+        let same = config.agrees_with(&before);
+        ledger.config_active(Arc::clone(&config));
+        if same {
+            return Ok(());
+        }
+        let address = |config: &QuorumVerifier| {
+            let server = config.server(self.leader).filter(|_| config.is_voter(self.leader));
+            server.map(|server| server.quorum_addresses().collect::<Vec<_>>())
+        };
+        let leader_changes = match designated {
+            Some(designated) => designated != self.leader,
+            None => address(&before).is_none() || address(&before) != address(&config),
+        };
+        if leader_changes || config.is_observer(ledger.settings.sid) != self.observer {
+            return Err(Why::Reconfigured(designated));
+        }
+        Ok(())
+    }
+}

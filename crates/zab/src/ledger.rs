@@ -1,0 +1,296 @@
+//! What outlives a role: the promises, the positions in history, the configuration, and the
+//! effects not yet taken by the host.
+//!
+//! Roles come and go; each writes history through this one ledger, leader and learner alike, so
+//! there is one place that appends, one that commits, and one that knows whether the disk is quiet
+//! (ZOOKEEPER-4925 came of two ways to apply a transaction, ZOOKEEPER-4712 of writes that outlived
+//! the role that had begun them).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use oxkeeper_proto::Zxid;
+
+use crate::cursors::{Cursors, Window, follows};
+use crate::messages::{Disk, Effect, Entry, Epochs, Fatal, Outgoing, Recovered};
+use crate::messages::{Drop, LinkId, State, Violation};
+use crate::quorum::{Membership, QuorumVerifier};
+use crate::settings::Settings;
+
+/// See the module's essay.
+#[derive(Debug)]
+pub struct Ledger {
+    /// As configured.
+    pub settings: Settings,
+    /// The configuration in force and the last one seen.
+    pub membership: Membership,
+    epochs: Epochs,
+    saving: Option<Epochs>,
+    cursors: Cursors,
+    window: Window,
+    outstanding: VecDeque<Entry>,
+    outstanding_bytes: usize,
+    generation: u64,
+    rebuilding: bool,
+    trusted: bool,
+    effects: VecDeque<Effect>,
+}
+
+/// A disk report that concerns the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// The log reached further.
+    Synced,
+    /// The epochs are saved.
+    Epochs,
+    /// TRUNC or SNAP is done, or memory was read anew.
+    Rebuilt,
+    /// Of a generation that is over.
+    Stale,
+}
+
+impl Ledger {
+    /// Of a server that has just started.
+    pub fn new(settings: Settings, membership: Membership, recovered: Recovered) -> Ledger {
+        let last = recovered.last_logged;
+        let (count_max, bytes_max) = (settings.committed_count_max, settings.committed_bytes_max);
+        let window = Window::recovered(recovered.tail, count_max, bytes_max)
+            .filter(|window| window.last() == last)
+            .unwrap_or_else(|| Window::new(last, count_max, bytes_max));
+        Ledger {
+            settings,
+            membership,
+            epochs: recovered.epochs,
+            saving: None,
+            cursors: Cursors::at(last),
+            window,
+            outstanding: VecDeque::new(),
+            outstanding_bytes: 0,
+            generation: 0,
+            rebuilding: false,
+            trusted: recovered.trusted,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// The next effect for the host.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Adds an effect.
+    pub fn push(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    /// Sends a packet.
+    pub fn send(&mut self, link: LinkId, packet: Outgoing) {
+        self.effects.push_back(Effect::Send(link, packet));
+    }
+
+    /// Hangs up.
+    pub fn close(&mut self, link: LinkId, why: Drop) {
+        self.effects.push_back(Effect::Close(link, why));
+    }
+
+    /// Tells the host the state.
+    pub fn state(&mut self, state: State) {
+        self.effects.push_back(Effect::State(state));
+    }
+
+    /// Asks the host to stop.
+    pub fn fatal(&mut self, fatal: Fatal) {
+        self.effects.push_back(Effect::Fatal(fatal));
+    }
+
+    /// The promises that are on disk.
+    pub fn epochs(&self) -> Epochs {
+        self.epochs
+    }
+
+    /// The positions.
+    pub fn cursors(&self) -> Cursors {
+        self.cursors
+    }
+
+    /// The committed transactions in memory.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Transactions appended and not committed.
+    pub fn outstanding(&self) -> &VecDeque<Entry> {
+        &self.outstanding
+    }
+
+    /// False for an empty database of unknown past.
+    pub fn trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// The history now comes from a leader.
+    pub fn trust(&mut self) {
+        self.trusted = true;
+    }
+
+    /// Writes both epochs.
+    pub fn save_epochs(&mut self, epochs: Epochs) {
+        assert!(self.saving.is_none(), "one save of the epochs at a time");
+        assert!(epochs.accepted >= self.epochs.accepted, "promises are kept");
+        assert!(epochs.current >= self.epochs.current, "epochs only grow");
+        self.saving = Some(epochs);
+        self.push(Effect::SaveEpochs(epochs));
+    }
+
+    /// Adds a transaction to history, after checking that it follows the last one (ZOOKEEPER-4925).
+    /// `logged` is false on an observer that keeps no log.
+    pub fn append(&mut self, entry: Entry, logged: bool) -> Result<(), Violation> {
+        let last = self.cursors.appended;
+        if !follows(last, entry.zxid) {
+            return Err(Violation::Gap { last, got: entry.zxid });
+        }
+        if self.outstanding.len() >= self.settings.outstanding_count_max
+            || self.outstanding_bytes + entry.payload.len() > self.settings.outstanding_bytes_max
+        {
+            return Err(Violation::TooMuchOutstanding);
+        }
+        self.cursors.appended = entry.zxid;
+        self.outstanding_bytes += entry.payload.len();
+        self.outstanding.push_back(entry.clone());
+        if logged {
+            self.push(Effect::Append(entry));
+        } else {
+            self.cursors.synced = entry.zxid;
+            self.push(Effect::Hold(entry));
+        }
+        Ok(())
+    }
+
+    /// Commits the oldest outstanding transaction, which has to be this one, and returns it.
+    pub fn commit(&mut self, zxid: Zxid) -> Result<Entry, Violation> {
+        let next = self.outstanding.front().map_or(Zxid::ZERO, |entry| entry.zxid);
+        if next != zxid || zxid == Zxid::ZERO {
+            return Err(Violation::CommitOrder { next, got: zxid });
+        }
+        let entry = self.outstanding.pop_front().expect("the front was just looked at");
+        self.outstanding_bytes -= entry.payload.len();
+        self.cursors.committed = zxid;
+        self.window.push(entry.clone());
+        self.push(Effect::Commit(zxid));
+        self.cursors.check();
+        Ok(entry)
+    }
+
+    /// Cuts history behind `to`.
+    pub fn truncate(&mut self, to: Zxid) {
+        let generation = self.rebuild();
+        self.push(Effect::Truncate { generation, to });
+    }
+
+    /// Replaces history by a snapshot that this link sends.
+    pub fn receive_snapshot(&mut self, link: LinkId, zxid: Zxid) {
+        let generation = self.rebuild();
+        self.cursors = Cursors::at(zxid);
+        self.window.clear(zxid);
+        self.push(Effect::ReceiveSnapshot { generation, link, zxid });
+    }
+
+    /// Drops memory, which a broken off TRUNC or SNAP has left anywhere (ZOOKEEPER-5094, 3642).
+    pub fn reload(&mut self) {
+        let generation = self.rebuild();
+        self.push(Effect::Reload { generation });
+    }
+
+    fn rebuild(&mut self) -> u64 {
+        self.outstanding.clear();
+        self.outstanding_bytes = 0;
+        self.generation += 1;
+        self.rebuilding = true;
+        self.generation
+    }
+
+    /// True while TRUNC, SNAP or a reload is under way.
+    pub fn rebuilding(&self) -> bool {
+        self.rebuilding
+    }
+
+    /// True if no write is under way.
+    pub fn settled(&self) -> bool {
+        self.saving.is_none() && !self.rebuilding && self.cursors.synced == self.cursors.appended
+    }
+
+    /// Takes the log at its word: what was appended counts as committed from now on.
+    pub fn fast_forward(&mut self) {
+        while let Some(entry) = self.outstanding.pop_front() {
+            self.window.push(entry);
+        }
+        self.outstanding_bytes = 0;
+        self.cursors.committed = self.cursors.appended;
+        self.push(Effect::FastForward(self.cursors.appended));
+    }
+
+    /// A report of the disk.
+    pub fn done(&mut self, disk: Disk) -> Result<Done, Fatal> {
+        let done = match disk {
+            Disk::Failed => return Err(Fatal::Disk),
+            // Appended before a TRUNC or SNAP, done before it: history has moved on.
+            Disk::Synced(_) if self.rebuilding => Done::Stale,
+            Disk::Synced(zxid) if zxid < self.cursors.synced => Done::Stale,
+            Disk::Synced(zxid) if zxid > self.cursors.appended => {
+                return Err(Fatal::Report("a transaction"));
+            }
+            Disk::Synced(zxid) => {
+                self.cursors.synced = zxid;
+                Done::Synced
+            }
+            Disk::EpochsSaved(epochs) => {
+                if self.saving.take() != Some(epochs) {
+                    return Err(Fatal::Report("epochs"));
+                }
+                self.epochs = epochs;
+                Done::Epochs
+            }
+            Disk::Truncated { generation, last } | Disk::Reloaded { generation, last } => {
+                if generation != self.generation {
+                    return Ok(Done::Stale);
+                }
+                self.rebuilding = false;
+                self.cursors = Cursors::at(last);
+                if self.window.last() > last {
+                    self.window.truncate(last);
+                }
+                if self.window.last() != last {
+                    self.window.clear(last);
+                }
+                Done::Rebuilt
+            }
+            Disk::SnapshotInstalled { generation } => {
+                if generation != self.generation {
+                    return Ok(Done::Stale);
+                }
+                self.rebuilding = false;
+                Done::Rebuilt
+            }
+        };
+        self.cursors.check();
+        Ok(done)
+    }
+
+    /// A configuration was proposed.
+    pub fn config_seen(&mut self, config: Arc<QuorumVerifier>) {
+        let current = Arc::clone(self.membership.current());
+        self.membership = Membership::new(current, Some(Arc::clone(&config)));
+        self.push(Effect::ConfigSeen(config));
+    }
+
+    /// A configuration is in force.
+    pub fn config_active(&mut self, config: Arc<QuorumVerifier>) {
+        self.membership.commit(Arc::clone(&config));
+        self.push(Effect::ConfigActive(config));
+    }
+
+    /// The last configuration seen, or the one in force.
+    pub fn config_last_seen(&self) -> Arc<QuorumVerifier> {
+        Arc::clone(self.membership.last_seen().unwrap_or(self.membership.current()))
+    }
+}

@@ -1,0 +1,490 @@
+//! One server's part in its ensemble: it looks for a leader, leads or learns, and looks again.
+//!
+//! # How a node uses it
+//! The node owns one [`Peer`] and hands it whatever arrives; after each turn it takes the effects.
+//!
+//! * *A write on the leader*: [`Peer::next_zxid`] gives the number to prepare the transaction with,
+//!   [`Peer::propose`] takes the encoded bytes. Out come [`Effect::Append`] and the PROPOSALs; in go
+//!   [`Disk::Synced`] and the learners' ACKs; out comes [`Effect::Commit`], and the node applies.
+//! * *A write on a learner*: [`Peer::forward`]. Its transaction comes back as [`Effect::Append`] and
+//!   [`Effect::Commit`] like any other, and is told by its session and cxid.
+//! * *What is applied is what was appended*: the node keeps the entries of [`Effect::Append`] (and
+//!   [`Effect::Hold`]) in order until a commit reaches them. It never applies anything else.
+//! * *Roles*: [`State`] says what this server does, [`Effect::Serve`] that clients may be served.
+//!   Any other state before the next Serve means: stop serving, drop the learners' requests, forget
+//!   who waits.
+//! * *The end of a role*: links are closed, writes under way are waited for ([`State::Settling`]),
+//!   then everything in the log is applied ([`Effect::FastForward`]) and only then is there a vote
+//!   again, with the last logged zxid. Stages of an older role cannot write into a newer one
+//!   (ZOOKEEPER-4712). A TRUNC or SNAP that was broken off makes memory be read anew
+//!   ([`Effect::Reload`], ZOOKEEPER-5094, 3642).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oxkeeper_proto::notification::{Notification, PeerState};
+use oxkeeper_proto::packet::Packet;
+use oxkeeper_proto::{SessionId, Sid, Zxid};
+
+use crate::cursors::Cursors;
+use crate::election::{self, Election, NO_DATABASE, Standing};
+use crate::leader::Leader;
+use crate::learner::Learner;
+use crate::ledger::{Done, Ledger};
+use crate::messages::{
+    Disk, Drop, Effect, Entry, Epochs, Fatal, Forward, Input, LinkId, Outgoing, Recovered, State,
+    SyncToken, Verdict, Why,
+};
+use crate::quorum::{Membership, QuorumVerifier, Role as ConfiguredRole};
+use crate::settings::Settings;
+
+/// See the module's essay.
+#[derive(Debug)]
+pub struct Peer {
+    ledger: Ledger,
+    election: Election,
+    role: Role,
+}
+
+#[derive(Debug)]
+enum Role {
+    Looking,
+    Settling(Why),
+    Leading(Box<Leader>),
+    Learning(Box<Learner>),
+    Stopped,
+}
+
+impl Peer {
+    /// A server that has read its disk. [`Peer::start`] is next.
+    pub fn new(
+        settings: Settings,
+        voting: election::Settings,
+        membership: Membership,
+        recovered: Recovered,
+    ) -> Peer {
+        let ledger = Ledger::new(settings, membership.clone(), recovered);
+        let standing = standing(&ledger);
+        let election = Election::new(ledger.settings.sid, membership, standing, voting);
+        Peer { ledger, election, role: Role::Settling(Why::Started) }
+    }
+
+    /// Begins to look for a leader.
+    pub fn start(&mut self, now_ms: u64) {
+        self.settle(now_ms);
+        self.gather(now_ms);
+    }
+
+    /// The next thing the host must do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.ledger.poll_effect()
+    }
+
+    /// When [`Peer::wake`] is due.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        match &self.role {
+            Role::Looking => self.election.deadline_ms(),
+            Role::Leading(leader) => Some(leader.deadline_ms()),
+            Role::Learning(learner) => Some(learner.deadline_ms(&self.ledger)),
+            Role::Settling(_) | Role::Stopped => None,
+        }
+    }
+
+    /// Does what is due by the clock.
+    pub fn wake(&mut self, now_ms: u64) {
+        let ended = match &mut self.role {
+            Role::Looking => {
+                self.election.tick(now_ms);
+                Ok(())
+            }
+            Role::Leading(leader) => leader.wake(&mut self.ledger, now_ms),
+            Role::Learning(learner) => learner.wake(&mut self.ledger, now_ms),
+            Role::Settling(_) | Role::Stopped => Ok(()),
+        };
+        self.after(now_ms, ended);
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now_ms: u64, input: Input) {
+        let ended = match input {
+            Input::Elected(leader) => {
+                if matches!(self.role, Role::Looking) {
+                    let zxid = self.ledger.cursors().appended;
+                    self.election.designate(leader, zxid);
+                    self.begin(now_ms, leader);
+                }
+                Ok(())
+            }
+            Input::Linked(link) => {
+                self.linked(now_ms, link);
+                Ok(())
+            }
+            Input::Unlinked(link) => match &mut self.role {
+                Role::Leading(leader) => {
+                    leader.unlinked(link);
+                    Ok(())
+                }
+                Role::Learning(learner) => learner.unlinked(link),
+                Role::Looking | Role::Settling(_) | Role::Stopped => Ok(()),
+            },
+            Input::DialFailed(sid) => match &mut self.role {
+                Role::Learning(learner) if learner.leader() == sid => learner.dial_failed(now_ms),
+                _ => Ok(()),
+            },
+            Input::Progress(link) => {
+                match &mut self.role {
+                    Role::Leading(leader) => leader.alive(link, now_ms),
+                    Role::Learning(learner) => learner.alive(link, now_ms),
+                    Role::Looking | Role::Settling(_) | Role::Stopped => {}
+                }
+                Ok(())
+            }
+            Input::Disk(disk) => self.disk(now_ms, disk),
+            history => {
+                if let Role::Leading(leader) = &mut self.role {
+                    serve_history(leader, &mut self.ledger, history);
+                }
+                Ok(())
+            }
+        };
+        self.after(now_ms, ended);
+    }
+
+    fn linked(&mut self, now_ms: u64, link: LinkId) {
+        match &mut self.role {
+            Role::Leading(leader) => leader.linked(&mut self.ledger, now_ms, link),
+            Role::Learning(learner) => learner.linked(&mut self.ledger, now_ms, link),
+            Role::Looking | Role::Settling(_) | Role::Stopped => {
+                self.ledger.close(link, Drop::RoleOver("leading"))
+            }
+        }
+    }
+
+    fn disk(&mut self, now_ms: u64, disk: Disk) -> Result<(), Why> {
+        let done = match self.ledger.done(disk) {
+            Ok(done) => done,
+            Err(fatal) => {
+                self.stop(fatal);
+                return Ok(());
+            }
+        };
+        if done == Done::Stale {
+            return Ok(());
+        }
+        match &mut self.role {
+            Role::Leading(leader) => leader.disk(&mut self.ledger, now_ms, done),
+            Role::Learning(learner) => learner.disk(&mut self.ledger, done),
+            Role::Settling(_) => {
+                self.settle(now_ms);
+                Ok(())
+            }
+            Role::Looking | Role::Stopped => Ok(()),
+        }
+    }
+
+    /// A packet came on a link.
+    pub fn packet(&mut self, now_ms: u64, link: LinkId, packet: &Packet<'_>) -> Verdict {
+        let taken = match &mut self.role {
+            Role::Leading(leader) => leader.packet(&mut self.ledger, now_ms, link, packet),
+            Role::Learning(learner) => learner.packet(&mut self.ledger, now_ms, link, packet),
+            Role::Looking | Role::Settling(_) | Role::Stopped => Ok(Verdict::Done),
+        };
+        let (verdict, ended) = match taken {
+            Ok(verdict) => (verdict, Ok(())),
+            Err(why) => (Verdict::Done, Err(why)),
+        };
+        self.after(now_ms, ended);
+        verdict
+    }
+
+    /// A vote came from a server on the election port.
+    pub fn notification(&mut self, now_ms: u64, from: Sid, told: &Notification<'_>) {
+        // Nothing may be voted before the position is known.
+        if !matches!(self.role, Role::Settling(_) | Role::Stopped) {
+            self.election.notification(now_ms, from, told);
+            self.gather(now_ms);
+        }
+    }
+
+    /// A server's election port is connected, or known not to be.
+    pub fn election_link(&mut self, now_ms: u64, sid: Sid, up: bool) {
+        if up {
+            self.election.peer_up(sid);
+        } else {
+            self.election.peer_down(now_ms, sid);
+        }
+        self.gather(now_ms);
+    }
+
+    /// The zxid for the next transaction, with `unproposed` given out in this turn and not yet
+    /// proposed; `None` if this server cannot propose now.
+    pub fn next_zxid(&mut self, unproposed: u32) -> Option<Zxid> {
+        match &mut self.role {
+            Role::Leading(leader) => leader.next_zxid(unproposed),
+            _ => None,
+        }
+    }
+
+    /// Proposes a transaction, with its configuration if it is a reconfiguration. False if this
+    /// server does not lead any more: the transaction is lost, and so are its client's connections.
+    ///
+    /// # Panics
+    /// The zxid is not the next one.
+    pub fn propose(
+        &mut self,
+        now_ms: u64,
+        entry: Entry,
+        config: Option<Arc<QuorumVerifier>>,
+    ) -> bool {
+        let Role::Leading(leader) = &mut self.role else { return false };
+        if leader.established().is_none() {
+            return false;
+        }
+        let ended = leader.propose(&mut self.ledger, now_ms, entry, config);
+        let proposed = ended.is_ok();
+        self.after(now_ms, ended);
+        proposed
+    }
+
+    /// Sends a client's request to the leader. False if there is none.
+    pub fn forward(&mut self, forward: Forward) -> bool {
+        match &mut self.role {
+            Role::Learning(learner) => learner.forward(&mut self.ledger, forward),
+            _ => false,
+        }
+    }
+
+    /// A client's sync: [`Effect::Synced`] follows when everything committed before it has been
+    /// told. `forward` is the request, for a learner to send. False if nobody leads.
+    pub fn sync(&mut self, token: SyncToken, forward: Forward) -> bool {
+        match &mut self.role {
+            Role::Leading(leader) if leader.established().is_some() => {
+                leader.sync(&mut self.ledger, token);
+                true
+            }
+            Role::Learning(learner) => learner.sync(&mut self.ledger, token, forward),
+            _ => false,
+        }
+    }
+
+    /// Answers [`Effect::AskTouched`] with the encoded sessions.
+    pub fn answer_ping(&mut self, zxid: Zxid, touched: Bytes) {
+        if let Role::Learning(learner) = &mut self.role {
+            learner.send(&mut self.ledger, Outgoing::Pong(zxid, touched));
+        }
+    }
+
+    /// Asks the leader whether a session lives. False if there is none.
+    pub fn revalidate(&mut self, session: SessionId, timeout_ms: i32) -> bool {
+        match &mut self.role {
+            Role::Learning(learner) => {
+                learner.send(&mut self.ledger, Outgoing::Revalidate(session, timeout_ms))
+            }
+            _ => false,
+        }
+    }
+
+    /// Answers a learner's REVALIDATE.
+    pub fn revalidated(&mut self, link: LinkId, session: SessionId, valid: bool) {
+        if let Role::Leading(leader) = &self.role
+            && leader.links().any(|(id, _)| id == link)
+        {
+            self.ledger.send(link, Outgoing::Revalidated(session, valid));
+        }
+    }
+
+    /// Ends the role, if there is one.
+    pub fn step_down(&mut self, now_ms: u64) {
+        self.after(now_ms, Err(Why::Asked));
+    }
+
+    /// Carries out the end of a role, then what the election made of everything.
+    fn after(&mut self, now_ms: u64, ended: Result<(), Why>) {
+        if let Err(why) = ended {
+            self.leave(now_ms, why);
+        }
+        self.gather(now_ms);
+    }
+
+    fn leave(&mut self, now_ms: u64, why: Why) {
+        match &mut self.role {
+            Role::Leading(leader) => leader.close(&mut self.ledger),
+            Role::Learning(learner) => learner.close(&mut self.ledger),
+            Role::Looking | Role::Settling(_) | Role::Stopped => return,
+        }
+        tracing::warn!(sid = self.ledger.settings.sid.0, %why, "the role is over");
+        self.role = Role::Settling(why);
+        self.ledger.state(State::Settling(why));
+        self.settle(now_ms);
+    }
+
+    /// Looks for a leader once the disk is quiet.
+    fn settle(&mut self, now_ms: u64) {
+        let Role::Settling(why) = self.role else { return };
+        if !self.ledger.settled() {
+            return;
+        }
+        self.ledger.fast_forward();
+        self.role = Role::Looking;
+        self.tell_election(now_ms);
+        if let Why::Reconfigured(Some(leader)) = why {
+            self.election.designate(leader, self.ledger.cursors().appended);
+            return self.begin(now_ms, leader);
+        }
+        self.ledger.state(State::Looking);
+        self.election.look(now_ms, standing(&self.ledger), 0);
+    }
+
+    fn begin(&mut self, now_ms: u64, leader: Sid) {
+        let settings = &self.ledger.settings;
+        let observer = self.configured() == ConfiguredRole::Observer;
+        if leader == settings.sid {
+            self.ledger.state(State::Leading);
+            self.role = Role::Leading(Box::new(Leader::new(&mut self.ledger, now_ms)));
+            return;
+        }
+        let state = if observer { State::Observing(leader) } else { State::Following(leader) };
+        self.ledger.state(state);
+        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer);
+        self.role = Role::Learning(Box::new(learner));
+    }
+
+    fn configured(&self) -> ConfiguredRole {
+        standing(&self.ledger).role
+    }
+
+    /// Takes what the election wants, and tells it what changed.
+    fn gather(&mut self, now_ms: u64) {
+        self.tell_election(now_ms);
+        while let Some(effect) = self.election.poll_effect() {
+            match effect {
+                election::Effect::Send { to, state, vote, config } => {
+                    self.ledger.push(Effect::Notify { to, state, vote, config });
+                }
+                election::Effect::Adopt(config) => self.ledger.config_active(config),
+                election::Effect::Decided { state: PeerState::Looking, .. } => {}
+                election::Effect::Decided { vote, .. } => {
+                    if matches!(self.role, Role::Looking) {
+                        self.begin(now_ms, vote.leader);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_election(&mut self, now_ms: u64) {
+        let (ours, its) = (&self.ledger.membership, self.election.membership());
+        let same = Arc::ptr_eq(ours.current(), its.current())
+            && ours.last_seen().map(Arc::as_ptr) == its.last_seen().map(Arc::as_ptr);
+        if !same {
+            let membership = ours.clone();
+            self.election.reconfigure(now_ms, membership, self.configured());
+        }
+        if let Some(epoch) = self.established() {
+            self.election.established(i64::from(epoch));
+        }
+    }
+
+    fn stop(&mut self, fatal: Fatal) {
+        match &mut self.role {
+            Role::Leading(leader) => leader.close(&mut self.ledger),
+            Role::Learning(learner) => learner.close(&mut self.ledger),
+            Role::Looking | Role::Settling(_) | Role::Stopped => {}
+        }
+        self.role = Role::Stopped;
+        self.ledger.fatal(fatal);
+    }
+
+    /// What this server does (LOOKING also while it settles).
+    pub fn state(&self) -> PeerState {
+        match &self.role {
+            Role::Leading(_) => PeerState::Leading,
+            Role::Learning(learner) if learner.observes() => PeerState::Observing,
+            Role::Learning(_) => PeerState::Following,
+            Role::Looking | Role::Settling(_) | Role::Stopped => PeerState::Looking,
+        }
+    }
+
+    /// The phase (`QuorumPeer.ZabState`).
+    pub fn zab_state(&self) -> &'static str {
+        match &self.role {
+            Role::Leading(leader) => leader.zab_state(),
+            Role::Learning(learner) => learner.zab_state(),
+            Role::Looking | Role::Settling(_) | Role::Stopped => "election",
+        }
+    }
+
+    /// The epoch that this server serves in; `None` while it does not.
+    pub fn established(&self) -> Option<u32> {
+        match &self.role {
+            Role::Leading(leader) => leader.established(),
+            Role::Learning(learner) => learner.established(),
+            Role::Looking | Role::Settling(_) | Role::Stopped => None,
+        }
+    }
+
+    /// Who leads, as far as this server is in a role.
+    pub fn leader(&self) -> Option<Sid> {
+        match &self.role {
+            Role::Leading(_) => Some(self.ledger.settings.sid),
+            Role::Learning(learner) => Some(learner.leader()),
+            Role::Looking | Role::Settling(_) | Role::Stopped => None,
+        }
+    }
+
+    /// The leader's view, for reports.
+    pub fn leading(&self) -> Option<&Leader> {
+        match &self.role {
+            Role::Leading(leader) => Some(leader),
+            _ => None,
+        }
+    }
+
+    /// The promises on disk.
+    pub fn epochs(&self) -> Epochs {
+        self.ledger.epochs()
+    }
+
+    /// How far history is.
+    pub fn cursors(&self) -> Cursors {
+        self.ledger.cursors()
+    }
+
+    /// The configurations that count.
+    pub fn membership(&self) -> &Membership {
+        &self.ledger.membership
+    }
+
+    /// The election's view, for reports.
+    pub fn election(&self) -> &Election {
+        &self.election
+    }
+}
+
+/// What this server brings into an election: promises and position as they are on disk
+/// (ZOOKEEPER-2845).
+fn standing(ledger: &Ledger) -> Standing {
+    let sid = ledger.settings.sid;
+    let config = ledger.membership.current();
+    let observes = config.is_observer(sid) || (ledger.settings.observer && !config.is_voter(sid));
+    Standing {
+        role: if observes { ConfiguredRole::Observer } else { ConfiguredRole::Participant },
+        last_logged: if ledger.trusted() { ledger.cursors().appended } else { NO_DATABASE },
+        current_epoch: i64::from(ledger.epochs().current),
+    }
+}
+
+fn serve_history(leader: &mut Leader, ledger: &mut Ledger, history: Input) {
+    match history {
+        Input::SnapshotOpened { link, zxid } => leader.snapshot_opened(ledger, link, zxid),
+        Input::LogSurveyed { link, survey } => leader.log_surveyed(ledger, link, survey),
+        Input::LogRead { link, entries } => leader.log_read(ledger, link, entries),
+        Input::HistoryUnavailable(link) => leader.history_unavailable(ledger, link),
+        Input::Elected(_)
+        | Input::Linked(_)
+        | Input::DialFailed(_)
+        | Input::Unlinked(_)
+        | Input::Progress(_)
+        | Input::Disk(_) => {}
+    }
+}

@@ -1,0 +1,78 @@
+//! What the agreement needs to know of the configuration, and its own bounds.
+
+use bytes::Bytes;
+use oxkeeper_proto::Sid;
+
+/// See the fields. Times follow `zoo.cfg`: limits are numbers of ticks.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This server.
+    pub sid: Sid,
+    /// Length of a tick, ms (`tickTime`).
+    pub tick_time_ms: u64,
+    /// Ticks that connecting and synchronising may take (`initLimit`).
+    pub init_limit: u64,
+    /// Ticks of silence or lag (`syncLimit`).
+    pub sync_limit: u64,
+    /// `peerType=observer`, as long as the configuration does not say otherwise.
+    pub observer: bool,
+    /// Whether an observer logs what it is told (`syncEnabled`).
+    pub sync_enabled: bool,
+    /// Whether configurations are adopted from the protocol (`reconfigEnabled`).
+    pub reconfig_enabled: bool,
+    /// Whether a server may have several addresses in a configuration (`multiAddress.enabled`).
+    pub multi_address: bool,
+    /// Every learner gets a snapshot (`forceSnapshotSync`).
+    pub force_snapshot: bool,
+    /// How much log may be read for one learner, in thousandths of the newest snapshot's size
+    /// (`snapshotSizeFactor`): `None` never reads the log, 0 has no limit.
+    pub snapshot_size_permille: Option<u64>,
+    /// Committed transactions kept in memory for learners that were briefly away
+    /// (`commitLogCount`).
+    pub committed_count_max: usize,
+    /// The same in bytes.
+    pub committed_bytes_max: usize,
+    /// Transactions proposed and not committed; a learner drops a leader that exceeds it, so it is
+    /// well above what any leader admits (`globalOutstandingLimit`).
+    pub outstanding_count_max: usize,
+    /// The same in bytes.
+    pub outstanding_bytes_max: usize,
+    /// Learners at once, those that are still strangers included.
+    pub links_max: usize,
+    /// What we say of ourselves behind LearnerInfo and LEADERINFO; Apache's servers ignore it.
+    pub capabilities: Bytes,
+}
+
+impl Settings {
+    /// ZooKeeper's defaults for a server.
+    pub fn new(sid: Sid) -> Settings {
+        Settings {
+            sid,
+            tick_time_ms: 2000,
+            init_limit: 10,
+            sync_limit: 5,
+            observer: false,
+            sync_enabled: true,
+            reconfig_enabled: false,
+            multi_address: false,
+            force_snapshot: false,
+            snapshot_size_permille: Some(330),
+            committed_count_max: 500,
+            committed_bytes_max: 64 << 20,
+            outstanding_count_max: 100_000,
+            outstanding_bytes_max: 512 << 20,
+            links_max: 1000,
+            capabilities: Bytes::new(),
+        }
+    }
+
+    /// initLimit in ms.
+    pub fn init_limit_ms(&self) -> u64 {
+        self.init_limit * self.tick_time_ms
+    }
+
+    /// syncLimit in ms.
+    pub fn sync_limit_ms(&self) -> u64 {
+        self.sync_limit * self.tick_time_ms
+    }
+}
