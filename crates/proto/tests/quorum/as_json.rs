@@ -139,8 +139,11 @@ fn learner(info: &LearnerInfo<'_>) -> Value {
 }
 
 fn acl(list: &AclList<'_>) -> Value {
-    let entry = |acl: oxkeeper_proto::Acl<'_>| json!({ "perms": acl.perms, "id": { "scheme": acl.scheme, "id": acl.id } });
-    list.iter().map(entry).collect()
+    let entries = list.iter().map(|acl| {
+        let id = json!({ "scheme": acl.scheme, "id": acl.id });
+        json!({ "perms": acl.perms, "id": id })
+    });
+    entries.collect()
 }
 
 /// A client's request behind REQUEST's session, cxid and op.
