@@ -641,3 +641,79 @@ fn nothing_is_answered_behind_an_operation_that_ends_the_connection() {
     assert!(matches!(got[1], Got::Reply { xid: 70, err: ErrorCode::UNIMPLEMENTED, .. }));
     assert!(world.front.state(client.id).close_after_output);
 }
+
+#[test]
+fn nothing_is_done_behind_a_close_session_that_waited_itself() {
+    let held = Settings { hold_writes_behind_reads: true, ..Settings::default() };
+    let mut world = World::new(held);
+    let mut client = world.connect(10_000);
+    world.send(&mut client, &create("/a", 0));
+    world.send(&mut client, &get("/a", false));
+    world.send(&mut client, &Request::CloseSession);
+    world.send(&mut client, &create("/b", 0));
+    world.sync();
+    let order: Vec<_> = world.got(&mut client).iter().map(Got::xid).collect();
+    assert_eq!(order, [Some(1), Some(2), Some(3)]);
+    assert_eq!(world.shared.tree.last_zxid(), Zxid(3), "session, create, close and nothing more");
+}
+
+#[test]
+fn writes_never_overtake_a_write_that_waits_behind_a_read() {
+    let mut world = World::new(Settings::default());
+    let mut client = world.connect(10_000);
+    world.ask(&mut client, &create("/d", 0));
+    for n in 0..5_000 {
+        world.send(&mut client, &create(&format!("/d/n{n:05}"), 0));
+        if n % 500 == 0 {
+            world.sync();
+            world.got(&mut client);
+        }
+    }
+    world.sync();
+    world.got(&mut client);
+    world.send(&mut client, &children("/d", false));
+    for (data, read) in [(b"1", true), (b"2", false)] {
+        world.send(&mut client, &set("/d", data));
+        if read {
+            world.send(&mut client, &get("/d", false));
+        }
+    }
+    let mut link = Link { core: &mut world.core, shared: &world.shared };
+    while world.front.work(&world.shared, world.now, &mut link) {}
+    // The listing is told, its first write is with the core, the second still waits.
+    world.send(&mut client, &set("/d", b"3"));
+    world.sync();
+    let order: Vec<_> = world.got(&mut client).iter().map(|got| got.xid().unwrap()).collect();
+    assert!(order.is_sorted() && order.len() == 5, "{order:?}");
+    assert_eq!(world.shared.tree.node("/d").unwrap().data(), Some(&b"3"[..]));
+}
+
+#[test]
+fn a_read_released_by_mail_waits_until_all_mail_is_taken() {
+    let mut world = World::new(Settings::default());
+    let mut watcher = world.connect(10_000);
+    let mut writer = world.connect(10_000);
+    world.ask(&mut writer, &create("/a", 0));
+    world.ask(&mut watcher, &get("/a", true));
+    world.send(&mut watcher, &create("/b", 0));
+    world.send(&mut watcher, &get("/a", false));
+    world.send(&mut writer, &set("/a", b"1"));
+    // The core's thread is ahead: both writes are applied before this Front takes its mail.
+    let last = world.unsynced.drain(..).next_back().unwrap().last_zxid;
+    world.core.synced(last);
+    let mut mail = Vec::new();
+    let mut out = Committed::default();
+    while world.core.apply_next(&mut world.shared, world.now, &mut out) {
+        mail.push(std::mem::take(&mut out));
+    }
+    assert_eq!(mail.len(), 2);
+    let World { shared, core, front, now, .. } = &mut world;
+    let mut link = Link { core, shared };
+    front.catch_up();
+    mail.iter().for_each(|committed| front.committed(shared, *now, committed, &mut link));
+    front.caught_up(shared, *now, &mut link);
+    let got = world.got(&mut watcher);
+    assert_eq!(got[0].xid(), Some(2));
+    assert!(matches!(&got[1], Got::Event(EventType::NodeDataChanged, path, _) if path == "/a"));
+    assert_eq!(data_of(&got[2]), b"1");
+}

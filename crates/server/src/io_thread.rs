@@ -419,12 +419,14 @@ fn take_mail(
     now: Now,
     link: &mut RemoteLink<'_>,
 ) {
+    front.catch_up();
     for mail in mailbox.take_to_front() {
         match mail {
             FrontMail::Committed(committed) => front.committed(shared, now, &committed, link),
             FrontMail::Told(message) => front.told(shared, now, message, link),
         }
     }
+    front.caught_up(shared, now, link);
 }
 
 /// The core on the same thread: a call.

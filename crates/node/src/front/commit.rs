@@ -13,7 +13,8 @@ use crate::messages::{Committed, ConnId, CoreLink, Now, Outcome, OutcomeKind};
 
 impl Front {
     /// Takes one transaction. Values must come in the order of their zxids, each before the next is
-    /// applied if this Front shares the core's thread.
+    /// applied if this Front shares the core's thread; else between [`Front::catch_up`] and
+    /// [`Front::caught_up`].
     pub fn committed(
         &mut self,
         shared: &Shared,
@@ -35,6 +36,37 @@ impl Front {
         }
     }
 
+    /// Begins to take mail: what another thread has applied and said, up to the tree as it is now.
+    /// The tree is ahead of each value but the last, so a read that one of them releases would show
+    /// changes whose events are still in the mail: until [`Front::caught_up`] it waits.
+    pub fn catch_up(&mut self) {
+        self.catching_up = true;
+    }
+
+    /// All mail is taken: what it has released may read.
+    pub fn caught_up(&mut self, shared: &Shared, now: Now, link: &mut impl CoreLink) {
+        self.catching_up = false;
+        let mut released = std::mem::take(&mut self.released);
+        for id in released.drain(..) {
+            self.run_gate(shared, now, id, link);
+        }
+        self.released = released;
+    }
+
+    /// The head of a connection's gate has gone: what waits behind it may run.
+    pub(super) fn release(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        link: &mut impl CoreLink,
+    ) {
+        match self.catching_up {
+            true => self.released.push(id),
+            false => self.run_gate(shared, now, id, link),
+        }
+    }
+
     /// The outcome of a transaction that a connection here waits for.
     fn settle(
         &mut self,
@@ -48,7 +80,7 @@ impl Front {
         match outcome.kind {
             OutcomeKind::Reply { xid, op, err } => {
                 self.finish_write(now, id, xid, op, err, committed);
-                self.run_gate(shared, now, id, link);
+                self.release(shared, now, id, link);
                 self.release_throttled();
             }
             OutcomeKind::Connected { session, timeout_ms } => {

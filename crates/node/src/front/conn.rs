@@ -119,6 +119,8 @@ pub(crate) struct Conn {
     pub(super) job: Option<Box<Job>>,
     /// Bytes of held frames in the gate.
     pub held_bytes: usize,
+    /// Writes among the held frames.
+    pub held_writes: u32,
     /// Writes in the gate that the core has.
     pub writes: u32,
     /// Writes that the core has been given, the next one's number.
@@ -137,6 +139,12 @@ impl Conn {
     /// Bytes not handed to the socket yet.
     pub fn pending_bytes(&self) -> usize {
         self.out.len() - self.sent
+    }
+
+    /// Notes that no held frame is left in the gate.
+    pub(super) fn forget_held(&mut self) {
+        self.held_bytes = 0;
+        self.held_writes = 0;
     }
 
     /// Gives up a client that is too far behind in reading what it is sent.

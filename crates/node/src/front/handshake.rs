@@ -62,7 +62,7 @@ impl Front {
         match message {
             ToFront::Unreadable { conn, nth } => {
                 self.unreadable(conn, nth);
-                self.run_gate(shared, now, conn, link);
+                self.release(shared, now, conn, link);
             }
             ToFront::Renewed { conn, session, timeout_ms } => {
                 self.connected(now, conn, session, timeout_ms)

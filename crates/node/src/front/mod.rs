@@ -96,6 +96,10 @@ pub struct Front {
     sessionless: VecDeque<(u64, ConnId)>,
     /// Connections with an answer that takes long.
     jobs: VecDeque<ConnId>,
+    /// Mail is being taken: the tree is ahead of it.
+    catching_up: bool,
+    /// Connections whose gates run when all of it is taken.
+    released: Vec<ConnId>,
     /// Writes that the core has, over all connections.
     outstanding: usize,
     large_bytes: usize,
@@ -117,6 +121,8 @@ impl Front {
             throttled: Vec::new(),
             sessionless: VecDeque::new(),
             jobs: VecDeque::new(),
+            catching_up: false,
+            released: Vec::new(),
             outstanding: 0,
             large_bytes: 0,
             stats: FrontStats::default(),
@@ -161,6 +167,7 @@ impl Front {
             gate: Default::default(),
             job: None,
             held_bytes: 0,
+            held_writes: 0,
             writes: 0,
             next_write: 0,
             dead: false,

@@ -179,17 +179,19 @@ impl Front {
             self.submit_write(now, id, header, reader.rest(), large_bytes, link);
         } else if let Some(conn) = self.conn_mut(id) {
             conn.held_bytes += frame.len();
+            conn.held_writes += u32::from(header.op.class() == Class::Write);
             conn.gate.push_back(Waiting::Held { frame: frame.into(), at_us: now.mono_us });
             self.count_large(id, frame.len());
         }
     }
 
-    /// Whether a write must wait in the gate: behind an answer that takes long, and behind a read
-    /// where the core runs on another thread.
+    /// Whether a write must wait in the gate: behind an answer that takes long, behind a write that
+    /// waits, and behind a read where the core runs on another thread.
     fn must_hold(&self, id: ConnId) -> bool {
         let Some(conn) = self.conn(id) else { return false };
         let held = || conn.gate.iter().any(|waiting| matches!(waiting, Waiting::Held { .. }));
-        conn.job.is_some() || (self.settings.hold_writes_behind_reads && held())
+        let behind_read = || self.settings.hold_writes_behind_reads && held();
+        conn.job.is_some() || conn.held_writes > 0 || behind_read()
     }
 
     fn submit_write(
@@ -303,7 +305,8 @@ impl Front {
         }
     }
 
-    /// A held write goes to the head of the gate again, now as the core's.
+    /// A held write goes to the head of the gate again, now as the core's. Behind the end of a
+    /// session nothing is done.
     fn submit_held_write(
         &mut self,
         now: Now,
@@ -315,9 +318,12 @@ impl Front {
     ) {
         let Some(conn) = self.conn_mut(id) else { return };
         let behind = mem::take(&mut conn.gate);
+        conn.held_writes -= 1;
         self.submit_write(now, id, header, body, large_bytes, link);
-        if let Some(conn) = self.conn_mut(id) {
-            conn.gate.extend(behind);
+        let Some(conn) = self.conn_mut(id) else { return };
+        match conn.phase {
+            Phase::Ending => conn.forget_held(),
+            _ => conn.gate.extend(behind),
         }
     }
 
@@ -390,7 +396,7 @@ impl Front {
         conn.phase = Phase::Closing;
         // Nothing that waits behind it is looked at; writes the core has are its own.
         conn.gate.retain(|waiting| matches!(waiting, Waiting::Write { .. }));
-        conn.held_bytes = 0;
+        conn.forget_held();
         self.stats.packets_sent += 1;
         self.mark_dirty(id);
     }
