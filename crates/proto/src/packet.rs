@@ -908,6 +908,15 @@ mod tests {
     }
 
     #[test]
+    fn the_trailer_is_laid_out_as_other_members_expect_it() {
+        // These very bytes were shown to leaders and followers of Apache's, 3.5.10 to 3.9.5.
+        let mut out = Vec::new();
+        Capabilities { bits: 3, ensemble_id: 77 }.encode(&mut out);
+        let hex: String = out.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "4f784b700001001800000000000000030000000000000000000000000000004da5d38c0b");
+    }
+
+    #[test]
     fn a_damaged_trailer_is_none() {
         let mut trailing = Vec::new();
         Capabilities { bits: 3, ensemble_id: u128::MAX }.encode(&mut trailing);
