@@ -207,12 +207,12 @@ impl Election {
     pub fn tick(&mut self, now_ms: u64) {
         match &mut self.phase {
             Phase::Delayed { until_ms } if *until_ms <= now_ms => self.open_round(now_ms),
-            Phase::Looking(Round { decide_at_ms: Some(at), .. }) => {
-                if *at <= now_ms {
-                    self.decide_proposal();
-                }
+            Phase::Looking(Round { decide_at_ms: Some(at_ms), .. }) if *at_ms <= now_ms => {
+                self.decide_proposal();
             }
-            Phase::Looking(round) if round.repeat_at_ms <= now_ms => {
+            Phase::Looking(round)
+                if round.decide_at_ms.is_none() && round.repeat_at_ms <= now_ms =>
+            {
                 let doubled = round.interval_ms.saturating_mul(2);
                 round.interval_ms = doubled.min(self.settings.interval_max_ms);
                 self.send_to_voters(now_ms);
@@ -596,5 +596,5 @@ pub fn observer_delay_ms(seed: u64, max_ms: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^= mixed >> 31;
-    (u128::from(mixed) * u128::from(max_ms) >> 64) as u64
+    ((u128::from(mixed) * u128::from(max_ms)) >> 64) as u64
 }
