@@ -533,6 +533,9 @@ pub enum Why {
     /// The leader's own disk has not finished a write within syncLimit.
     #[error("the disk has not finished a write within syncLimit")]
     StuckDisk,
+    /// A voter has promised a later epoch than the leader's: it could never follow.
+    #[error("a voter has promised a later epoch")]
+    Outpromised,
     /// The counter of the epoch has run out (ZOOKEEPER-1277).
     #[error("the epoch has no zxid left")]
     EpochExhausted,

@@ -44,7 +44,13 @@ impl Leader {
             if ledger.membership.current().is_voter(info.sid) {
                 self.connecting.insert(info.sid);
             }
-        } else if self.phase != Phase::Promising {
+            return Ok(());
+        }
+        // It can never follow this leader. Apache lets it try for ever; one more election is the
+        // price of having it back.
+        let promised = zxid.epoch() > self.epoch;
+        self.outpromised |= promised && ledger.membership.current().is_voter(info.sid);
+        if self.phase != Phase::Promising {
             self.tell_epoch(ledger, id);
         }
         Ok(())

@@ -94,6 +94,8 @@ pub struct Leader {
     /// Who leads from now on, if it is another: nothing is committed any more.
     successor: Option<Sid>,
     exhausted: bool,
+    /// A voter has promised a later epoch.
+    outpromised: bool,
     syncs: VecDeque<(Zxid, Syncer)>,
     /// When this server's own oldest write that is not on disk was begun.
     own_write: Option<(Zxid, u64)>,
@@ -123,6 +125,7 @@ impl Leader {
             proposed: Zxid::ZERO,
             successor: None,
             exhausted: false,
+            outpromised: false,
             syncs: VecDeque::new(),
             own_write: None,
             tick: 0,
@@ -250,6 +253,9 @@ impl Leader {
 
     /// Does what has become possible.
     fn progress(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        if self.outpromised {
+            return Err(Why::Outpromised);
+        }
         match self.phase {
             Phase::Discovery => self.look_at_discovery(ledger),
             Phase::Promising => {}
