@@ -422,20 +422,21 @@ fn watches_are_set_again_as_recorded_and_each_watcher_is_told_once() {
         .events
         .drain(..)
         .map(|(watcher, event)| match event {
-            WatchEvent::Fired { event, .. } => (watcher.0, event),
+            WatchEvent::Fired { event, zxid, .. } => (watcher.0, event, zxid.map(|zxid| zxid.0)),
             other => panic!("{other:?}"),
         })
         .collect();
     use EventType::{NodeChildrenChanged, NodeCreated, NodeDataChanged, NodeDeleted};
+    // What the server found while it armed them bears no zxid.
     let expected = [
-        (1, NodeDataChanged),
-        (2, NodeDeleted),
-        (7, NodeDeleted),
-        (3, NodeCreated),
-        (5, NodeChildrenChanged),
-        (0, NodeDataChanged),
-        (4, NodeCreated),
-        (6, NodeChildrenChanged),
+        (1, NodeDataChanged, None),
+        (2, NodeDeleted, None),
+        (7, NodeDeleted, None),
+        (3, NodeCreated, None),
+        (5, NodeChildrenChanged, None),
+        (0, NodeDataChanged, Some(0x94)),
+        (4, NodeCreated, Some(0x95)),
+        (6, NodeChildrenChanged, Some(0x96)),
     ];
     assert_eq!(told, expected);
     assert_eq!(replay.client.watches(), 0);

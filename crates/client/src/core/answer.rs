@@ -1,4 +1,7 @@
 //! What a server answered, decoded and in the client's own paths.
+//!
+//! Everything here is owned: an answer outlives the buffer that it came in. Which body belongs to
+//! a reply is known from the request alone, so a server cannot make one look like another.
 
 use oxkeeper_proto::codec::{DecodeError, Reader};
 use oxkeeper_proto::request::MultiHeader;

@@ -219,3 +219,124 @@ fn on_reply(request: &Request<'_>, watcher: Option<Watcher>) -> Result<OnReply, 
         _ => OnReply::Nothing,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oxkeeper_proto::request::{
+        PathKind, PathVersion, PathWatch, ReconfigRequest, SetAclRequest, SetDataRequest,
+    };
+    use oxkeeper_proto::{OPEN_ACL_UNSAFE, Reader};
+
+    fn path(path: &str) -> Cow<'_, str> {
+        path.into()
+    }
+
+    fn multi<'a>(raw: &'a mut Vec<u8>, at: &'a str) -> Request<'a> {
+        MultiRequest::encode_ops(
+            raw,
+            [
+                MultiOp::Create(made(at)),
+                MultiOp::Delete(PathVersion { path: at.into(), version: 1 }),
+                MultiOp::SetData(SetDataRequest { path: at.into(), data: None, version: 2 }),
+                MultiOp::Check(PathVersion { path: at.into(), version: 3 }),
+            ],
+        );
+        Request::Multi(MultiRequest::decode(&mut Reader::new(raw)).unwrap())
+    }
+
+    fn multi_read<'a>(raw: &'a mut Vec<u8>, at: &'a str) -> Request<'a> {
+        let ops = [MultiReadOp::GetData(at.into()), MultiReadOp::GetChildren(at.into())];
+        MultiReadRequest::encode_ops(raw, ops);
+        Request::MultiRead(MultiReadRequest::decode(&mut Reader::new(raw)).unwrap())
+    }
+
+    fn made(at: &str) -> CreateRequest<'_> {
+        let (data, acl) = (Some(&b"d"[..]), OPEN_ACL_UNSAFE);
+        CreateRequest { op: OpCode::CREATE, path: at.into(), data, acl, flags: 0, ttl_ms: -1 }
+    }
+
+    /// Every request with a path.
+    fn requests(at: &str) -> Vec<Request<'_>> {
+        let watch = || PathWatch { path: path(at), watch: false };
+        let version = || PathVersion { path: path(at), version: 7 };
+        vec![
+            Request::Create(made(at)),
+            Request::Delete(version()),
+            Request::Exists(watch()),
+            Request::GetData(watch()),
+            Request::GetChildren(watch()),
+            Request::GetChildren2(watch()),
+            Request::SetData(SetDataRequest { path: path(at), data: None, version: 7 }),
+            Request::GetAcl(path(at)),
+            Request::SetAcl(SetAclRequest { path: path(at), acl: OPEN_ACL_UNSAFE, version: 7 }),
+            Request::Sync(Some(path(at))),
+            Request::CheckWatches(PathKind { path: path(at), kind: 1 }),
+            Request::RemoveWatches(PathKind { path: path(at), kind: 1 }),
+            Request::GetEphemerals(Some(path(at))),
+            Request::GetAllChildrenNumber(path(at)),
+        ]
+    }
+
+    fn body(call: Call<'_>, chroot: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        call.encode(&Chroot::new(chroot).unwrap(), &mut out).unwrap();
+        out[12..].to_vec()
+    }
+
+    fn plain(request: &Request<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        request.encode(&mut out);
+        out
+    }
+
+    #[test]
+    fn every_path_of_every_request_gets_the_chroot_and_nothing_else_changes() {
+        for (inside, outside) in [("/a", "/app/a"), ("/", "/app")] {
+            for (ours, theirs) in requests(inside).into_iter().zip(requests(outside)) {
+                let expected = plain(&theirs);
+                assert_eq!(body(ours.clone().into(), "/app"), expected, "{ours:?}");
+                assert_eq!(body(Call::from(theirs).absolute(), "/app"), expected);
+            }
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            let expected = plain(&multi(&mut theirs, outside));
+            assert_eq!(body(multi(&mut ours, inside).into(), "/app"), expected);
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            let expected = plain(&multi_read(&mut theirs, outside));
+            assert_eq!(body(multi_read(&mut ours, inside).into(), "/app"), expected);
+        }
+        let all = plain(&Request::GetEphemerals(Some("/app".into())));
+        assert_eq!(body(Request::GetEphemerals(None).into(), "/app"), all);
+        let none = plain(&Request::GetEphemerals(None));
+        assert_eq!(body(Request::GetEphemerals(None).into(), ""), none);
+    }
+
+    #[test]
+    fn every_path_of_every_request_is_checked_and_a_refusal_leaves_nothing_behind() {
+        let mut raws = [Vec::new(), Vec::new()];
+        let [first, second] = &mut raws;
+        let mut all = requests("/a/");
+        all.extend([multi(first, "/a/"), multi_read(second, "/a/")]);
+        for request in all {
+            let mut out = b"before".to_vec();
+            let refused = Call::from(request.clone()).encode(&Chroot::default(), &mut out);
+            assert!(matches!(refused, Err(Refused::Path(_))), "{request:?}");
+            assert_eq!(out, b"before");
+        }
+    }
+
+    #[test]
+    fn the_flag_on_the_wire_is_whether_there_is_a_watcher() {
+        let read = |watch| Request::GetData(PathWatch { path: path("/a"), watch });
+        let with = body(Call::watched(read(false), Watcher(1)), "");
+        assert_eq!(with, plain(&read(true)));
+        assert_eq!(body(read(true).into(), ""), plain(&read(false)));
+        let reconfig = Request::Reconfig(ReconfigRequest {
+            joining: None,
+            leaving: Some("1".into()),
+            new_members: None,
+            current_config_id: -1,
+        });
+        assert_eq!(body(reconfig.clone().into(), "/app"), plain(&reconfig));
+    }
+}

@@ -1,4 +1,7 @@
 //! Bounds of one client, each with its reason.
+//!
+//! Whoever talks to a server that is slow, or a proxy that lies, pays with a refused request or a
+//! dropped connection and never with memory without end.
 
 use oxkeeper_proto::limits::FRAME_BYTES_MAX_DEFAULT;
 

@@ -25,8 +25,9 @@
 //!
 //! # Inputs and effects
 //! Each connection has a [`LinkId`], so that late news of an old one is recognised and dropped.
-//! After every call the host takes effects until there are none. Handing out [`Effect::Send`] counts
-//! as sending. Times are microseconds on any clock that never goes back.
+//! After every call the host takes effects until there are none. Handing out [`Effect::Send`]
+//! counts as sending. Times are microseconds on any clock; where it goes back, the client stands.
+//! A host that was held up brings the bytes that have come before it says that time has passed.
 //!
 //! # Sources
 //! `ClientCnxn`, `ZooKeeper`, `ZKWatchManager`, `StaticHostProvider`.

@@ -1,4 +1,7 @@
 //! Sessions: how they begin, go on, and end.
+//!
+//! The server expires sessions by its own clock and rules; what the client says of its session is
+//! held against what the server's tree shows.
 
 use oxkeeper_client::core::{
     Answer, Cause, Client, End, Fate, Input, Outcome, Refused, State, Unsent,

@@ -1,4 +1,7 @@
 //! Requests: their answers, their order, the chroot.
+//!
+//! Answers come from the product's server. What a request did is read from its tree, by the full
+//! path.
 
 use oxkeeper_client::core::{
     Answer, Call, Fate, OpAnswer, Outcome, PathError, ReadAnswer, Refused, Watcher,
