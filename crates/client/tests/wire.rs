@@ -19,6 +19,8 @@ struct Wire {
     client: Client,
     now_us: u64,
     link: LinkId,
+    /// The host dialled last, as a connect string.
+    dialed: String,
     effects: Vec<Effect>,
 }
 
@@ -32,7 +34,7 @@ fn config(hosts: &str) -> Config {
 impl Wire {
     fn new(config: Config) -> Wire {
         let client = Client::new(config, 5);
-        Wire { client, now_us: 0, link: LinkId(0), effects: Vec::new() }
+        Wire { client, now_us: 0, link: LinkId(0), dialed: String::new(), effects: Vec::new() }
     }
 
     /// A client with a session.
@@ -51,8 +53,9 @@ impl Wire {
 
     fn poll(&mut self) {
         while let Some(effect) = self.client.poll_effect() {
-            if let Effect::Dial(link, _) = effect {
-                self.link = link;
+            if let Effect::Dial(link, host) = &effect {
+                self.link = *link;
+                self.dialed = host.name.clone();
             }
             self.effects.push(effect);
         }
@@ -389,6 +392,23 @@ fn a_read_only_session_is_given_up_for_a_server_that_takes_writes() {
     wire.greet(SESSION, 9_000, false);
     assert_eq!(wire.client.credentials().unwrap().session, SESSION);
     assert!(wire.client.deadline_us().unwrap() >= wire.now_us + 2_000 * MS, "no more probes");
+}
+
+#[test]
+fn news_of_a_server_that_is_no_longer_in_the_list_is_dropped() {
+    let mut any = config("a,b,c,d");
+    any.read_only = true;
+    let mut wire = Wire::new(any);
+    wire.dial();
+    wire.greet(SessionId(1), 9_000, true);
+    let mine = wire.dialed.clone();
+    wire.take();
+    wire.wake();
+    let Some(Effect::Probe(asked, _)) = wire.take().pop() else { panic!("no probe") };
+    let one = ConnectString::parse(&mine).unwrap();
+    wire.client.set_hosts(wire.now_us, &one);
+    wire.input(Input::Probed(asked, true));
+    assert_eq!(wire.take(), []);
 }
 
 #[test]

@@ -5,6 +5,9 @@
 //! time anew. The first dial is immediate. Every further one waits a random time within a window
 //! that doubles with each full round without success: clients that lost the same server come back
 //! spread out, and an ensemble that is down is not hammered.
+//!
+//! When the ensemble changes, some clients move so that every server ends up with an equal share,
+//! each drawing for itself (ZOOKEEPER-1355; `StaticHostProvider.updateServerList`).
 
 use super::chance::Chance;
 use super::chroot::{Chroot, PathError};
@@ -114,18 +117,72 @@ impl Default for Backoff {
 pub(crate) struct Hosts {
     list: Vec<Host>,
     next: usize,
+    /// The host dialled last.
+    last: Option<usize>,
     /// Dials since the last session was established, or ever.
     tried: usize,
     backoff: Backoff,
     /// Where a probe found a writable server: dialled next.
     preferred: Option<usize>,
     probe: usize,
+    moving: Option<Move>,
 }
+
+/// On the way to a better place after the list has changed.
+#[derive(Debug)]
+struct Move {
+    /// Hosts that were in the list before, and those that are new in it, still to be tried.
+    old: Vec<usize>,
+    new: Vec<usize>,
+    /// Out of [`ODDS`]: how likely a new one is tried first.
+    odds_of_new: u64,
+}
+
+/// Probabilities are counted in parts of this.
+const ODDS: u64 = 1 << 32;
 
 impl Hosts {
     pub(crate) fn new(mut list: Vec<Host>, backoff: Backoff, chance: &mut Chance) -> Hosts {
         chance.shuffle(&mut list);
-        Hosts { list, next: 0, tried: 0, backoff, preferred: None, probe: 0 }
+        Hosts {
+            list,
+            next: 0,
+            last: None,
+            tried: 0,
+            backoff,
+            preferred: None,
+            probe: 0,
+            moving: None,
+        }
+    }
+
+    /// Takes a new list. True if this client is one of those that have to move.
+    pub(crate) fn replace(&mut self, mut list: Vec<Host>, chance: &mut Chance) -> bool {
+        chance.shuffle(&mut list);
+        let mine = self.list[self.last.unwrap_or(self.next)].clone();
+        let before = self.list.len() as u64;
+        let (old, new): (Vec<_>, Vec<_>) =
+            (0..list.len()).partition(|at| self.list.contains(&list[*at]));
+        let (all, kept) = (list.len() as u64, old.len() as u64);
+        let stays = list.iter().position(|host| *host == mine);
+        let odds_of_new = if all > before {
+            // Every server is to have before/all of what it had; the new ones get the rest.
+            let moves = stays.is_none() || chance.below(all) >= before;
+            moves.then_some(ODDS)
+        } else if stays.is_none() {
+            // Servers left: those that stay take more, up to an equal share.
+            let of_old = kept * (before - all) * ODDS / (all * (before - kept)).max(1);
+            Some(ODDS - of_old.min(ODDS))
+        } else {
+            None
+        };
+        self.list = list;
+        self.preferred = None;
+        self.last = stays;
+        self.next = stays.map_or(0, |at| (at + 1) % self.list.len());
+        self.probe = self.next;
+        self.moving = odds_of_new.map(|odds_of_new| Move { old, new, odds_of_new });
+        self.moving.is_some()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -134,7 +191,7 @@ impl Hosts {
 
     /// How long to wait before the next dial, µs.
     pub(crate) fn delay_us(&self, chance: &mut Chance) -> u64 {
-        if self.preferred.is_some() {
+        if self.preferred.is_some() || self.moving.is_some() {
             return 0;
         }
         let rounds = (self.tried / self.list.len()).min(32) as u32;
@@ -143,8 +200,20 @@ impl Hosts {
     }
 
     /// The host to dial now.
-    pub(crate) fn next(&mut self) -> Host {
-        let at = self.preferred.take().unwrap_or(self.next);
+    pub(crate) fn next(&mut self, chance: &mut Chance) -> Host {
+        let better = self.moving.as_mut().and_then(|moving| {
+            let new_first = chance.below(ODDS) < moving.odds_of_new;
+            let (first, second) = match new_first {
+                true => (&mut moving.new, &mut moving.old),
+                false => (&mut moving.old, &mut moving.new),
+            };
+            first.pop().or_else(|| second.pop())
+        });
+        if better.is_none() {
+            self.moving = None;
+        }
+        let at = better.or(self.preferred.take()).unwrap_or(self.next);
+        self.last = Some(at);
         self.next = (at + 1) % self.list.len();
         self.tried = self.tried.saturating_add(1);
         self.list[at].clone()
@@ -152,6 +221,7 @@ impl Hosts {
 
     pub(crate) fn established(&mut self) {
         self.tried = 0;
+        self.moving = None;
         self.probe = self.next;
     }
 
@@ -203,8 +273,8 @@ mod tests {
         let list: Vec<_> = (0..5).map(|n| host("h", 2000 + n)).collect();
         let mut chance = Chance::new(3);
         let mut hosts = Hosts::new(list.clone(), Backoff::default(), &mut chance);
-        let mut round: Vec<_> = (0..5).map(|_| hosts.next()).collect();
-        let again: Vec<_> = (0..5).map(|_| hosts.next()).collect();
+        let mut round: Vec<_> = (0..5).map(|_| hosts.next(&mut chance)).collect();
+        let again: Vec<_> = (0..5).map(|_| hosts.next(&mut chance)).collect();
         assert_eq!(round, again);
         round.sort();
         assert_eq!(round, list);
@@ -215,16 +285,67 @@ mod tests {
         let list = vec![host("a", 1), host("b", 1)];
         let mut chance = Chance::new(1);
         let mut hosts = Hosts::new(list, Backoff { first_ms: 100, max_ms: 300 }, &mut chance);
-        let mut widest = |hosts: &Hosts| {
-            (0..2000).map(|_| hosts.delay_us(&mut chance)).max().unwrap() / 10_000 + 1
+        let widest = |hosts: &Hosts, chance: &mut Chance| {
+            (0..2000).map(|_| hosts.delay_us(chance)).max().unwrap() / 10_000 + 1
         };
         let mut seen = Vec::new();
         for _ in 0..7 {
-            seen.push(widest(&hosts));
-            hosts.next();
+            seen.push(widest(&hosts, &mut chance));
+            hosts.next(&mut chance);
         }
         assert_eq!(seen, [10, 10, 20, 20, 30, 30, 30]);
         hosts.established();
-        assert_eq!(widest(&hosts), 10);
+        assert_eq!(widest(&hosts, &mut chance), 10);
+    }
+
+    /// Where 20,000 clients, spread over `before`, are once the list has changed to `after`.
+    fn spread(before: &[u16], after: &[u16]) -> Vec<(u16, u32)> {
+        let list = |ports: &[u16]| ports.iter().map(|port| host("h", *port)).collect::<Vec<_>>();
+        let mut counts: Vec<_> = after.iter().map(|port| (*port, 0)).collect();
+        for seed in 0..20_000 {
+            let mut chance = Chance::new(seed);
+            let mut hosts = Hosts::new(list(before), Backoff::default(), &mut chance);
+            let mut at = hosts.next(&mut chance);
+            hosts.established();
+            if hosts.replace(list(after), &mut chance) {
+                assert_eq!(hosts.delay_us(&mut chance), 0);
+                at = hosts.next(&mut chance);
+            }
+            let count = counts.iter_mut().find(|(port, _)| *port == at.port);
+            count.expect("a host of the new list").1 += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn clients_stay_evenly_spread_however_the_ensemble_changes() {
+        let changes: [(&[u16], &[u16]); 6] = [
+            (&[1, 2, 3], &[1, 2, 3, 4, 5]),
+            (&[1, 2, 3, 4, 5], &[1, 2, 3]),
+            (&[1, 2, 3], &[2, 3, 4]),
+            (&[1, 2, 3], &[4, 5, 6]),
+            (&[1, 2, 3, 4], &[3, 4, 5]),
+            (&[1, 2], &[2, 3, 4]),
+        ];
+        for (before, after) in changes {
+            let counts = spread(before, after);
+            let share = 20_000 / after.len() as u32;
+            let even = counts.iter().all(|(_, n)| n.abs_diff(share) < share / 10);
+            assert!(even, "{before:?} to {after:?}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn who_need_not_move_stays_and_who_moves_tries_everybody() {
+        let mut chance = Chance::new(1);
+        let old = vec![host("a", 1), host("b", 1)];
+        let mut hosts = Hosts::new(old.clone(), Backoff::default(), &mut chance);
+        hosts.next(&mut chance);
+        assert!(!hosts.replace(old, &mut chance), "the same");
+        let new: Vec<_> = (2..6).map(|port| host("c", port)).collect();
+        assert!(hosts.replace(new.clone(), &mut chance));
+        let mut tried: Vec<_> = (0..4).map(|_| hosts.next(&mut chance)).collect();
+        tried.sort();
+        assert_eq!(tried, new);
     }
 }

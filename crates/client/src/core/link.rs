@@ -59,7 +59,7 @@ impl Client {
 
     fn dial(&mut self) {
         let link = self.take_link();
-        let host = self.hosts.next();
+        let host = self.hosts.next(&mut self.chance);
         self.phase = Phase::Dialing { link, since_us: self.now_us };
         self.effects.push_back(Effect::Dial(link, host));
     }

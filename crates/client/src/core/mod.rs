@@ -371,6 +371,21 @@ impl Client {
         self.watches.forget(watcher);
     }
 
+    /// Takes a new list of servers, as after a reconfiguration (`ZooKeeper.updateServerList`); its
+    /// chroot is not looked at. Some clients leave their server for another, so that all servers
+    /// have as many.
+    pub fn set_hosts(&mut self, now_us: u64, hosts: &ConnectString) {
+        self.clock(now_us);
+        let moves = self.hosts.replace(hosts.hosts().to_vec(), &mut self.chance);
+        // A question under way is about a place in the old list.
+        if let Some(probing) = &mut self.probing {
+            probing.asked = None;
+        }
+        if moves && self.phase.link().is_some() && self.closing_until_us.is_none() {
+            self.drop_link(Cause::Rebalanced);
+        }
+    }
+
     /// The next thing to do.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         if self.effects.is_empty() {

@@ -135,6 +135,8 @@ pub enum Cause {
     Silent,
     /// A server that takes writes was found while on one that does not.
     WritableFound,
+    /// The list of servers changed, and this one is no longer in it or has too many clients.
+    Rebalanced,
     /// The session ended.
     Ended(End),
     /// The server broke the protocol.

@@ -4,7 +4,7 @@
 //! held against what the server's tree shows.
 
 use oxkeeper_client::core::{
-    Answer, Cause, Client, End, Fate, Input, Outcome, Refused, State, Unsent,
+    Answer, Cause, Client, ConnectString, End, Fate, Input, Outcome, Refused, State, Unsent,
 };
 use oxkeeper_proto::{ErrorCode, SessionId};
 
@@ -233,4 +233,25 @@ fn a_refused_identity_ends_the_session() {
         if t == auth && code == ErrorCode::AUTH_FAILED);
     assert!(failed && seen.last() == Some(&Seen::State(State::AuthFailed)), "{seen:?}");
     assert!(!world.is_connected(at));
+}
+
+#[test]
+fn a_client_whose_server_leaves_the_ensemble_goes_on_elsewhere_at_once() {
+    let mut world = World::new();
+    let at = world.connect("a", 10_000);
+    let before = session(&mut world, at);
+    world.done(at, create("/e", 1));
+    let now_us = world.now_us();
+    let hosts = ConnectString::parse("b,c").unwrap();
+    world.client(at).client.set_hosts(now_us, &hosts);
+    world.pass(0);
+    let seen = world.take(at);
+    assert!(matches!(seen[0], Seen::State(State::Suspended { cause: Cause::Rebalanced, .. })));
+    assert_eq!(session(&mut world, at), before);
+    let dialed = world.client(at).dialed.last().cloned();
+    assert!(hosts.hosts().contains(&dialed.expect("a dial")));
+    let now_us = world.now_us();
+    world.client(at).client.set_hosts(now_us, &hosts);
+    world.pass(0);
+    assert_eq!(world.take(at), [], "nothing changed");
 }
