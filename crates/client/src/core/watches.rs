@@ -6,6 +6,7 @@
 //! paths here are the server's (`ZKWatchManager`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use oxkeeper_proto::data::encode_strings;
 use oxkeeper_proto::response::EventType;
@@ -80,28 +81,24 @@ pub(crate) fn kinds_of_removal(number: i32) -> Option<&'static [WatchKind]> {
 /// See the module's essay.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
-    tables: [BTreeMap<Box<str>, Vec<Watcher>>; 5],
-    count: usize,
+    /// Who is told of what happens at a path, in the order of registration.
+    tables: [BTreeMap<Arc<str>, Vec<Watcher>>; 5],
+    /// The same registrations by watcher: who leaves is found without looking at all paths.
+    by_watcher: BTreeSet<(Watcher, WatchKind, Arc<str>)>,
 }
 
 impl Watches {
     /// Registrations now.
     pub(crate) fn len(&self) -> usize {
-        self.count
+        self.by_watcher.len()
     }
 
     pub(crate) fn add(&mut self, kind: WatchKind, path: &str, watcher: Watcher) {
         let table = &mut self.tables[kind as usize];
-        match table.get_mut(path) {
-            Some(list) if list.contains(&watcher) => {}
-            Some(list) => {
-                list.push(watcher);
-                self.count += 1;
-            }
-            None => {
-                table.insert(path.into(), vec![watcher]);
-                self.count += 1;
-            }
+        let known = table.get_key_value(path).map(|(path, _)| Arc::clone(path));
+        let path = known.unwrap_or_else(|| path.into());
+        if self.by_watcher.insert((watcher, kind, Arc::clone(&path))) {
+            table.entry(path).or_default().push(watcher);
         }
     }
 
@@ -114,9 +111,11 @@ impl Watches {
             EventType::NodeDeleted => &[Data, Exist, Child],
         };
         for kind in one_shot {
-            if let Some(list) = self.tables[*kind as usize].remove(path) {
-                self.count -= list.len();
-                told.extend(list);
+            if let Some((path, list)) = self.tables[*kind as usize].remove_entry(path) {
+                for watcher in list {
+                    self.by_watcher.remove(&(watcher, *kind, Arc::clone(&path)));
+                    told.push(watcher);
+                }
             }
         }
         told.extend(self.tables[Persistent as usize].get(path).into_iter().flatten());
@@ -140,19 +139,14 @@ impl Watches {
     ) -> BTreeSet<Watcher> {
         let mut gone = BTreeSet::new();
         for kind in kinds {
-            let table = &mut self.tables[*kind as usize];
-            let Some(list) = table.get_mut(path) else { continue };
-            let before = list.len();
-            list.retain(|watcher| {
-                let goes = which.is_none_or(|which| which == *watcher);
-                if goes {
-                    gone.insert(*watcher);
-                }
-                !goes
-            });
-            self.count -= before - list.len();
-            if list.is_empty() {
-                table.remove(path);
+            let Some((path, list)) = self.tables[*kind as usize].get_key_value(path) else {
+                continue;
+            };
+            let path = Arc::clone(path);
+            let leaving = list.iter().filter(|watcher| which.is_none_or(|w| w == **watcher));
+            for watcher in leaving.copied().collect::<Vec<_>>() {
+                self.take_out(watcher, *kind, &path);
+                gone.insert(watcher);
             }
         }
         gone
@@ -166,13 +160,22 @@ impl Watches {
 
     /// Takes a watcher out everywhere.
     pub(crate) fn forget(&mut self, watcher: Watcher) {
-        for table in &mut self.tables {
-            table.retain(|_, list| {
-                let before = list.len();
-                list.retain(|other| *other != watcher);
-                self.count -= before - list.len();
-                !list.is_empty()
-            });
+        let all = self.by_watcher.range((watcher, Data, Arc::from(""))..);
+        let own = all.take_while(|(of, ..)| *of == watcher);
+        let own: Vec<_> = own.map(|(_, kind, path)| (*kind, Arc::clone(path))).collect();
+        for (kind, path) in own {
+            self.take_out(watcher, kind, &path);
+        }
+    }
+
+    fn take_out(&mut self, watcher: Watcher, kind: WatchKind, path: &Arc<str>) {
+        self.by_watcher.remove(&(watcher, kind, Arc::clone(path)));
+        let table = &mut self.tables[kind as usize];
+        if let Some(list) = table.get_mut(path) {
+            list.retain(|other| *other != watcher);
+            if list.is_empty() {
+                table.remove(path);
+            }
         }
     }
 
@@ -184,8 +187,8 @@ impl Watches {
 
     /// Takes everything out and returns who was there.
     pub(crate) fn drain(&mut self) -> BTreeSet<Watcher> {
-        let tables = std::mem::take(self).tables;
-        tables.into_iter().flat_map(|table| table.into_values().flatten()).collect()
+        let all = std::mem::take(self).by_watcher;
+        all.into_iter().map(|(watcher, ..)| watcher).collect()
     }
 
     /// The requests that arm all this on a new connection, bodies encoded
@@ -236,6 +239,7 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
     use oxkeeper_proto::{Reader, Request};
+    use proptest::prelude::*;
 
     #[test]
     fn one_shot_watchers_are_told_once_and_persistent_ones_each_time() {
@@ -288,6 +292,52 @@ mod tests {
         assert_eq!(watches.remove(any, "/a", None), [Watcher(1), Watcher(3)].into());
         assert_eq!(watches.len(), 0);
         assert!(kinds_of_removal(0).is_none() && kinds_of_removal(6).is_none());
+    }
+
+    proptest! {
+        /// Both views hold the same, whatever comes and goes.
+        #[test]
+        fn the_two_views_of_registrations_agree(
+            steps in prop::collection::vec((0..6, 0usize..5, 0u64..4, 0usize..4), 1..60),
+        ) {
+            let mut watches = Watches::default();
+            let mut plain = BTreeSet::new();
+            let paths = ["/", "/a", "/a/b", "/c"];
+            for (step, kind, watcher, path) in steps {
+                let (path, watcher) = (paths[path], Watcher(watcher));
+                let kind = [Data, Exist, Child, Persistent, Recursive][kind];
+                match step {
+                    0..3 => {
+                        watches.add(kind, path, watcher);
+                        plain.insert((watcher, kind, path));
+                    }
+                    3 => {
+                        watches.remove(&[kind], path, Some(watcher));
+                        plain.remove(&(watcher, kind, path));
+                    }
+                    4 => {
+                        watches.forget(watcher);
+                        plain.retain(|(of, ..)| *of != watcher);
+                    }
+                    _ => {
+                        watches.fire(EventType::NodeDeleted, path);
+                        plain.retain(|(_, kind, at)| {
+                            *at != path || matches!(kind, Persistent | Recursive)
+                        });
+                    }
+                }
+                let views = watches.by_watcher.iter().map(|(w, k, p)| (*w, *k, &**p));
+                prop_assert_eq!(views.collect::<BTreeSet<_>>(), plain.clone());
+                let mut listed = BTreeSet::new();
+                for kind in [Data, Exist, Child, Persistent, Recursive] {
+                    for (path, list) in &watches.tables[kind as usize] {
+                        prop_assert!(!list.is_empty());
+                        listed.extend(list.iter().map(|w| (*w, kind, &**path)));
+                    }
+                }
+                prop_assert_eq!(listed, plain.clone());
+            }
+        }
     }
 
     fn decoded(request: &(OpCode, Vec<u8>)) -> Vec<Vec<String>> {
