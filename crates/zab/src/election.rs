@@ -329,7 +329,7 @@ impl Election {
     fn consider(&mut self, now_ms: u64, from: Sid, told: &Notification<'_>) {
         match told.state {
             PeerState::Looking => self.consider_looking(now_ms, from, Vote::from(told)),
-            PeerState::Following | PeerState::Leading => self.consider_settled(from, told),
+            PeerState::Following | PeerState::Leading => self.consider_settled(now_ms, from, told),
             PeerState::Observing => {}
         }
     }
@@ -372,7 +372,7 @@ impl Election {
 
     /// A server that has settled: perhaps it is with the leader of this round, perhaps with that of
     /// an ensemble which has long been running.
-    fn consider_settled(&mut self, from: Sid, told: &Notification<'_>) {
+    fn consider_settled(&mut self, now_ms: u64, from: Sid, told: &Notification<'_>) {
         let Phase::Looking(round) = &mut self.phase else { return };
         let vote = Vote::from(told);
         let received = Received { vote, state: told.state, version: told.version };
@@ -381,6 +381,8 @@ impl Election {
             if self.is_joined_by_quorum(&received, |round| &round.votes) {
                 return self.decide(vote);
             }
+            // It may also be the last of the votes that our own proposal waits for.
+            self.weigh(now_ms);
         }
         let Phase::Looking(round) = &mut self.phase else { return };
         round.settled.insert(from, received);
@@ -428,11 +430,19 @@ impl Election {
         }
     }
 
-    /// Whether every voter that could still answer has voted for `like`, its leader among them.
+    /// Whether every voter that could still answer has voted for `like`, its leader among them. Who
+    /// has settled on that leader in this round has, even if a new epoch stands in its answer by
+    /// now.
     fn is_unanimous(&self, round: &Round, like: &Received) -> bool {
+        let settled = |its: &Received| {
+            its.state != PeerState::Looking
+                && its.vote.leader == like.vote.leader
+                && its.vote.election_epoch == like.vote.election_epoch
+        };
         self.membership.voters().into_iter().all(|sid| {
-            let alike = round.votes.get(&sid).is_some_and(|vote| vote.is_same(like));
-            alike || (self.down.contains(&sid) && sid != like.vote.leader)
+            let vote = round.votes.get(&sid);
+            vote.is_some_and(|vote| vote.is_same(like) || settled(vote))
+                || (self.down.contains(&sid) && sid != like.vote.leader)
         })
     }
 

@@ -13,7 +13,8 @@
 //!
 //! # Where we are more careful than Apache
 //! * Who knocks proves nothing. An established connection stays until the one that was opened in
-//!   answer has come up; Apache closes it first, so that anybody could cut the members' links.
+//!   answer has come up; Apache closes it first, so that anybody could cut the members' links. If
+//!   the peer is heard on the old one meanwhile, its knock has crossed our dial and is forgotten.
 //! * Back we connect to the addresses of the hello and, if those fail, to the configured ones.
 //! * A failed dial is tried again after a pause that doubles, as long as there is something to say,
 //!   and not only when the next vote is cast.
@@ -156,7 +157,7 @@ struct Peer {
     last_written: Option<Arc<[u8]>>,
     /// It knocked: connect back even if there is nothing to say.
     called: bool,
-    dialled_at_ms: u64,
+    dialled_at_ms: Option<u64>,
     pause_ms: u64,
     retry_at_ms: u64,
 }
@@ -347,7 +348,16 @@ impl Links {
     }
 
     /// A message came on this connection: from whom? `None` for one that was given up meanwhile.
-    pub fn sender(&self, conn: ConnId) -> Option<Sid> {
+    pub fn received(&mut self, conn: ConnId) -> Option<Sid> {
+        let sid = self.sender(conn)?;
+        if let Some(peer) = self.peers.get_mut(&sid) {
+            // Its knock crossed our dial: what is up leads to it.
+            peer.called = false;
+        }
+        Some(sid)
+    }
+
+    fn sender(&self, conn: ConnId) -> Option<Sid> {
         let conn = self.conns.get(&conn)?;
         conn.sid.filter(|_| conn.stage == Stage::Established)
     }
@@ -383,10 +393,14 @@ impl Links {
         self.close(conn);
         if let Some(peer) = self.peers.get_mut(&sid) {
             // A knock is news: the peer is there, however long it was not. But who knocks without
-            // end shall not make us dial without end.
+            // end shall not make us dial without end; and if it crossed our own dial, that is up
+            // already and will soon show it.
             peer.called = true;
-            let soonest_ms = peer.dialled_at_ms.saturating_add(self.settings.retry_min_ms);
-            peer.retry_at_ms = peer.retry_at_ms.min(soonest_ms);
+            let soonest_ms = peer.dialled_at_ms.map(|at_ms| at_ms + self.settings.retry_min_ms);
+            peer.retry_at_ms = match peer.established {
+                Some(_) => soonest_ms.unwrap_or(0),
+                None => peer.retry_at_ms.min(soonest_ms.unwrap_or(0)),
+            };
         }
         self.dial_if_wanted(now_ms, sid);
     }
@@ -450,7 +464,7 @@ impl Links {
         let conn = self.open(Conn { sid: Some(sid), opened: true, stage });
         if let Some(peer) = self.peers.get_mut(&sid) {
             peer.dialling = Some(conn);
-            peer.dialled_at_ms = now_ms;
+            peer.dialled_at_ms = Some(now_ms);
         }
         self.effects.push_back(Effect::Dial { conn, sid, addresses });
     }
@@ -586,7 +600,7 @@ mod tests {
         assert_eq!(effects(&mut links), ["0 dial 1 one:11"]);
         links.connected(1, ConnId(0));
         assert_eq!(effects(&mut links), ["0 greet as 2", "up 1", "0 write a"]);
-        assert_eq!(links.sender(ConnId(0)), Some(Sid(1)));
+        assert_eq!(links.received(ConnId(0)), Some(Sid(1)));
         assert_eq!(links.deadline_ms(), None);
     }
 
@@ -597,7 +611,7 @@ mod tests {
         assert_eq!(effects(&mut links), ["0 dial 3 three:13"]);
         links.connected(1, ConnId(0));
         assert_eq!(effects(&mut links), ["0 greet as 2", "0 close"]);
-        assert_eq!(links.sender(ConnId(0)), None);
+        assert_eq!(links.received(ConnId(0)), None);
         let called = links.accepted(2);
         links.greeted(3, called, &hello(3, &[]));
         assert_eq!(effects(&mut links), ["up 3", "1 write a"]);
@@ -624,11 +638,29 @@ mod tests {
         let knock = links.accepted(500);
         links.greeted(500, knock, &hello(1, &[]));
         assert_eq!(effects(&mut links), ["2 close", "3 dial 1 one:11"]);
-        assert_eq!(links.sender(ConnId(1)), Some(Sid(1)));
+        assert_eq!(links.received(ConnId(1)), Some(Sid(1)));
         links.connected(501, ConnId(3));
         assert_eq!(effects(&mut links), ["3 greet as 2", "1 close", "up 1"]);
         links.closed(502, ConnId(1));
         assert_eq!(effects(&mut links), [""; 0], "what was replaced breaks nothing");
+    }
+
+    #[test]
+    fn a_knock_that_crossed_our_dial_opens_no_second_connection() {
+        let mut links = links(Settings::default());
+        links.send(0, Sid(1), message("a"));
+        links.connected(1, ConnId(0));
+        effects(&mut links);
+        let knock = links.accepted(2);
+        links.greeted(2, knock, &hello(1, &[]));
+        assert_eq!(effects(&mut links), ["1 close"]);
+        assert_eq!(links.deadline_ms(), Some(100), "unless the peer is heard until then");
+        assert_eq!(links.received(ConnId(0)), Some(Sid(1)));
+        assert_eq!(links.deadline_ms(), None);
+        let knock = links.accepted(3);
+        links.greeted(3, knock, &hello(1, &[]));
+        links.tick(100);
+        assert_eq!(effects(&mut links), ["2 close", "3 dial 1 one:11"]);
     }
 
     #[test]
@@ -651,7 +683,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(links.sender(ConnId(0)), Some(Sid(1)));
+        assert_eq!(links.received(ConnId(0)), Some(Sid(1)));
         assert!((9..=11).contains(&dials), "{dials} dials in a second");
     }
 
@@ -773,7 +805,7 @@ mod tests {
         links.send(0, Sid(1), message("a"));
         links.connected(1, ConnId(0));
         assert_eq!(effects(&mut links)[1..], ["0 greet as 2", "0 authenticate true"]);
-        assert_eq!(links.sender(ConnId(0)), None);
+        assert_eq!(links.received(ConnId(0)), None);
         links.authenticated(2, ConnId(0));
         assert_eq!(effects(&mut links), ["up 1", "0 write a"]);
         // Neither a knock nor a larger peer counts before it has proved itself.
@@ -781,12 +813,12 @@ mod tests {
             let conn = links.accepted(200);
             links.greeted(200, conn, &hello(sid, &[]));
             assert_eq!(effects(&mut links), [format!("{} authenticate false", conn.0)]);
-            assert_eq!(links.sender(conn), None);
+            assert_eq!(links.received(conn), None);
         }
         links.closed(201, ConnId(1));
         links.authenticated(201, ConnId(2));
         assert_eq!(effects(&mut links), ["up 3"]);
-        assert_eq!(links.sender(ConnId(0)), Some(Sid(1)));
+        assert_eq!(links.received(ConnId(0)), Some(Sid(1)));
         // As many as like may claim to be a member; those that prove nothing make room.
         for _ in 0..UNPROVEN_MAX + 5 {
             let conn = links.accepted(300);
