@@ -29,6 +29,24 @@
 //! counts as sending. Times are microseconds on any clock; where it goes back, the client stands.
 //! A host that was held up brings the bytes that have come before it says that time has passed.
 //!
+//! ```
+//! use oxkeeper_client::core::{Call, Client, Config, ConnectString, Effect, Input, Watcher};
+//! use oxkeeper_proto::Request;
+//! use oxkeeper_proto::request::PathWatch;
+//!
+//! let connect = ConnectString::parse("zk1,zk2:2182/app")?;
+//! let mut client = Client::new(Config::new(connect), 7);
+//! let read = Request::GetData(PathWatch { path: "/config".into(), watch: true });
+//! let ticket = client.submit(0, Call::watched(read, Watcher(1)))?;
+//! client.handle(0, Input::Wake);
+//! let Some(Effect::Dial(link, host)) = client.poll_effect() else { panic!("nothing to dial") };
+//! println!("{ticket:?} waits for a connection to {}:{}", host.name, host.port);
+//! // Resolve, connect, and then:
+//! client.handle(1_500, Input::Connected(link));
+//! assert!(matches!(client.poll_effect(), Some(Effect::Send(to, _)) if to == link));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Sources
 //! `ClientCnxn`, `ZooKeeper`, `ZKWatchManager`, `StaticHostProvider`.
 

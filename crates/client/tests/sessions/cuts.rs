@@ -89,6 +89,27 @@ fn a_cut_after_any_byte_loses_no_outcome_and_belies_none() {
 }
 
 #[test]
+fn the_same_seed_and_the_same_cuts_give_the_same_history() {
+    let history = |seats: usize| {
+        let mut world = World::new();
+        let mut told = Vec::new();
+        for n in 0..seats {
+            let at = cut_client(&mut world, (100 + n, 90));
+            world.input(at, Input::Wake);
+            submit_all(&mut world, at);
+            world.pass(700);
+            world.cut(at);
+            world.pass(700);
+            told.push(format!("{:?} {:?}", world.take(at), world.client(at).dialed));
+        }
+        told
+    };
+    let first = history(4);
+    assert_eq!(first, history(4));
+    assert_ne!(first[0], first[1], "seeds differ");
+}
+
+#[test]
 fn a_cut_while_watches_are_armed_again_loses_no_event() {
     for direction in [0, 1] {
         for bytes in 0.. {
