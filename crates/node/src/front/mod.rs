@@ -106,6 +106,8 @@ pub struct Front {
     stats: FrontStats,
     /// An encoded event, kept while it goes to one watcher after the other.
     event: Vec<u8>,
+    /// The identity of the address that connected last; the next connection is often its, too.
+    last_ip: Option<(IpAddr, AuthSet)>,
 }
 
 impl Front {
@@ -127,6 +129,7 @@ impl Front {
             large_bytes: 0,
             stats: FrontStats::default(),
             event: Vec::new(),
+            last_ip: None,
             settings,
         }
     }
@@ -155,13 +158,14 @@ impl Front {
     pub fn open(&mut self, now: Now, peer: Peer) -> ConnId {
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
+        let auth = self.ip_identity(peer.addr.ip());
         let slot = self.conns.insert(Conn {
             generation,
             phase: Phase::Fresh,
             peer,
             session: SessionId::NONE,
             timeout_ms: 0,
-            auth: ip_identity(peer.addr.ip()),
+            auth,
             out: Vec::new(),
             sent: 0,
             gate: Default::default(),
@@ -180,6 +184,19 @@ impl Front {
         let id = ConnId { slot: slot as u32, generation };
         self.sessionless.push_back((now.mono_us, id));
         id
+    }
+
+    /// Every connection starts with the identity of its address (`IPAuthenticationProvider`).
+    fn ip_identity(&mut self, ip: IpAddr) -> AuthSet {
+        if let Some((last, identity)) = &self.last_ip
+            && *last == ip
+        {
+            return Arc::clone(identity);
+        }
+        let id = ip.to_canonical().to_string();
+        let identity: AuthSet = Arc::from([AuthId { scheme: "ip".into(), id }]);
+        self.last_ip = Some((ip, Arc::clone(&identity)));
+        identity
     }
 
     /// Forgets a connection whose socket is gone. Its session lives on until it expires.
@@ -361,9 +378,4 @@ impl Front {
             self.mark_dirty(id);
         }
     }
-}
-
-/// Every connection starts with the identity of its address (`IPAuthenticationProvider`).
-fn ip_identity(ip: IpAddr) -> AuthSet {
-    Arc::from([AuthId { scheme: "ip".into(), id: ip.to_canonical().to_string() }])
 }
