@@ -146,7 +146,10 @@ impl Ledger {
     /// `logged` is false on an observer that keeps no log.
     pub fn append(&mut self, entry: Entry, logged: bool) -> Result<(), Violation> {
         let last = self.cursors.appended;
-        if !follows(last, entry.zxid) {
+        let new_epoch = self.settings.epoch_starts_anywhere
+            && entry.zxid.epoch() > last.epoch()
+            && entry.zxid.counter() > 0;
+        if !follows(last, entry.zxid) && !new_epoch {
             return Err(Violation::Gap { last, got: entry.zxid });
         }
         if self.outstanding.len() >= self.settings.outstanding_count_max

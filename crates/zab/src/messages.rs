@@ -499,6 +499,9 @@ pub enum Violation {
         /// What came.
         got: u32,
     },
+    /// An epoch that leaves no room for a next one: nobody can have got there.
+    #[error("epoch {0:#x} cannot be real")]
+    EpochTooLarge(u32),
     /// It speaks ZooKeeper 3.3's protocol.
     #[error("protocol version {0:#x} is too old")]
     Protocol(i32),

@@ -20,6 +20,9 @@ pub struct Settings {
     pub sync_enabled: bool,
     /// Whether configurations are adopted from the protocol (`reconfigEnabled`).
     pub reconfig_enabled: bool,
+    /// Whether a leader may begin an epoch with any counter, as one of Apache's does that runs with
+    /// `zookeeper.testingonly.initialZxid`. Otherwise that is taken for the hole which it would be.
+    pub epoch_starts_anywhere: bool,
     /// Whether a server may have several addresses in a configuration (`multiAddress.enabled`).
     pub multi_address: bool,
     /// Every learner gets a snapshot (`forceSnapshotSync`).
@@ -54,6 +57,7 @@ impl Settings {
             observer: false,
             sync_enabled: true,
             reconfig_enabled: false,
+            epoch_starts_anywhere: false,
             multi_address: false,
             force_snapshot: false,
             snapshot_size_permille: Some(330),

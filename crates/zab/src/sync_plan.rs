@@ -96,8 +96,10 @@ pub fn sync_plan(peer: Zxid, leader: &Leads<'_>, log: Log) -> Plan {
 fn beyond_window(peer: Zxid, max: Zxid, leader: &Leads<'_>, log: Log) -> Plan {
     let Some(permille) = leader.snapshot_size_permille else { return Plan::Snap };
     if peer >= max {
-        // Equal with an empty window: nothing is missing. A bare zxid beyond it: as in memory.
-        return if peer == max { Plan::Diff { header: max } } else { Plan::Snap };
+        // Equal with an empty window: nothing is missing. But nothing proves it where there never
+        // was a transaction. A bare zxid beyond it: as in memory.
+        let equal = peer == max && max != Zxid::ZERO;
+        return if equal { Plan::Diff { header: max } } else { Plan::Snap };
     }
     match log {
         Log::Unknown => Plan::SurveyLog,
@@ -230,6 +232,14 @@ mod tests {
         case("both empty (cold-start)", z(0, 0), window(z(0, 0), &[]), z(0, 0), NO, {
             Plan::Diff { header: Zxid::ZERO }
         });
+        case(
+            "both empty, epoch established",
+            z(0, 0),
+            window(z(0, 0), &[]),
+            z(1, 0),
+            NO,
+            Plan::Snap,
+        );
         case("equal", z(1, 3), empty(), z(1, 3), NO, Plan::Diff { header: z(1, 3) });
         let diff = Plan::Diff { header: z(1, 3) };
         case("equal, epoch established", z(1, 3), empty(), z(2, 0), NO, diff);

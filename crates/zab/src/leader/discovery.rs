@@ -1,12 +1,15 @@
 //! The new epoch: who is there, what it is called, and that nobody knows more than this server.
 
+use bytes::Bytes;
 use oxkeeper_proto::packet::LearnerInfo;
 use oxkeeper_proto::{Sid, Zxid};
 
 use super::{Leader, Learner, Phase, Stage};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Epochs, LinkId, Outgoing, Violation};
-use bytes::Bytes;
+
+/// Zxids are signed on Apache's side; an ensemble that elects every second gets here in 68 years.
+const EPOCH_MAX: u32 = 0x7fff_ff00;
 
 impl Leader {
     /// FOLLOWERINFO or OBSERVERINFO.
@@ -29,6 +32,11 @@ impl Leader {
         if info.config_version > ledger.membership.current().version() {
             return Err(Drop::NewerConfig);
         }
+        // An empty server of unknown past says −1.
+        let promised = if zxid < Zxid::ZERO { 0 } else { zxid.epoch() };
+        if promised >= EPOCH_MAX {
+            return Err(Violation::EpochTooLarge(promised).into());
+        }
         let capabilities = Bytes::copy_from_slice(info.trailing);
         link.learner = Some(Learner { sid: info.sid, observer, capabilities });
         link.stage = Stage::AwaitingEpoch;
@@ -40,7 +48,7 @@ impl Leader {
             self.drop_link(ledger, old, Drop::Replaced);
         }
         if self.phase == Phase::Discovery {
-            self.epoch = self.epoch.max(zxid.epoch().saturating_add(1));
+            self.epoch = self.epoch.max(promised + 1);
             if ledger.membership.current().is_voter(info.sid) {
                 self.connecting.insert(info.sid);
             }
@@ -48,8 +56,7 @@ impl Leader {
         }
         // It can never follow this leader. Apache lets it try for ever; one more election is the
         // price of having it back.
-        let promised = zxid.epoch() > self.epoch;
-        self.outpromised |= promised && ledger.membership.current().is_voter(info.sid);
+        self.outpromised |= promised > self.epoch && ledger.membership.current().is_voter(info.sid);
         if self.phase != Phase::Promising {
             self.tell_epoch(ledger, id);
         }

@@ -11,8 +11,10 @@ impl Learner {
     /// FOLLOWERINFO or OBSERVERINFO.
     pub(super) fn introduce(&mut self, ledger: &mut Ledger, link: LinkId) {
         self.stage = Stage::AwaitingEpoch;
+        let unknown_past = !ledger.trusted() && ledger.epochs().accepted == 0;
+        let accepted = if unknown_past { -1 } else { i64::from(ledger.epochs().accepted) };
         let info = Outgoing::Info {
-            zxid: Zxid(i64::from(ledger.epochs().accepted) << 32),
+            zxid: Zxid(accepted << 32),
             observer: self.observer,
             sid: ledger.settings.sid,
             config_version: ledger.membership.current().version(),
@@ -36,6 +38,9 @@ impl Learner {
             return Err(Violation::Protocol(protocol_version).into());
         }
         let (promised, got) = (ledger.epochs().accepted, zxid.epoch());
+        if got > i32::MAX as u32 {
+            return Err(Violation::EpochTooLarge(got).into());
+        }
         if got < promised {
             return Err(Violation::OldEpoch { promised, got }.into());
         }
@@ -55,7 +60,9 @@ impl Learner {
         let Some(link) = self.link else { return };
         self.stage = Stage::AwaitingPlan;
         let last = if ledger.trusted() { ledger.cursors().appended } else { Zxid(-1) };
-        let current = if self.accepted_before { -1 } else { ledger.epochs().current as i32 };
+        let unknown_past = !ledger.trusted() && ledger.epochs().current == 0;
+        let current =
+            if self.accepted_before || unknown_past { -1 } else { ledger.epochs().current as i32 };
         ledger.send(link, Outgoing::AckEpoch(last, current));
     }
 }
