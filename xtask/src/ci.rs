@@ -20,7 +20,7 @@ struct Step {
 
 const DENY: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "fmt", words: &["fmt", "--all", "--check"], env: &[] },
     Step { name: "tidy", words: &["xtask", "tidy"], env: &[] },
     Step { name: "deps", words: &["xtask", "deps"], env: &[] },
@@ -32,6 +32,11 @@ const STEPS: [Step; 8] = [
     },
     Step { name: "doc", words: &["doc", "--locked", "--workspace", "--no-deps"], env: DENY },
     Step { name: "test", words: &["test", "--locked", "--workspace"], env: &[] },
+    Step {
+        name: "net",
+        words: &["test", "--locked", "-p", "oxkeeper-sim", "--features", "wrong"],
+        env: &[],
+    },
     Step { name: "conformance", words: &["xtask", "conformance"], env: &[] },
 ];
 

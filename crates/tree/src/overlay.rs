@@ -257,6 +257,12 @@ impl Overlay {
         self.by_path.find(key.hash, same).copied()
     }
 
+    /// The stored stat of the znode at a path as it will be when everything prepared is applied;
+    /// `None` if there will be none.
+    pub fn stat_of(&self, tree: &Tree, path: &str) -> Option<StatPersisted> {
+        Some(self.stat(&self.find(tree, self.key(path))?))
+    }
+
     /// The stored stat.
     pub(crate) fn stat(&self, found: &Found<'_>) -> StatPersisted {
         match found {

@@ -54,7 +54,7 @@ const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
 
 /// Every crate of the workspace.
-pub const ROOMS: [Room; 12] = [
+pub const ROOMS: [Room; 13] = [
     Room {
         name: PROTO,
         core: true,
@@ -201,6 +201,16 @@ pub const ROOMS: [Room; 12] = [
             SCRATCH,
             ("rustix", "signals and file limits for the processes tested"),
         ],
+    },
+    Room {
+        name: "oxkeeper-sim",
+        core: false,
+        product: false,
+        // Everything that ships except what touches the machine.
+        knows: &[PROTO, TREE, STORAGE, NODE, SERVER],
+        tests_know: &[],
+        budget: &[FLAGS],
+        test_budget: &[],
     },
     Room {
         name: "oxkeeper-conformance",

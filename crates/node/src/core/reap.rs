@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use oxkeeper_proto::SessionId;
+use oxkeeper_proto::{SessionId, Zxid};
+use oxkeeper_tree::EphemeralType;
 
 use super::Core;
 use crate::front::Shared;
@@ -22,7 +23,8 @@ pub(super) struct Reaper {
     pace_us: u64,
     next_scan_us: u64,
     next_removal_us: u64,
-    found: VecDeque<String>,
+    /// The path of each, and which znode it was there.
+    found: VecDeque<(String, Zxid)>,
 }
 
 impl Reaper {
@@ -50,7 +52,8 @@ impl Reaper {
 
 impl Core {
     /// Looks for candidates once per interval and proposes their removal at the configured pace.
-    /// The transaction itself decides: a child that came meanwhile keeps its parent.
+    /// The transaction itself decides: a child that came meanwhile keeps its parent. What has been
+    /// touched meanwhile, or replaced by another znode of that name, is left alone.
     pub(super) fn reap(&mut self, shared: &Shared, now: Now) {
         let settings = Arc::clone(&self.settings);
         if self.reaper.interval_us == 0 {
@@ -61,13 +64,18 @@ impl Core {
             let max = settings.container_max_per_minute as usize;
             let never_used_ms = settings.container_never_used_ms;
             let found = shared.tree.reap_candidates(now.wall_ms, never_used_ms, max);
-            self.reaper.found = found.into_iter().map(str::to_owned).collect();
+            let named =
+                |path: &str| Some((path.to_owned(), shared.tree.node(path)?.persisted().czxid));
+            self.reaper.found = found.into_iter().filter_map(named).collect();
         }
         for _ in 0..limits::REAPED_PER_TURN {
             if now.mono_us < self.reaper.next_removal_us {
                 break;
             }
-            let Some(path) = self.reaper.found.pop_front() else { break };
+            let Some((path, czxid)) = self.reaper.found.pop_front() else { break };
+            if !self.is_still_due(shared, now, &path, czxid) {
+                continue;
+            }
             self.reaper.next_removal_us =
                 self.reaper.next_removal_us.max(now.mono_us.saturating_sub(1_000_000))
                     + self.reaper.pace_us;
@@ -79,5 +87,19 @@ impl Core {
             self.proposed(None);
             self.stats.reaped += 1;
         }
+    }
+
+    /// Whether a candidate still is one when everything proposed is applied.
+    fn is_still_due(&self, shared: &Shared, now: Now, path: &str, czxid: Zxid) -> bool {
+        let stat = self.overlay.stat_of(&shared.tree, path);
+        stat.is_some_and(|stat| {
+            let rules = shared.tree.options().owner_rules;
+            stat.czxid == czxid
+                && match EphemeralType::of(stat.ephemeral_owner, rules) {
+                    EphemeralType::Container => true,
+                    EphemeralType::Ttl(ms) => stat.mtime_ms.saturating_add(ms) < now.wall_ms,
+                    EphemeralType::Persistent | EphemeralType::Ephemeral(_) => false,
+                }
+        })
     }
 }

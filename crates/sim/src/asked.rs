@@ -1,0 +1,325 @@
+//! What clients ask for, as values that own their content.
+//!
+//! The workload draws them, a client encodes them, the history keeps them and the model answers
+//! them anew.
+
+use oxkeeper_proto::codec::Put;
+use oxkeeper_proto::data::encode_strings;
+use oxkeeper_proto::request::{
+    CreateRequest, MultiOp, MultiReadOp, MultiReadRequest, MultiRequest, PathKind, PathVersion,
+    PathWatch, SetAclRequest, SetDataRequest,
+};
+use oxkeeper_proto::{CreateMode, OPEN_ACL_UNSAFE, OpCode, Reader, Request, Zxid};
+
+/// A znode to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Create {
+    /// By which of the four operations.
+    pub op: OpCode,
+    /// What kind.
+    pub mode: CreateMode,
+    /// Where; a sequential one gets a number behind it.
+    pub path: String,
+    /// Its data, null kept apart from empty.
+    pub data: Option<Vec<u8>>,
+    /// Time to live, ms; −1 for all but TTL znodes.
+    pub ttl_ms: i64,
+}
+
+/// One write of a multi, or a write of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// create, create2, createContainer, createTTL.
+    Create(Create),
+    /// delete, with the version it must have.
+    Delete(String, i32),
+    /// setData, with the version it must have.
+    SetData(String, Option<Vec<u8>>, i32),
+    /// check; only inside a multi.
+    Check(String, i32),
+}
+
+/// The watches that a client had and sets again on a new connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rewatch {
+    /// The last zxid that the client has seen.
+    pub since: Zxid,
+    /// Data watches.
+    pub data: Vec<String>,
+    /// Watches on znodes that were not there.
+    pub exist: Vec<String>,
+    /// Child watches.
+    pub child: Vec<String>,
+    /// Persistent ones.
+    pub persistent: Vec<String>,
+    /// Recursive ones.
+    pub recursive: Vec<String>,
+}
+
+impl Rewatch {
+    /// True if there is nothing to set again.
+    pub fn is_empty(&self) -> bool {
+        [&self.data, &self.exist, &self.child, &self.persistent, &self.recursive]
+            .iter()
+            .all(|list| list.is_empty())
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// A write of one znode.
+    Edit(Edit),
+    /// setACL to the open list, with the aversion it must have.
+    SetAcl(String, i32),
+    /// multi.
+    Multi(Vec<Edit>),
+    /// exists, perhaps with a watch.
+    Exists(String, bool),
+    /// getData, perhaps with a watch.
+    GetData(String, bool),
+    /// getChildren, perhaps with a watch.
+    GetChildren(String, bool),
+    /// getChildren2, perhaps with a watch.
+    GetChildren2(String, bool),
+    /// getACL.
+    GetAcl(String),
+    /// getEphemerals of everything.
+    GetEphemerals,
+    /// getAllChildrenNumber.
+    GetAllChildrenNumber(String),
+    /// multiRead: paths of which data (true) or children (false) are read.
+    MultiRead(Vec<(String, bool)>),
+    /// addWatch, recursive or not.
+    AddWatch(String, bool),
+    /// removeWatches of all kinds.
+    RemoveWatches(String),
+    /// sync.
+    Sync(String),
+    /// ping.
+    Ping,
+    /// setWatches2.
+    SetWatches(Rewatch),
+    /// closeSession.
+    Close,
+}
+
+impl Asked {
+    /// The operation's number.
+    pub fn op(&self) -> OpCode {
+        match self {
+            Asked::Edit(edit) => edit.op(),
+            Asked::SetAcl(..) => OpCode::SET_ACL,
+            Asked::Multi(_) => OpCode::MULTI,
+            Asked::Exists(..) => OpCode::EXISTS,
+            Asked::GetData(..) => OpCode::GET_DATA,
+            Asked::GetChildren(..) => OpCode::GET_CHILDREN,
+            Asked::GetChildren2(..) => OpCode::GET_CHILDREN2,
+            Asked::GetAcl(_) => OpCode::GET_ACL,
+            Asked::GetEphemerals => OpCode::GET_EPHEMERALS,
+            Asked::GetAllChildrenNumber(_) => OpCode::GET_ALL_CHILDREN_NUMBER,
+            Asked::MultiRead(_) => OpCode::MULTI_READ,
+            Asked::AddWatch(..) => OpCode::ADD_WATCH,
+            Asked::RemoveWatches(_) => OpCode::REMOVE_WATCHES,
+            Asked::Sync(_) => OpCode::SYNC,
+            Asked::Ping => OpCode::PING,
+            Asked::SetWatches(_) => OpCode::SET_WATCHES2,
+            Asked::Close => OpCode::CLOSE_SESSION,
+        }
+    }
+
+    /// True if it takes a zxid.
+    pub fn is_write(&self) -> bool {
+        matches!(self, Asked::Edit(_) | Asked::SetAcl(..) | Asked::Multi(_) | Asked::Close)
+    }
+
+    /// Appends the body of the request.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let watched = |path: &str, watch| PathWatch { path: path.to_owned().into(), watch };
+        match self {
+            Asked::Edit(edit) => edit.encode(out),
+            Asked::SetAcl(path, version) => {
+                let (path, acl) = (path.into(), OPEN_ACL_UNSAFE);
+                Request::SetAcl(SetAclRequest { path, acl, version: *version }).encode(out);
+            }
+            Asked::Multi(edits) => {
+                MultiRequest::encode_ops(out, edits.iter().map(Edit::in_multi));
+            }
+            Asked::Exists(path, watch) => Request::Exists(watched(path, *watch)).encode(out),
+            Asked::GetData(path, watch) => Request::GetData(watched(path, *watch)).encode(out),
+            Asked::GetChildren(path, watch) => {
+                Request::GetChildren(watched(path, *watch)).encode(out);
+            }
+            Asked::GetChildren2(path, watch) => {
+                Request::GetChildren2(watched(path, *watch)).encode(out);
+            }
+            Asked::GetAcl(path) => Request::GetAcl(path.into()).encode(out),
+            Asked::GetEphemerals => Request::GetEphemerals(None).encode(out),
+            Asked::GetAllChildrenNumber(path) => {
+                Request::GetAllChildrenNumber(path.into()).encode(out);
+            }
+            Asked::MultiRead(reads) => {
+                let ops = reads.iter().map(|(path, data)| match data {
+                    true => MultiReadOp::GetData(path.into()),
+                    false => MultiReadOp::GetChildren(path.into()),
+                });
+                MultiReadRequest::encode_ops(out, ops);
+            }
+            Asked::AddWatch(path, recursive) => {
+                let kind = i32::from(*recursive);
+                Request::AddWatch(PathKind { path: path.into(), kind }).encode(out);
+            }
+            Asked::RemoveWatches(path) => {
+                Request::RemoveWatches(PathKind { path: path.into(), kind: 3 }).encode(out);
+            }
+            Asked::Sync(path) => Request::Sync(Some(path.into())).encode(out),
+            Asked::Ping => Request::Ping.encode(out),
+            Asked::SetWatches(set) => {
+                out.put_long(set.since.0);
+                for list in [&set.data, &set.exist, &set.child, &set.persistent, &set.recursive] {
+                    encode_strings(out, list);
+                }
+            }
+            Asked::Close => Request::CloseSession.encode(out),
+        }
+    }
+}
+
+impl Edit {
+    /// The operation's number.
+    pub fn op(&self) -> OpCode {
+        match self {
+            Edit::Create(create) => create.op,
+            Edit::Delete(..) => OpCode::DELETE,
+            Edit::SetData(..) => OpCode::SET_DATA,
+            Edit::Check(..) => OpCode::CHECK,
+        }
+    }
+
+    fn in_multi(&self) -> MultiOp<'_> {
+        match self {
+            Edit::Create(create) => MultiOp::Create(create.request()),
+            Edit::Delete(path, version) => {
+                MultiOp::Delete(PathVersion { path: path.into(), version: *version })
+            }
+            Edit::SetData(path, data, version) => MultiOp::SetData(SetDataRequest {
+                path: path.into(),
+                data: data.as_deref(),
+                version: *version,
+            }),
+            Edit::Check(path, version) => {
+                MultiOp::Check(PathVersion { path: path.into(), version: *version })
+            }
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self.in_multi() {
+            MultiOp::Create(create) => Request::Create(create).encode(out),
+            MultiOp::Delete(delete) => Request::Delete(delete).encode(out),
+            MultiOp::SetData(set) => Request::SetData(set).encode(out),
+            MultiOp::Check(check) => Request::Check(check).encode(out),
+        }
+    }
+}
+
+impl Create {
+    fn request(&self) -> CreateRequest<'_> {
+        CreateRequest {
+            op: self.op,
+            path: (&self.path).into(),
+            data: self.data.as_deref(),
+            acl: OPEN_ACL_UNSAFE,
+            flags: self.mode.flags(),
+            ttl_ms: self.ttl_ms,
+        }
+    }
+}
+
+/// A reply's body with everything sorted whose order is nobody's business: names of children, paths
+/// of ephemerals.
+pub fn normalised(asked: &Asked, body: &[u8]) -> Vec<u8> {
+    let mut reader = Reader::new(body);
+    let mut out = Vec::new();
+    let done = match asked {
+        Asked::GetChildren(..) | Asked::GetChildren2(..) | Asked::GetEphemerals => {
+            sort_names(&mut reader, &mut out)
+        }
+        Asked::MultiRead(reads) => reads.iter().try_fold((), |(), (_, data)| {
+            let header = reader.take(9).ok()?;
+            out.extend_from_slice(header);
+            match (header[..4] == (-1i32).to_be_bytes(), data) {
+                (true, _) => out.extend_from_slice(reader.take(4).ok()?),
+                (false, true) => {
+                    out.put_buffer(reader.buffer().ok()?);
+                    out.extend_from_slice(reader.take(oxkeeper_proto::Stat::BYTES).ok()?);
+                }
+                (false, false) => sort_names(&mut reader, &mut out)?,
+            }
+            Some(())
+        }),
+        _ => Some(()),
+    };
+    match done {
+        Some(()) => out.extend_from_slice(reader.rest()),
+        // Not what it should be: to be compared as it came.
+        None => out = body.to_vec(),
+    }
+    out
+}
+
+fn sort_names(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let count = reader.count().ok()??;
+    let mut names = Vec::new();
+    for _ in 0..count {
+        names.push(reader.string().ok()?);
+    }
+    names.sort();
+    encode_strings(out, &names);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_what_follows_is_kept() {
+        let (mut shuffled, mut sorted) = (Vec::new(), Vec::new());
+        encode_strings(&mut shuffled, &["b", "a"]);
+        encode_strings(&mut sorted, &["a", "b"]);
+        shuffled.extend_from_slice(b"stat");
+        sorted.extend_from_slice(b"stat");
+        let asked = Asked::GetChildren2("/".into(), false);
+        assert_eq!(normalised(&asked, &shuffled), sorted);
+        assert_eq!(normalised(&asked, b"\0\0\0\x09junk"), b"\0\0\0\x09junk", "left as it came");
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same_operation() {
+        let create = Create {
+            op: OpCode::CREATE_TTL,
+            mode: CreateMode::PersistentTtl,
+            path: "/a".into(),
+            data: None,
+            ttl_ms: 5,
+        };
+        for asked in [
+            Asked::Edit(Edit::Create(create.clone())),
+            Asked::Edit(Edit::Delete("/a".into(), 3)),
+            Asked::Multi(vec![Edit::Create(create), Edit::Check("/".into(), -1)]),
+            Asked::MultiRead(vec![("/a".into(), true), ("/b".into(), false)]),
+            Asked::SetWatches(Rewatch { data: vec!["/a".into()], ..Rewatch::default() }),
+            Asked::AddWatch("/a".into(), true),
+            Asked::Sync("/".into()),
+            Asked::Close,
+        ] {
+            let mut body = Vec::new();
+            asked.encode(&mut body);
+            let request = Request::decode(asked.op(), &mut Reader::new(&body)).unwrap().unwrap();
+            let mut again = Vec::new();
+            request.encode(&mut again);
+            assert_eq!(again, body, "{asked:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Runs seeds: storm, heal, check.
+//!
+//! What is printed of a seed that fails is enough to look at it again: the end of its trace, what
+//! was broken, and the command that replays it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use oxkeeper_sim::{Plan, Report, Volume};
+
+/// Lets servers and clients live through storms in virtual time, and holds what was seen against
+/// what is promised.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// One seed
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Several seeds: FIRST..BEYOND
+    #[arg(long, value_parser = range, default_value = "0..100")]
+    seeds: (u64, u64),
+    /// Print the whole trace
+    #[arg(long)]
+    trace: bool,
+    /// How long the storm lasts, virtual seconds
+    #[arg(long, default_value_t = 6)]
+    seconds: u64,
+    /// Go on after a seed that fails
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let parts = text.split_once("..").ok_or("FIRST..BEYOND is expected")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    Ok((number(parts.0)?, number(parts.1)?))
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let (first, beyond) = flags.seed.map_or(flags.seeds, |seed| (seed, seed + 1));
+    let mut total = Volume::default();
+    let mut bad = Vec::new();
+    for seed in first..beyond {
+        let storm = flags.seconds * oxkeeper_sim::agenda::SECOND;
+        let plan = Plan { whole_trace: flags.trace, storm, ..Plan::new(seed) };
+        let report = Report::of(plan);
+        total += report.volume;
+        if !report.is_good() {
+            print!("{report}");
+            bad.push(seed);
+            if !flags.keep_going {
+                break;
+            }
+        } else if flags.trace {
+            report.trace.lines().for_each(|line| println!("{line}"));
+        }
+    }
+    println!("seeds {first}..{beyond}: {total}");
+    match bad.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => {
+            println!("failed: {bad:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Everything that was seen during a run: by clients at their ends of the wires, and of servers
+//! what they wrote, applied and found again.
+//!
+//! The invariants judge a run by this alone. What clients asked and were told stands here as it
+//! crossed their ends of the wires, whatever client speaks there; a request that was never answered
+//! is *unknown*: it may have been done or not, at any time after it was sent. Of servers the log is
+//! kept, whose order is the order of everything, and what they held at which zxid.
+
+use std::collections::BTreeMap;
+
+use oxkeeper_node::Batch;
+use oxkeeper_proto::response::EventType;
+use oxkeeper_proto::{ErrorCode, OpCode, Payload, SessionId, Txn, Zxid};
+
+use crate::agenda::Micros;
+use crate::asked::Asked;
+use crate::model::State;
+use crate::net::WireId;
+use crate::report::Volume;
+
+/// A reply as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// When.
+    pub at: Micros,
+    /// The zxid in its header.
+    pub zxid: Zxid,
+    /// The code in its header.
+    pub err: ErrorCode,
+    /// What followed.
+    pub body: Vec<u8>,
+}
+
+/// One request of a client.
+#[derive(Debug, Clone)]
+pub struct Op {
+    /// Over which of the connections.
+    pub conn: usize,
+    /// Of which session.
+    pub session: SessionId,
+    /// The client's number for it.
+    pub xid: i32,
+    /// What.
+    pub asked: Asked,
+    /// When it was sent.
+    pub sent: Micros,
+    /// The answer; none if its connection ended first.
+    pub reply: Option<Reply>,
+}
+
+/// Something a client heard on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// The session is open.
+    Session {
+        /// Its timeout, ms.
+        timeout_ms: i32,
+    },
+    /// The answer to the op of this number.
+    Reply(usize),
+    /// An answer to nothing that was asked, or out of order.
+    Stray {
+        /// Its xid.
+        xid: i32,
+    },
+    /// A watch fired.
+    Event {
+        /// The zxid in its header, −1 after setWatches.
+        zxid: Zxid,
+        /// What happened.
+        event: EventType,
+        /// Where.
+        path: String,
+    },
+}
+
+/// One connection of a client.
+#[derive(Debug, Clone)]
+pub struct Conn {
+    /// Which client.
+    pub client: usize,
+    /// To which server.
+    pub server: usize,
+    /// The session; none until it is open.
+    pub session: SessionId,
+    /// What was heard, in order.
+    pub heard: Vec<(Micros, Heard)>,
+    /// True if it was still good when the run ended.
+    pub open: bool,
+}
+
+/// What an entry of a log is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A client's request; the model knows what it must come to.
+    Request,
+    /// A session begins.
+    Begin {
+        /// Its timeout, ms.
+        timeout_ms: i32,
+    },
+    /// A session ends without its client asking.
+    Expiry {
+        /// How long the server had not heard of it, nor been up.
+        silent: Micros,
+    },
+    /// A container or TTL znode is removed by the server.
+    Reap(String),
+    /// An attempt at that which came to nothing.
+    Nothing,
+}
+
+/// One entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place.
+    pub zxid: Zxid,
+    /// In whose name.
+    pub session: SessionId,
+    /// The client's number for it.
+    pub cxid: i32,
+    /// The wall clock of the server, ms.
+    pub time_ms: i64,
+    /// When it was given to the log.
+    pub at: Micros,
+    /// What.
+    pub kind: Kind,
+    /// Of its bytes.
+    pub hash: u64,
+}
+
+/// A transaction that a server applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Which server.
+    pub server: usize,
+    /// In which of its lives.
+    pub life: u64,
+    /// The transaction's place.
+    pub zxid: Zxid,
+    /// Of its bytes.
+    pub hash: u64,
+    /// The tree's digest afterwards.
+    pub digest: i64,
+}
+
+/// Everything that a server held at some moment: when it started, and at the end.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    /// Which server.
+    pub server: usize,
+    /// In which of its lives.
+    pub life: u64,
+    /// As of which transaction.
+    pub zxid: Zxid,
+    /// The digest that it keeps.
+    pub digest: i64,
+    /// What it found amiss when it started, as a sentence.
+    pub amiss: Option<String>,
+    /// All of it.
+    pub state: State,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct History {
+    /// All requests in the order in which they were sent.
+    pub ops: Vec<Op>,
+    /// All connections.
+    pub conns: Vec<Conn>,
+    /// The log of each server as it is now.
+    pub logs: Vec<Vec<Entry>>,
+    /// Every transaction applied.
+    pub applied: Vec<Applied>,
+    /// What servers held.
+    pub holdings: Vec<Holding>,
+    /// Servers that did not start on what they had left themselves, and why.
+    pub failed_starts: Vec<String>,
+    /// When the storm was over.
+    pub calm_from: Micros,
+    /// `tickTime` of the servers.
+    pub tick: Micros,
+    /// What should have come to pass after the storm and did not.
+    pub unfinished: Vec<String>,
+    wires: BTreeMap<WireId, usize>,
+    contacts: BTreeMap<(usize, SessionId), Micros>,
+    boots: Vec<Micros>,
+    lives: u64,
+}
+
+impl History {
+    /// A history of so many servers.
+    pub fn new(servers: usize) -> History {
+        let logs = vec![Vec::new(); servers];
+        History { logs, boots: vec![0; servers], ..History::default() }
+    }
+
+    /// A client dials.
+    pub fn dialled(&mut self, client: usize, server: usize, session: SessionId, wire: WireId) {
+        self.wires.insert(wire, self.conns.len());
+        self.conns.push(Conn { client, server, session, heard: Vec::new(), open: false });
+    }
+
+    /// The connection that a wire carries.
+    pub fn conn_of(&self, wire: WireId) -> Option<usize> {
+        self.wires.get(&wire).copied()
+    }
+
+    /// A client hears something.
+    pub fn heard(&mut self, at: Micros, conn: usize, heard: Heard) {
+        self.conns[conn].heard.push((at, heard));
+    }
+
+    /// Bytes of a client have reached a server. They count once its session is open there: half a
+    /// handshake keeps nobody alive.
+    pub fn contact(&mut self, at: Micros, server: usize, wire: WireId) {
+        let Some(conn) = self.conn_of(wire).map(|conn| &self.conns[conn]) else { return };
+        if !conn.heard.is_empty() {
+            self.contacts.insert((server, conn.session), at);
+        }
+    }
+
+    /// A server has started: what it found is its log from now on.
+    pub fn booted(&mut self, at: Micros, holding: Holding) {
+        self.boots[holding.server] = at;
+        self.logs[holding.server].retain(|entry| entry.zxid <= holding.zxid);
+        self.holdings.push(holding);
+        self.lives += 1;
+    }
+
+    /// A server gives its log something to write.
+    pub fn appended(&mut self, at: Micros, server: usize, batch: &Batch) {
+        let mut start = 0;
+        for &end in batch.ends.iter() {
+            let bytes = &batch.payloads[start..end as usize];
+            start = end as usize;
+            let entry = self.entry(at, server, bytes);
+            self.logs[server].push(entry);
+        }
+    }
+
+    fn entry(&self, at: Micros, server: usize, bytes: &[u8]) -> Entry {
+        let payload = Payload::decode(bytes).expect("a server reads what it writes");
+        let header = payload.header;
+        let kind = match (&payload.txn, header.op) {
+            (Txn::CreateSession(timeout_ms), _) => Kind::Begin { timeout_ms: *timeout_ms },
+            (Txn::CloseSession(_), _) if header.cxid == 0 => {
+                let contact = self.contacts.get(&(server, header.session)).copied();
+                let since = contact.unwrap_or_default().max(self.boots[server]);
+                Kind::Expiry { silent: at - since }
+            }
+            (Txn::Delete(path), OpCode::DELETE_CONTAINER) => Kind::Reap(path.to_string()),
+            (Txn::Error(_), _) if header.session == SessionId::NONE => Kind::Nothing,
+            _ => Kind::Request,
+        };
+        let (session, cxid, time_ms) = (header.session, header.cxid, header.time_ms);
+        Entry { zxid: header.zxid, session, cxid, time_ms, at, kind, hash: hash(bytes) }
+    }
+
+    /// A server has applied a transaction that is in its log.
+    pub fn applied(&mut self, server: usize, life: u64, zxid: Zxid, digest: i64) {
+        let log = &self.logs[server];
+        let entry = log.binary_search_by_key(&zxid, |entry| entry.zxid);
+        let hash = entry.map_or(0, |at| log[at].hash);
+        self.applied.push(Applied { server, life, zxid, hash, digest });
+    }
+
+    /// The log that counts: of the server that has applied most, as far as that.
+    pub fn ledger(&self) -> &[Entry] {
+        let longest = self.holdings.iter().rev().max_by_key(|holding| holding.zxid);
+        longest.map_or(&[], |holding| {
+            let log = &self.logs[holding.server];
+            &log[..log.partition_point(|entry| entry.zxid <= holding.zxid)]
+        })
+    }
+}
+
+impl History {
+    /// How much happened.
+    pub fn volume(&self) -> Volume {
+        let heard = self.conns.iter().flat_map(|conn| &conn.heard);
+        let ledger = self.ledger();
+        Volume {
+            asked: self.ops.len() as u64,
+            answered: self.ops.iter().filter(|op| op.reply.is_some()).count() as u64,
+            transactions: ledger.len() as u64,
+            connections: self.conns.len() as u64,
+            events: heard.filter(|(_, heard)| matches!(heard, Heard::Event { .. })).count() as u64,
+            lives: self.lives,
+            expired: ledger.iter().filter(|e| matches!(e.kind, Kind::Expiry { .. })).count() as u64,
+        }
+    }
+}
+
+/// FNV-1a.
+fn hash(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}

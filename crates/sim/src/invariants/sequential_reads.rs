@@ -1,0 +1,36 @@
+//! Reads are sequentially consistent: each shows exactly the state at the zxid in its header, no
+//! session ever sees the past again, on whichever connection, and a sync sees everything that
+//! anybody had been told of before it was sent.
+
+use std::collections::BTreeMap;
+
+use super::{Case, linearizable_writes};
+use crate::asked::{Asked, normalised};
+
+pub(super) fn check(case: &Case<'_>) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let floors = linearizable_writes::floors(case);
+    let mut seen = BTreeMap::new();
+    for (number, op) in case.history.ops.iter().enumerate() {
+        let Some(reply) = &op.reply else { continue };
+        let before = seen.insert(op.session, reply.zxid);
+        if before.is_some_and(|before| before > reply.zxid) {
+            let (session, zxid) = (op.session, reply.zxid);
+            breaches.push(format!("op {number}: {session} is at {before:?} and sees {zxid}"));
+        }
+        if matches!(op.asked, Asked::Sync(_)) && reply.zxid < floors[number] {
+            let (zxid, floor) = (reply.zxid, floors[number]);
+            breaches.push(format!("op {number}: a sync at {zxid}, when {floor} was known"));
+        }
+        if let (false, Some(answer)) = (op.asked.is_write(), &case.truth.answers[number]) {
+            let body = normalised(&op.asked, &reply.body);
+            if (reply.err, &body) != (answer.err, &answer.body) {
+                breaches.push(format!(
+                    "op {number} {:?} at {}: {:?} {body:?} instead of {answer:?}",
+                    op.asked, reply.zxid, reply.err
+                ));
+            }
+        }
+    }
+    breaches
+}

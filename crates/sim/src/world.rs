@@ -1,0 +1,296 @@
+//! The world: servers, clients, the wires between them, and a storm.
+//!
+//! A run has three acts. In the *storm* clients work and everything that can go wrong does. Then
+//! everything is *healed*: cuts end, disks work, servers start; nobody writes any more, and within
+//! a bound every client must have its session and all its answers. At last most clients are gone,
+//! long enough for their sessions to expire, and those that stay look at everything. Then the
+//! history is judged.
+//!
+//! Whole ensembles come in by more servers and by wires between them: a server is addressed by its
+//! number everywhere, a wire joins any two parties, and cuts are between any two.
+
+use std::fmt;
+
+use crate::agenda::{Agenda, Event, MS, Micros, SECOND};
+use crate::dice::Dice;
+use crate::history::History;
+use crate::net::{Net, Party};
+use crate::server::{Outage, Server, ServerSettings};
+use crate::trace::Trace;
+use crate::workload::{Client, Phase};
+use oxkeeper_storage::sim_disk::Fault;
+
+/// What everybody in the world stands on.
+#[derive(Debug)]
+pub struct Ground {
+    /// The time, and what is planned.
+    pub agenda: Agenda,
+    /// All wires.
+    pub net: Net,
+    /// What happened, to be read.
+    pub trace: Trace,
+    /// What happened, to be judged.
+    pub history: History,
+}
+
+impl Ground {
+    /// Adds a line to the trace.
+    pub fn note(&mut self, what: fmt::Arguments<'_>) {
+        self.trace.note(self.agenda.now(), what);
+    }
+}
+
+/// What a run is like.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Everything that is left to chance follows from it.
+    pub seed: u64,
+    /// How many clients.
+    pub clients: usize,
+    /// How long clients pause at most between two things they do, ms.
+    pub pace_ms: u64,
+    /// How long the storm lasts.
+    pub storm: Micros,
+    /// The servers.
+    pub server: ServerSettings,
+    /// Whether all of the trace is kept.
+    pub whole_trace: bool,
+}
+
+impl Plan {
+    /// A run as it is done when nothing else is asked for.
+    pub fn new(seed: u64) -> Plan {
+        let mut dice = Dice::fork(seed, "plan");
+        let server = ServerSettings {
+            fronts: dice.between(1, 4) as usize,
+            snap_count: *dice.pick(&[40, 120, 400]),
+            stalls_once_in: *dice.pick(&[4, 15, 50]),
+            ..ServerSettings::default()
+        };
+        let clients = dice.between(2, 7) as usize;
+        let pace_ms = *dice.pick(&[40, 20, 6]);
+        Plan { seed, clients, pace_ms, storm: 6 * SECOND, server, whole_trace: false }
+    }
+}
+
+/// Within this time after the storm all clients must have all their answers.
+const HEALING: Micros = 30 * SECOND;
+/// Beyond the longest session and the time in which a server notices.
+const EXPIRING: Micros = 14 * SECOND;
+/// Events of one run, far beyond what any has.
+const EVENTS_MAX: u64 = 2_000_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    plan: Plan,
+    ground: Ground,
+    servers: Vec<Server>,
+    clients: Vec<Client>,
+    phase: Phase,
+    dice: Dice,
+}
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was seen.
+    pub history: History,
+    /// What happened, to be read.
+    pub trace: Trace,
+}
+
+impl World {
+    /// A world that has not begun.
+    pub fn new(plan: Plan) -> World {
+        let seed = plan.seed;
+        let servers = 1;
+        let mut history = History::new(servers);
+        history.tick = Micros::from(plan.server.tick_ms) * MS;
+        World {
+            ground: Ground {
+                agenda: Agenda::default(),
+                net: Net::new(seed),
+                trace: Trace::new(plan.whole_trace),
+                history,
+            },
+            servers: (0..servers).map(|id| Server::new(id, seed, plan.server.clone())).collect(),
+            clients: (0..plan.clients)
+                .map(|id| Client::new(id, servers, seed, plan.pace_ms))
+                .collect(),
+            phase: Phase::Storm,
+            dice: Dice::fork(seed, "storm"),
+            plan,
+        }
+    }
+
+    /// All three acts.
+    pub fn run(&mut self) {
+        for server in 0..self.servers.len() {
+            self.ground.agenda.plan(0, Event::Start { server });
+        }
+        for client in 0..self.clients.len() {
+            self.ground.agenda.plan(MS * client as u64, Event::Client(client));
+        }
+        self.ground.agenda.plan(200 * MS, Event::Storm);
+        self.pass(self.plan.storm);
+        self.heal();
+        self.pass(HEALING);
+        self.ground.note(format_args!("most clients go"));
+        let staying = 1 + self.clients.len() / 3;
+        self.clients[staying..].iter_mut().for_each(|client| client.die(&mut self.ground));
+        self.pass(EXPIRING);
+        self.clients.iter_mut().for_each(Client::look_again);
+        self.pass(5 * SECOND);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.clients.iter().for_each(|client| client.finish(&mut self.ground));
+        for server in &self.servers {
+            match server.held() {
+                Some(holding) => self.ground.history.holdings.push(holding),
+                None => self.ground.history.unfinished.push("a server is down".to_owned()),
+            }
+        }
+    }
+
+    /// What the run has left, also if it came to an early end.
+    pub fn leave(self) -> Outcome {
+        let Ground { history, trace, .. } = self.ground;
+        Outcome { history, trace }
+    }
+
+    fn pass(&mut self, time: Micros) {
+        let until = self.ground.agenda.now() + time;
+        while let Some(event) = self.ground.agenda.next(until) {
+            self.happen(event);
+            if self.ground.agenda.count() > EVENTS_MAX {
+                return self.ground.history.unfinished.push("events without end".to_owned());
+            }
+        }
+        // So that the next act begins where this one ends.
+        self.ground.agenda.plan_at(until, Event::Relief(usize::MAX));
+        self.ground.agenda.next(until);
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some(until) = self.frozen(event) {
+            // What arrives is read first, as by a process that polls its sockets before its timers.
+            let read_first = Micros::from(!matches!(event, Event::Arrival { .. }));
+            return self.ground.agenda.plan_at(until + read_first, event);
+        }
+        let ground = &mut self.ground;
+        match event {
+            Event::Arrival { wire, to } => match ground.net.holder(wire, to) {
+                Party::Server(server) => {
+                    if let Some(delivery) = ground.net.take(ground.agenda.now(), wire, to) {
+                        self.servers[server].arrival(ground, wire, delivery);
+                    }
+                }
+                Party::Client(client) => {
+                    if let Some(delivery) = ground.net.take(ground.agenda.now(), wire, to) {
+                        self.clients[client].arrival(ground, wire, delivery);
+                    }
+                }
+            },
+            Event::Turn { server, life, stage } => self.servers[server].turn(ground, life, stage),
+            Event::Start { server } => self.servers[server].start(ground),
+            Event::Client(client) => self.clients[client].turn(ground, self.phase),
+            Event::Storm => self.storm(),
+            Event::Relief(server) => {
+                if let Some(server) = self.servers.get_mut(server) {
+                    server.slow_disk(1);
+                    ground.net.heal(&mut ground.agenda);
+                }
+            }
+        }
+    }
+
+    /// Until when an event must wait because its server does not get to run.
+    fn frozen(&self, event: Event) -> Option<Micros> {
+        let server = match event {
+            Event::Arrival { wire, to } => match self.ground.net.holder(wire, to) {
+                Party::Server(server) => server,
+                Party::Client(_) => return None,
+            },
+            Event::Turn { server, .. } => server,
+            Event::Start { .. } | Event::Client(_) | Event::Storm | Event::Relief(_) => {
+                return None;
+            }
+        };
+        let until = self.servers[server].frozen_until();
+        (until > self.ground.agenda.now()).then_some(until)
+    }
+
+    /// One more thing goes wrong.
+    fn storm(&mut self) {
+        if self.phase != Phase::Storm {
+            return;
+        }
+        let at = self.dice.below(self.servers.len() as u64) as usize;
+        let server = &mut self.servers[at];
+        let ground = &mut self.ground;
+        let now = ground.agenda.now();
+        match self.dice.below(20) {
+            kind @ 0..3 => {
+                let outage = if kind == 0 { Outage::Kill } else { Outage::Power };
+                server.fail(ground, outage);
+                let down = self.dice.between(10, 1500) * MS;
+                ground.agenda.plan(down, Event::Start { server: at });
+            }
+            3 | 4 => {
+                let fault = *self.dice.pick(&[Fault::Stop, Fault::NoSpace, Fault::Io]);
+                ground.note(format_args!("the disk of server {at} will fail: {fault:?}"));
+                server.plan_disk_fault(fault);
+            }
+            5 | 6 => {
+                let times = self.dice.between(5, 60);
+                ground.note(format_args!("the disk of server {at} is {times} times slower"));
+                server.slow_disk(times);
+                ground.agenda.plan(self.dice.between(100, 1000) * MS, Event::Relief(at));
+            }
+            7 | 8 => {
+                let long = self.dice.between(5, 1800) * MS;
+                ground.note(format_args!("server {at} is frozen for {long} us"));
+                server.freeze(now + long);
+            }
+            9 => {
+                let by_ms = self.dice.between(0, 7_200_000) as i64 - 3_600_000;
+                ground.note(format_args!("the clock of server {at} jumps by {by_ms} ms"));
+                server.jump_clock(by_ms);
+            }
+            10..14 => {
+                let client = self.dice.below(self.clients.len() as u64) as usize;
+                let (a, b) = (Party::Client(client), Party::Server(at));
+                let way = self.dice.below(3);
+                ground.note(format_args!("a cut between client {client} and server {at}: {way}"));
+                if way != 1 {
+                    ground.net.cut(a, b);
+                }
+                if way != 0 {
+                    ground.net.cut(b, a);
+                }
+                ground.agenda.plan(self.dice.between(50, 2500) * MS, Event::Relief(at));
+            }
+            _ => {}
+        }
+        ground.agenda.plan(self.dice.between(20, 700) * MS, Event::Storm);
+    }
+
+    /// Everything that went wrong ends.
+    fn heal(&mut self) {
+        self.phase = Phase::Calm;
+        let ground = &mut self.ground;
+        ground.note(format_args!("calm"));
+        ground.history.calm_from = ground.agenda.now();
+        ground.net.heal(&mut ground.agenda);
+        for (id, server) in self.servers.iter_mut().enumerate() {
+            server.repair();
+            server.freeze(0);
+            if !server.is_up() {
+                ground.agenda.plan(0, Event::Start { server: id });
+            }
+        }
+    }
+}
