@@ -1,9 +1,9 @@
 //! How far history is proposed, on disk and committed, and the last committed part of it in memory.
 //!
-//! `synced ≤ appended` and `committed ≤ appended`; `committed ≤ synced` need not hold here, because a
-//! quorum can be made of others. At a start, and after every role, `committed` is what the log holds:
-//! a log is taken at its word (`ZKDatabase.fastForwardDataBase`), and it is the next leader's
-//! synchronisation that cuts what was never accepted (ZOOKEEPER-2845).
+//! `synced ≤ appended` and `committed ≤ appended`; `committed ≤ synced` need not hold here, because
+//! a quorum can be made of others. At a start, and after every role, `committed` is what the log
+//! holds: a log is taken at its word (`ZKDatabase.fastForwardDataBase`), and it is the next
+//! leader's synchronisation that cuts what was never accepted (ZOOKEEPER-2845).
 
 use std::collections::VecDeque;
 

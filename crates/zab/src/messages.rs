@@ -4,8 +4,8 @@
 //! The host carries effects out in the order in which they come. Those that touch the disk
 //! ([`Effect::Append`], [`Effect::SaveEpochs`], [`Effect::Truncate`], [`Effect::ReceiveSnapshot`],
 //! [`Effect::Reload`]) are one queue: a later one never overtakes an earlier one, and each is
-//! reported by a [`Disk`] input when it would survive a power cut. Nothing in this crate that relies
-//! on a write leaves before that report, so the host keeps no list of held-back messages.
+//! reported by a [`Disk`] input when it would survive a power cut. Nothing in this crate that
+//! relies on a write leaves before that report, so the host keeps no list of held-back messages.
 //!
 //! # Generations
 //! TRUNC and SNAP replace history instead of extending it. Each of them, and each reload after one
@@ -92,7 +92,7 @@ pub enum Input {
     /// Someone outside has settled who leads: this server itself, or the one to connect to. Ends
     /// an election that is under way; nothing unless this server is looking.
     Elected(Sid),
-    /// While leading: someone connected to the quorum port. While learning: [`Effect::Dial`] worked.
+    /// Leading: someone connected to the quorum port. Learning: [`Effect::Dial`] worked.
     Linked(LinkId),
     /// [`Effect::Dial`] failed.
     DialFailed(Sid),
@@ -117,8 +117,8 @@ pub enum Input {
         /// What stands around the learner's last transaction.
         survey: Option<LogSurvey>,
     },
-    /// For a link that asked with [`Effect::ReadLog`]: the next transactions, at least one. The host
-    /// may wait with it until the link has sent most of what it was given.
+    /// For a link that asked with [`Effect::ReadLog`]: the next transactions, at least one. The
+    /// host may wait with it until the link has sent most of what it was given.
     LogRead {
         /// Who asked.
         link: LinkId,

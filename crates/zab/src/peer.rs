@@ -4,10 +4,10 @@
 //! The node owns one [`Peer`] and hands it whatever arrives; after each turn it takes the effects.
 //!
 //! * *A write on the leader*: [`Peer::next_zxid`] gives the number to prepare the transaction with,
-//!   [`Peer::propose`] takes the encoded bytes. Out come [`Effect::Append`] and the PROPOSALs; in go
-//!   [`Disk::Synced`] and the learners' ACKs; out comes [`Effect::Commit`], and the node applies.
-//! * *A write on a learner*: [`Peer::forward`]. Its transaction comes back as [`Effect::Append`] and
-//!   [`Effect::Commit`] like any other, and is told by its session and cxid.
+//!   [`Peer::propose`] takes the encoded bytes. Out come [`Effect::Append`] and the PROPOSALs; in
+//!   go [`Disk::Synced`] and the learners' ACKs; out comes [`Effect::Commit`]: the node applies.
+//! * *A write on a learner*: [`Peer::forward`]. Its transaction comes back as [`Effect::Append`]
+//!   and [`Effect::Commit`] like any other, and is told by its session and cxid.
 //! * *What is applied is what was appended*: the node keeps the entries of [`Effect::Append`] (and
 //!   [`Effect::Hold`]) in order until a commit reaches them. It never applies anything else.
 //! * *Roles*: [`State`] says what this server does, [`Effect::Serve`] that clients may be served.
@@ -307,14 +307,17 @@ impl Peer {
     }
 
     fn leave(&mut self, now_ms: u64, why: Why) {
-        match &mut self.role {
-            Role::Leading(leader) => leader.close(&mut self.ledger),
-            Role::Learning(learner) => learner.close(&mut self.ledger),
-            Role::Looking | Role::Settling(_) | Role::Stopped => return,
+        if !matches!(self.role, Role::Leading(_) | Role::Learning(_)) {
+            return;
         }
         tracing::warn!(sid = self.ledger.settings.sid.0, %why, "the role is over");
-        self.role = Role::Settling(why);
+        // Nobody is served any more, before anything else is done.
         self.ledger.state(State::Settling(why));
+        match std::mem::replace(&mut self.role, Role::Settling(why)) {
+            Role::Leading(mut leader) => leader.close(&mut self.ledger),
+            Role::Learning(mut learner) => learner.close(&mut self.ledger),
+            Role::Looking | Role::Settling(_) | Role::Stopped => {}
+        }
         self.settle(now_ms);
     }
 
@@ -385,12 +388,8 @@ impl Peer {
         }
     }
 
+    /// The process ends, and with it every connection; nothing else may be begun.
     fn stop(&mut self, fatal: Fatal) {
-        match &mut self.role {
-            Role::Leading(leader) => leader.close(&mut self.ledger),
-            Role::Learning(learner) => learner.close(&mut self.ledger),
-            Role::Looking | Role::Settling(_) | Role::Stopped => {}
-        }
         self.role = Role::Stopped;
         self.ledger.fatal(fatal);
     }

@@ -1,4 +1,8 @@
 //! Proposals, their acknowledgements, and commits in order.
+//!
+//! A proposal goes out to every follower that is past NEWLEADER before it is on this server's own
+//! disk; the leader's vote is its own finished write, no more than anyone else's. Commits leave in
+//! the order of the zxids whatever order the acknowledgements had.
 
 use std::sync::Arc;
 

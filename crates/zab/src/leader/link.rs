@@ -1,4 +1,8 @@
 //! One learner as its leader sees it (`LearnerHandler`, as a value).
+//!
+//! A link is the place in the protocol that a learner has reached, when it was last heard, and how
+//! far behind its acknowledgements are. It holds no packets: what is sent is the host's at once,
+//! and what is still to be sent is a position in history.
 
 use bytes::Bytes;
 use oxkeeper_proto::{Sid, Zxid};

@@ -1,8 +1,8 @@
 //! Giving each learner this server's history, and counting who has it.
 //!
 //! A learner is served from the log on disk in pieces until the window in memory reaches back to
-//! what it has; the rest of the window, what is outstanding and NEWLEADER follow in one go, and from
-//! then on it gets everything new. Nothing is queued for it meanwhile: its place is one zxid.
+//! what it has; the rest of the window, what is outstanding and NEWLEADER follow in one go, and
+//! from then on it gets everything new. Nothing is queued for it meanwhile: its place is one zxid.
 
 use std::sync::Arc;
 

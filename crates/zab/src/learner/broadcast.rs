@@ -1,4 +1,8 @@
 //! Proposals, commits and informs, in synchronisation and after it.
+//!
+//! There is one path for both, so that nothing can be handled in one and forgotten in the other.
+//! What differs is only when acknowledgements leave: not before UPTODATE has been answered, and
+//! none for what the acknowledgement of the whole history has covered.
 
 use oxkeeper_proto::{Sid, Zxid};
 

@@ -1,4 +1,8 @@
 //! Introducing oneself, and promising the new epoch.
+//!
+//! The promise is kept by the disk: ACKEPOCH leaves when the accepted epoch would survive a power
+//! cut. A leader with an older epoch than the promised one is left; one with the same epoch is told
+//! −1, because this server's word for it has been counted already.
 
 use oxkeeper_proto::Zxid;
 use oxkeeper_proto::packet::LearnerInfo;

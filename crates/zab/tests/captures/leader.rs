@@ -1,9 +1,9 @@
 //! Our leader in the place of Apache's.
 //!
-//! The recorded learner speaks as it did. The other servers, played here, make the quorum where they
-//! did; what clients wrote is proposed when the recording shows that it was. So every packet of
-//! the recorded leader is either an answer that ours has to give by itself, or the sign to do next
-//! what was done then.
+//! The recorded learner speaks as it did. The other servers, played here, make the quorum where
+//! they did; what clients wrote is proposed when the recording shows that it was. So every packet
+//! of the recorded leader is either an answer that ours has to give by itself, or the sign to do
+//! next what was done then.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

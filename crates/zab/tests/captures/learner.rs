@@ -1,4 +1,8 @@
 //! Our learner in the place of Apache's.
+//!
+//! It starts from the promises and the log that the recorded learner had by its first words, hears
+//! what the recorded leader said, and has to introduce itself, acknowledge and answer pings as that
+//! one did. What it acknowledges one by one is compared with 3.9.5's habit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

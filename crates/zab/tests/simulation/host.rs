@@ -22,7 +22,7 @@ pub enum Mistake {
     /// A snapshot is loaded as it comes in, and stays in memory when it is broken off before it was
     /// saved (ZOOKEEPER-5094).
     KeepMemory,
-    /// The log serves learners with a hole, where at an epoch's end nobody can see it (ZOOKEEPER-4925).
+    /// The log serves learners with a hole; at an epoch's end nobody can see it (ZOOKEEPER-4925).
     HoleInLog,
 }
 

@@ -1,4 +1,8 @@
 //! The servers, the links between them, and what goes wrong.
+//!
+//! Each step lets one thing happen that could happen now: a packet arrives, a write is done, a vote
+//! is heard, a client writes, time passes, or a misfortune strikes. Links keep their order and lose
+//! at most their tails; a crash keeps some of the writes under way and loses the rest.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -464,34 +468,13 @@ impl World {
                 self.servers[at].waiting.clear();
                 self.servers[at].receiving = Some((link, generation));
             }
-            Effect::Append(entry) => {
-                self.servers[at].waiting.push_back(entry.clone());
-                self.begin_write(at, Write::Append(entry))?;
-            }
+            Effect::Append(_)
+            | Effect::SaveEpochs(_)
+            | Effect::Truncate { .. }
+            | Effect::Reload { .. } => self.write_effect(at, effect)?,
             Effect::Hold(entry) => self.servers[at].waiting.push_back(entry),
-            Effect::SaveEpochs(epochs) => self.begin_write(at, Write::Epochs(epochs))?,
-            Effect::Truncate { generation, to } => {
-                self.servers[at].waiting.clear();
-                self.begin_write(at, Write::Truncate(generation, to))?;
-            }
-            Effect::Reload { generation } => {
-                let server = &mut self.servers[at];
-                server.waiting.clear();
-                server.receiving = None;
-                if mistake == Mistake::KeepMemory {
-                    server.writes.retain(|write| !matches!(write, Write::Install(..)));
-                }
-                self.begin_write(at, Write::Reload(generation))?;
-            }
             Effect::Commit(zxid) => self.commit(at, zxid)?,
-            Effect::FastForward(zxid) => {
-                let server = &mut self.servers[at];
-                let waiting = std::mem::take(&mut server.waiting);
-                server.memory.extend(waiting);
-                if last(&server.memory) != zxid {
-                    return Err(format!("{at}: fast forward to {zxid}, memory ends elsewhere"));
-                }
-            }
+            Effect::FastForward(zxid) => self.fast_forward(at, zxid)?,
             Effect::State(state) => {
                 self.note(|| format!("{at} {state:?}"));
                 self.servers[at].serving = None;
@@ -517,6 +500,41 @@ impl World {
             Effect::SurveyLog { .. } | Effect::ReadLog { .. } => {}
         }
         Ok(())
+    }
+
+    fn fast_forward(&mut self, at: usize, zxid: Zxid) -> Result<(), String> {
+        let server = &mut self.servers[at];
+        let waiting = std::mem::take(&mut server.waiting);
+        server.memory.extend(waiting);
+        if last(&server.memory) != zxid {
+            return Err(format!("{at}: fast forward to {zxid}, memory ends elsewhere"));
+        }
+        Ok(())
+    }
+
+    fn write_effect(&mut self, at: usize, effect: Effect) -> Result<(), String> {
+        let server = &mut self.servers[at];
+        let write = match effect {
+            Effect::Append(entry) => {
+                server.waiting.push_back(entry.clone());
+                Write::Append(entry)
+            }
+            Effect::SaveEpochs(epochs) => Write::Epochs(epochs),
+            Effect::Truncate { generation, to } => {
+                server.waiting.clear();
+                Write::Truncate(generation, to)
+            }
+            Effect::Reload { generation } => {
+                server.waiting.clear();
+                server.receiving = None;
+                if self.mistake == Mistake::KeepMemory {
+                    server.writes.retain(|write| !matches!(write, Write::Install(..)));
+                }
+                Write::Reload(generation)
+            }
+            _ => return Ok(()),
+        };
+        self.begin_write(at, write)
     }
 
     fn begin_write(&mut self, at: usize, write: Write) -> Result<(), String> {

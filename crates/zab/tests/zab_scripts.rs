@@ -1,0 +1,298 @@
+//! Leading and learning as text: what one server is told, and what it does.
+//!
+//! Each file of `scripts/sync` and `scripts/broadcast` is one story. Lines with `>` are inputs; the
+//! indented ones below them are the effects, which this test writes anew and compares. Everything
+//! else is for the reader, except the lines at the top that set the scene:
+//!
+//! ```text
+//! me 1                        our id
+//! members 1 2 3 4o            the configuration; 4 is an observer
+//! disk 1:4 accepted=1 current=1 [log 1:1 1:2 1:3 1:4]
+//! set window=2 | nolog        how many committed transactions memory keeps; no DIFF from disk
+//! ```
+//! A zxid is written `epoch:counter`. Packets to and from link N are written as in
+//! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
+//! before it is believed.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oxkeeper_proto::packet::{LearnerInfo, Packet};
+use oxkeeper_proto::{OpCode, SessionId, Sid, TxnHeader, Zxid};
+use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
+use oxkeeper_zab::{
+    Disk, Effect, Entry, Epochs, Input, LinkId, LogSurvey, Outgoing, Peer, Recovered, Settings,
+    election,
+};
+
+#[test]
+fn every_script_plays_as_written() {
+    let mut failures = String::new();
+    let mut played = 0;
+    for folder in ["sync", "broadcast"] {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(folder);
+        for entry in std::fs::read_dir(&scripts).unwrap() {
+            let path = entry.unwrap().path();
+            let written = std::fs::read_to_string(&path).unwrap();
+            let happened = play(&written);
+            played += 1;
+            if written != happened {
+                let _ = writeln!(failures, "{}:\n{happened}", path.display());
+                if std::env::var_os("UPDATE_SCRIPTS").is_some() {
+                    std::fs::write(&path, &happened).unwrap();
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "not as written:\n{failures}");
+    assert!(played >= 10, "only {played} scripts");
+}
+
+fn zxid(text: &str) -> Zxid {
+    let (epoch, counter) = text.split_once(':').unwrap_or_else(|| panic!("zxid {text:?}"));
+    Zxid(epoch.parse::<i64>().unwrap() << 32 | counter.parse::<i64>().unwrap())
+}
+
+fn show(zxid: Zxid) -> String {
+    format!("{}:{}", zxid.epoch(), zxid.counter())
+}
+
+fn entry(zxid: Zxid) -> Entry {
+    let mut payload = Vec::new();
+    let header = TxnHeader { session: SessionId(1), cxid: 0, zxid, time_ms: 0, op: OpCode::ERROR };
+    header.encode(&mut payload);
+    Entry { zxid, payload: Bytes::from(payload) }
+}
+
+struct Scene {
+    settings: Settings,
+    config: String,
+    recovered: Recovered,
+    peer: Option<Peer>,
+    now_ms: u64,
+    out: String,
+}
+
+fn play(script: &str) -> String {
+    let mut scene = Scene {
+        settings: Settings::new(Sid(1)),
+        config: String::new(),
+        recovered: Recovered::default(),
+        peer: None,
+        now_ms: 0,
+        out: String::new(),
+    };
+    for line in script.lines() {
+        if line.starts_with("  ") {
+            continue;
+        }
+        let _ = writeln!(scene.out, "{line}");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.first() {
+            Some(&">") => scene.input(&words[1..]),
+            Some(_) if scene.peer.is_none() => scene.set(&words),
+            _ => {}
+        }
+    }
+    scene.out
+}
+
+impl Scene {
+    fn set(&mut self, words: &[&str]) {
+        match words[0] {
+            "me" => self.settings.sid = Sid(words[1].parse().unwrap()),
+            "members" => {
+                for member in &words[1..] {
+                    let sid = member.trim_end_matches('o');
+                    let role = if *member == sid { "participant" } else { "observer" };
+                    let _ = writeln!(self.config, "server.{sid}=h{sid}:1:2:{role}");
+                }
+            }
+            "disk" => {
+                self.recovered.last_logged = zxid(words[1]);
+                for word in &words[2..] {
+                    match word.split_once('=') {
+                        Some(("accepted", epoch)) => {
+                            self.recovered.epochs.accepted = epoch.parse().unwrap();
+                        }
+                        Some(("current", epoch)) => {
+                            self.recovered.epochs.current = epoch.parse().unwrap();
+                        }
+                        _ if *word == "log" => {}
+                        _ => self.recovered.tail.push(entry(zxid(word))),
+                    }
+                }
+            }
+            "set" => {
+                for word in &words[1..] {
+                    match word.split_once('=') {
+                        Some(("window", count)) => {
+                            self.settings.committed_count_max = count.parse().unwrap();
+                        }
+                        _ => self.settings.snapshot_size_permille = None,
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self) {
+        let config = QuorumVerifier::parse(&format!("{}version=0", self.config), false).unwrap();
+        let membership = Membership::new(Arc::new(config), None);
+        let voting = election::Settings::default();
+        let (settings, recovered) = (self.settings.clone(), self.recovered.clone());
+        let mut peer = Peer::new(settings, voting, membership, recovered);
+        peer.start(0);
+        while peer.poll_effect().is_some() {}
+        self.peer = Some(peer);
+    }
+
+    fn input(&mut self, words: &[&str]) {
+        if self.peer.is_none() {
+            self.start();
+        }
+        let peer = self.peer.as_mut().unwrap();
+        let now_ms = self.now_ms;
+        let link = |word: &str| LinkId(word.parse().unwrap());
+        let disk = |disk| Input::Disk(disk);
+        match words[0] {
+            "lead" => peer.handle(now_ms, Input::Elected(self.settings.sid)),
+            "learn" => peer.handle(now_ms, Input::Elected(Sid(words[1].parse().unwrap()))),
+            "linked" => peer.handle(now_ms, Input::Linked(link(words[1]))),
+            "unlinked" => peer.handle(now_ms, Input::Unlinked(link(words[1]))),
+            "synced" => peer.handle(now_ms, disk(Disk::Synced(zxid(words[1])))),
+            "failed" => peer.handle(now_ms, disk(Disk::Failed)),
+            "epochs" => {
+                let (accepted, current) = (words[1].parse().unwrap(), words[2].parse().unwrap());
+                peer.handle(now_ms, disk(Disk::EpochsSaved(Epochs { accepted, current })));
+            }
+            "truncated" | "reloaded" | "installed" => {
+                let generation = words[1].parse().unwrap();
+                let last = words.get(2).map_or(Zxid::ZERO, |word| zxid(word));
+                let report = match words[0] {
+                    "truncated" => Disk::Truncated { generation, last },
+                    "reloaded" => Disk::Reloaded { generation, last },
+                    _ => Disk::SnapshotInstalled { generation },
+                };
+                peer.handle(now_ms, disk(report));
+            }
+            "opened" => {
+                let opened = Input::SnapshotOpened { link: link(words[1]), zxid: zxid(words[2]) };
+                peer.handle(now_ms, opened);
+            }
+            "surveyed" => {
+                let survey = (words.len() > 2).then(|| LogSurvey {
+                    at_or_before: zxid(words[2]),
+                    after: zxid(words[3]),
+                    log_bytes: 1,
+                    snapshot_bytes: 100,
+                });
+                peer.handle(now_ms, Input::LogSurveyed { link: link(words[1]), survey });
+            }
+            "read" => {
+                let entries = words[2..].iter().map(|word| entry(zxid(word))).collect();
+                peer.handle(now_ms, Input::LogRead { link: link(words[1]), entries });
+            }
+            "propose" => match peer.next_zxid(0) {
+                Some(zxid) => drop(peer.propose(now_ms, entry(zxid), None)),
+                None => drop(writeln!(self.out, "  nothing can be proposed")),
+            },
+            "at" => {
+                self.now_ms = words[1].parse().unwrap();
+                peer.wake(self.now_ms);
+            }
+            _ => {
+                let text = words[1..].join(" ");
+                with_packet(&text, |packet| {
+                    peer.packet(now_ms, link(words[0]), packet);
+                });
+            }
+        }
+        self.effects();
+    }
+
+    fn effects(&mut self) {
+        let Some(peer) = &mut self.peer else { return };
+        while let Some(effect) = peer.poll_effect() {
+            let line = match effect {
+                Effect::Send(link, packet) => format!("{} <- {}", link.0, sent(&packet)),
+                Effect::Close(link, why) => format!("close {}: {why}", link.0),
+                Effect::Append(entry) => format!("append {}", show(entry.zxid)),
+                Effect::Hold(entry) => format!("hold {}", show(entry.zxid)),
+                Effect::SaveEpochs(epochs) => {
+                    format!("save accepted={} current={}", epochs.accepted, epochs.current)
+                }
+                Effect::Commit(zxid) => format!("commit {}", show(zxid)),
+                Effect::FastForward(zxid) => format!("fast forward to {}", show(zxid)),
+                Effect::Truncate { generation, to } => {
+                    format!("truncate to {} generation {generation}", show(to))
+                }
+                Effect::ReceiveSnapshot { generation, link, zxid } => {
+                    let zxid = show(zxid);
+                    format!("receive snapshot {zxid} from {} generation {generation}", link.0)
+                }
+                Effect::Reload { generation } => format!("reload generation {generation}"),
+                Effect::SurveyLog { link, peer } => {
+                    format!("survey the log for {} at {}", link.0, show(peer))
+                }
+                Effect::ReadLog { link, after, to } => {
+                    format!("read the log for {}: {} to {}", link.0, show(after), show(to))
+                }
+                Effect::OpenSnapshot(link) => format!("open a snapshot for {}", link.0),
+                Effect::SendSnapshot(link) => format!("{} <- the snapshot", link.0),
+                Effect::Notify { .. } => continue,
+                other => format!("{other:?}"),
+            };
+            let _ = writeln!(self.out, "  {line}");
+        }
+    }
+}
+
+fn sent(packet: &Outgoing) -> String {
+    let packet = packet.as_packet();
+    let name = packet.kind().name().unwrap_or("?");
+    match packet {
+        Packet::UpToDate | Packet::Sync => name.to_owned(),
+        Packet::AckEpoch { zxid, current_epoch } => {
+            format!("{name} {} current={current_epoch}", show(zxid))
+        }
+        other => format!("{name} {}", show(other.zxid())),
+    }
+}
+
+/// A packet as a script writes it.
+fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let at = words.get(1).map_or(Zxid(-1), |word| zxid(word));
+    let entry = entry(at);
+    let info = |sid: &str| LearnerInfo {
+        sid: Sid(sid.parse().unwrap()),
+        protocol_version: LearnerInfo::PROTOCOL_VERSION,
+        config_version: 0,
+        trailing: &[],
+    };
+    let packet = match words[0] {
+        "FOLLOWERINFO" => Packet::FollowerInfo { zxid: at, info: info(words[2]) },
+        "OBSERVERINFO" => Packet::ObserverInfo { zxid: at, info: info(words[2]) },
+        "LEADERINFO" => Packet::LeaderInfo {
+            zxid: at,
+            protocol_version: LearnerInfo::PROTOCOL_VERSION,
+            trailing: &[],
+        },
+        "ACKEPOCH" => Packet::AckEpoch { zxid: at, current_epoch: words[2].parse().unwrap() },
+        "DIFF" => Packet::Diff { zxid: at },
+        "TRUNC" => Packet::Trunc { zxid: at },
+        "SNAP" => Packet::Snap { zxid: at },
+        "PROPOSAL" => Packet::Proposal { zxid: at, entry: &entry.payload },
+        "INFORM" => Packet::Inform { zxid: at, entry: &entry.payload },
+        "COMMIT" => Packet::Commit { zxid: at },
+        "NEWLEADER" => Packet::NewLeader { zxid: at, config: None },
+        "UPTODATE" => Packet::UpToDate,
+        "ACK" => Packet::Ack { zxid: at },
+        other => panic!("no packet {other:?} in scripts"),
+    };
+    take(&packet);
+}
