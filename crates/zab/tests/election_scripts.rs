@@ -8,6 +8,7 @@
 //! me 1                            our id
 //! members 1 2 3 4o                the configuration; 4 is an observer
 //! group 1=1:2:3 / weight 3=0      lines of it, for hierarchical ones
+//! version 7                       another than 0
 //! config new@5 = 1 2 4            another configuration, of version 5, under a name
 //! set reconfig | patient | next=new   reconfigEnabled; no early end; a last seen configuration
 //! standing zxid=0x5 epoch=1 [observer]
@@ -127,6 +128,7 @@ impl Script {
         match word {
             "me" => self.me = Sid(rest.parse().unwrap()),
             "members" => self.members = members(rest),
+            "version" => self.members += &format!("version={rest}\n"),
             "group" | "weight" => self.members += &format!("{word}.{rest}\n"),
             "config" => {
                 let (name, rest) = rest.split_once(" = ").unwrap();
