@@ -267,15 +267,17 @@ impl Election {
         state
     }
 
-    /// The configuration changed outside of the election. If it matters to a running round, a new
-    /// one is opened.
+    /// The configuration changed outside of the election. If the committed one did while a round is
+    /// running, a new round is opened; another last seen one only changes what a quorum is.
     pub fn reconfigure(&mut self, now_ms: u64, membership: Membership, role: Role) {
         let same = membership.current().agrees_with(self.membership.current());
         self.membership = membership;
         self.standing.role = role;
         self.write_config();
-        if !same && matches!(self.phase, Phase::Looking(_)) {
-            self.restart(now_ms);
+        match self.phase {
+            Phase::Looking(_) if same => self.weigh(now_ms),
+            Phase::Looking(_) => self.restart(now_ms),
+            Phase::Delayed { .. } | Phase::Settled(_) => {}
         }
     }
 
@@ -513,7 +515,8 @@ impl Election {
         let Phase::Looking(round) = &mut self.phase else { return };
         round.repeat_at_ms = now_ms.saturating_add(round.interval_ms);
         let vote = round.proposal;
-        if self.membership.is_voter(self.my_sid) && vote.zxid != NO_DATABASE {
+        let counts = self.membership.is_voter(self.my_sid) && self.membership.is_voter(vote.leader);
+        if counts && vote.zxid != NO_DATABASE {
             let own = Received { vote, state: PeerState::Looking, version: 0 };
             round.votes.insert(self.my_sid, own);
         }

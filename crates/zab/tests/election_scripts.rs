@@ -192,6 +192,12 @@ impl Script {
                 let state = election.designate(vote.leader, vote.zxid);
                 let _ = writeln!(self.out, "  now {}", shown_state(state));
             }
+            "propose" => {
+                let current = Arc::clone(election.membership().current());
+                let next = Some(Arc::clone(&self.configs[rest]));
+                let role = self.standing.role;
+                election.reconfigure(now_ms, Membership::new(current, next), role);
+            }
             "reconfigure" => {
                 let config = Arc::clone(&self.configs[rest]);
                 let role =
