@@ -182,9 +182,16 @@ pub enum Effect {
     Send(LinkId, Outgoing),
     /// Hang up once everything sent before is on its way.
     Close(LinkId, Drop),
-    /// Open the newest snapshot for this link, writing one if there is none, and keep it and the
-    /// log behind it from being purged while the link lives.
-    OpenSnapshot(LinkId),
+    /// Open the newest snapshot for this link, and keep it and the log behind it from being purged
+    /// while the link lives. If none reaches `at_least`, write one first.
+    OpenSnapshot {
+        /// Who needs it.
+        link: LinkId,
+        /// The last transaction of ours that the learner may have acknowledged. It gives up its own
+        /// log for the snapshot; an older one would take away what it is counted for, until the
+        /// rest has followed, and a crash in between would lose it.
+        at_least: Zxid,
+    },
     /// Stream the opened snapshot and its signature to the link, before anything sent later.
     SendSnapshot(LinkId),
     /// See [`LogSurvey`].

@@ -241,7 +241,9 @@ impl Scene {
                 Effect::ReadLog { link, after, to } => {
                     format!("read the log for {}: {} to {}", link.0, show(after), show(to))
                 }
-                Effect::OpenSnapshot(link) => format!("open a snapshot for {}", link.0),
+                Effect::OpenSnapshot { link, at_least } => {
+                    format!("open a snapshot for {}, at least to {}", link.0, show(at_least))
+                }
                 Effect::SendSnapshot(link) => format!("{} <- the snapshot", link.0),
                 Effect::Notify { .. } => continue,
                 other => format!("{other:?}"),

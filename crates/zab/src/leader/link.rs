@@ -29,7 +29,10 @@ pub enum Stage {
         last: Zxid,
     },
     /// The host opens a snapshot.
-    OpeningSnapshot,
+    OpeningSnapshot {
+        /// The snapshot has to reach so far.
+        at_least: Zxid,
+    },
     /// It is served from the log on disk.
     Reading {
         /// Everything up to this one was sent.
@@ -137,7 +140,7 @@ impl Link {
             Stage::AwaitingEpoch => "the epoch is not fixed",
             Stage::AckEpoch => "awaiting ACKEPOCH",
             Stage::AwaitingQuorum { .. } => "awaiting a quorum of ACKEPOCH",
-            Stage::Surveying { .. } | Stage::OpeningSnapshot | Stage::Reading { .. } => {
+            Stage::Surveying { .. } | Stage::OpeningSnapshot { .. } | Stage::Reading { .. } => {
                 "synchronising it"
             }
             Stage::NewLeader => "awaiting the ACK of NEWLEADER",

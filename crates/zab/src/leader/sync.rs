@@ -62,8 +62,9 @@ impl Leader {
                 return Ok(());
             }
             Plan::Snap => {
-                link.stage = Stage::OpeningSnapshot;
-                ledger.push(Effect::OpenSnapshot(id));
+                let at_least = last.min(committed);
+                link.stage = Stage::OpeningSnapshot { at_least };
+                ledger.push(Effect::OpenSnapshot { link: id, at_least });
                 return Ok(());
             }
             Plan::Diff { header } => {
@@ -93,8 +94,9 @@ impl Leader {
     /// The host has opened a snapshot for a learner.
     pub fn snapshot_opened(&mut self, ledger: &mut Ledger, id: LinkId, zxid: Zxid) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        if link.stage != Stage::OpeningSnapshot {
-            return;
+        let Stage::OpeningSnapshot { at_least } = link.stage else { return };
+        if zxid < at_least {
+            return self.history_unavailable(ledger, id);
         }
         let sid = link.sid();
         self.snapshot_next.remove(&sid);

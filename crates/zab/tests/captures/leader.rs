@@ -259,7 +259,9 @@ impl Stage {
                     let entries = self.log.iter().filter(wanted).take(50).cloned().collect();
                     Input::LogRead { link, entries }
                 }
-                Effect::OpenSnapshot(link) => Input::SnapshotOpened { link, zxid: self.snapshot },
+                Effect::OpenSnapshot { link, .. } => {
+                    Input::SnapshotOpened { link, zxid: self.snapshot }
+                }
                 _ => continue,
             };
             self.peer.handle(self.now_ms, answer);

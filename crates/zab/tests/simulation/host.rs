@@ -22,6 +22,8 @@ pub enum Mistake {
     /// A snapshot is loaded as it comes in, and stays in memory when it is broken off before it was
     /// saved (ZOOKEEPER-5094).
     KeepMemory,
+    /// A learner is sent a snapshot that is older than its own log.
+    OldSnapshot,
     /// The log serves learners with a hole; at an epoch's end nobody can see it (ZOOKEEPER-4925).
     HoleInLog,
 }
@@ -94,11 +96,15 @@ impl Server {
         self.peer = Some(peer);
     }
 
-    /// Power is lost: of the writes under way the first `survive` are on disk, unreported.
-    pub fn crash(&mut self, survive: usize, mistake: Mistake) {
-        let writes = std::mem::take(&mut self.writes);
-        for write in writes.into_iter().take(survive) {
-            self.persist(&write, mistake);
+    /// Power is lost: of the writes to the log under way the first `log` are on disk, unreported,
+    /// and of those of the epochs the first `epochs`. They are different files: what was asked for
+    /// later may be there without what was asked for before.
+    pub fn crash(&mut self, log: usize, epochs: usize, mistake: Mistake) {
+        let is_epochs = |write: &Write| matches!(write, Write::Epochs(_));
+        let (of_epochs, of_log): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.writes).into_iter().partition(is_epochs);
+        for write in of_log.iter().take(log).chain(of_epochs.iter().take(epochs)) {
+            self.persist(write, mistake);
         }
         self.peer = None;
         self.memory.clear();

@@ -235,9 +235,10 @@ impl World {
     }
 
     fn crash(&mut self, at: usize) {
-        let survive = self.dice.below(self.servers[at].writes.len() + 1);
-        self.note(|| format!("crash {at} survive {survive}"));
-        self.servers[at].crash(survive, self.mistake);
+        let writes = self.servers[at].writes.len();
+        let (log, epochs) = (self.dice.below(writes + 1), self.dice.below(writes.min(2) + 1));
+        self.note(|| format!("crash {at}, on disk are {log} writes and {epochs} of epochs"));
+        self.servers[at].crash(log, epochs, self.mistake);
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
             if self.links[&id].ends.contains(&at) {
@@ -449,9 +450,13 @@ impl World {
                     link.gone[end] = true;
                 }
             }
-            Effect::OpenSnapshot(id) => {
+            Effect::OpenSnapshot { link: id, at_least } => {
                 let server = &mut self.servers[at];
-                let count = server.memory.len() - self.dice.below(server.memory.len().min(4) + 1);
+                let memory = &server.memory;
+                // A mistaken host takes what it has (the storms found this one).
+                let least = memory.partition_point(|entry| entry.zxid <= at_least);
+                let least = if mistake == Mistake::OldSnapshot { 0 } else { least };
+                let count = memory.len() - self.dice.below((memory.len() - least).min(4) + 1);
                 let history = server.memory[..count].to_vec();
                 let zxid = last(&history);
                 server.opened.push((id, history));
