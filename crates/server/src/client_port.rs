@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oxkeeper_config::{BindAddr, Config, ExitCode};
 use oxkeeper_node::Peer;
@@ -18,6 +18,7 @@ use crate::connection::{self, Scratch};
 use crate::descriptors;
 use crate::io_thread::IoThread;
 use crate::mailbox::Mailbox;
+use crate::seldom::Seldom;
 
 /// Java's default for the queue of connections not accepted yet.
 const BACKLOG_DEFAULT: u32 = 50;
@@ -179,28 +180,6 @@ pub async fn accept(
                 }
             }
         }
-    }
-}
-
-/// How often the same trouble is told of. A client that retries must not fill the disk with logs.
-const TOLD_EVERY: Duration = Duration::from_secs(5);
-
-/// Lets one message in a while pass and counts the others.
-#[derive(Debug, Default)]
-struct Seldom {
-    last: Option<Instant>,
-    unsaid: u64,
-}
-
-impl Seldom {
-    /// How many messages were not said since the last, if this one may be.
-    fn may_speak(&mut self) -> Option<u64> {
-        if self.last.is_some_and(|last| last.elapsed() < TOLD_EVERY) {
-            self.unsaid += 1;
-            return None;
-        }
-        self.last = Some(Instant::now());
-        Some(std::mem::take(&mut self.unsaid))
     }
 }
 

@@ -155,14 +155,14 @@ pub const ROOMS: [Room; 13] = [
         name: SERVER,
         core: false,
         product: true,
-        knows: &[PROTO, TREE, STORAGE, NODE, CONFIG],
+        knows: &[PROTO, TREE, ZAB, STORAGE, NODE, CONFIG],
         tests_know: &[],
         budget: &[
             SLICES,
             EVENTS,
             ("parking_lot", "the lock around the tree: fair, and an eighth the size"),
             ("rustix", "limits, process figures and socket options without unsafe code"),
-            ("tokio", "one single-threaded runtime per I/O thread; signals and timers"),
+            ("tokio", "one single-threaded runtime per I/O thread; sockets, signals, timers"),
             ("tracing-subscriber", "where log events go, as text or JSON"),
         ],
         test_budget: &[

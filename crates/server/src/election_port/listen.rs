@@ -1,0 +1,108 @@
+//! Listening: the port is bound again and again, as often as the configuration says.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use oxkeeper_config::ExitCode;
+use oxkeeper_proto::notification::Address;
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::{Input, Settings};
+use crate::StartError;
+use crate::seldom::Seldom;
+
+/// Between two attempts at binding; what holds the port may be a server of ours that is ending.
+const BIND_PAUSE: Duration = Duration::from_secs(1);
+/// How long to leave the port alone when accepting fails, for want of descriptors as a rule.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections not accepted yet. An ensemble is small, and who is turned away comes again.
+const BACKLOG: u32 = 50;
+
+/// Listens at all of `addresses`, or at their ports on every interface.
+pub(super) async fn bind_all(
+    addresses: &[Address],
+    settings: &Settings,
+) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut ports = Vec::new();
+    for address in addresses {
+        if settings.listen_on_all_ips {
+            if ports.contains(&address.port) {
+                continue;
+            }
+            ports.push(address.port);
+        }
+        listeners.push(bind_patiently(address, settings).await?);
+    }
+    Ok(listeners)
+}
+
+async fn bind_patiently(address: &Address, settings: &Settings) -> Result<TcpListener, StartError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let error = match bind(address, settings).await {
+            Ok(listener) => {
+                info!(%address, "the election port listens");
+                return Ok(listener);
+            }
+            Err(error) => error,
+        };
+        if settings.bind_attempts != 0 && attempts >= settings.bind_attempts {
+            return Err(StartError {
+                message: format!(
+                    "cannot listen on the election port {address} after {attempts} attempts \
+                     (electionPortBindRetry): {error}"
+                ),
+                code: ExitCode::UnableToBindQuorumPort,
+            });
+        }
+        warn!(%address, attempts, %error, "cannot listen on the election port yet");
+        tokio::time::sleep(BIND_PAUSE).await;
+    }
+}
+
+async fn bind(address: &Address, settings: &Settings) -> io::Result<TcpListener> {
+    let at = if settings.listen_on_all_ips {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port))
+    } else {
+        // Anew each time: the name may be about to appear.
+        let mut found = tokio::net::lookup_host((&*address.host, address.port)).await?;
+        found.next().ok_or(io::ErrorKind::AddrNotAvailable)?
+    };
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    let listener = socket.listen(BACKLOG)?;
+    // Linux gives an accepted socket the options of the one that listened.
+    sockopt::set_tcp_nodelay(&listener, true)?;
+    sockopt::set_socket_keepalive(&listener, settings.tcp_keep_alive)?;
+    Ok(listener)
+}
+
+/// Accepts until nobody wants what is accepted. How many may wait to be greeted is not decided
+/// here, but by the links.
+pub(super) async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
+    let mut troubles = Seldom::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                if inputs.send(Input::Accepted(stream, from)).await.is_err() {
+                    return;
+                }
+            }
+            // A peer that gave up before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if let Some(before) = troubles.may_speak() {
+                    error!(%error, before, "cannot accept on the election port at present");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
