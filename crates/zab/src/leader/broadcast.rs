@@ -70,10 +70,17 @@ impl Leader {
     }
 
     /// ACK. True if it may have made a commit or the epoch possible.
-    pub(super) fn acknowledged(&mut self, id: LinkId, zxid: Zxid) -> Result<bool, Drop> {
+    pub(super) fn acknowledged(
+        &mut self,
+        ledger: &Ledger,
+        id: LinkId,
+        zxid: Zxid,
+    ) -> Result<bool, Drop> {
         let new_leader = self.new_leader_zxid();
         let Some(link) = self.links.get_mut(&id) else { return Ok(false) };
         let sid = link.sid();
+        // What nobody counts need not be remembered, whatever ids knock.
+        let counts = !link.observes() && ledger.membership.is_voter(sid);
         if !link.forwards() {
             return Err(link.unexpected("ACK").into());
         }
@@ -82,7 +89,7 @@ impl Leader {
             if link.stage == Stage::NewLeader {
                 link.stage = Stage::Synchronized;
                 let early = std::mem::take(&mut link.early_ack);
-                if !link.observes() {
+                if counts {
                     self.history_acks.insert(sid);
                     self.count(sid, early);
                 }
@@ -97,7 +104,7 @@ impl Leader {
             return Err(Violation::AckAhead { proposed: self.proposed, got: zxid }.into());
         }
         link.acked(zxid);
-        if link.observes() {
+        if !counts {
             return Ok(false);
         }
         if link.stage == Stage::NewLeader {

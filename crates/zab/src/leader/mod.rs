@@ -206,7 +206,7 @@ impl Leader {
             Packet::AckEpoch { zxid, current_epoch } => {
                 self.epoch_acked(ledger, id, *zxid, *current_epoch)
             }
-            Packet::Ack { zxid } => match self.acknowledged(id, *zxid) {
+            Packet::Ack { zxid } => match self.acknowledged(ledger, id, *zxid) {
                 Ok(true) => return self.progress(ledger, now_ms).map(|()| Verdict::Done),
                 Ok(false) => Ok(()),
                 Err(why) => Err(why),

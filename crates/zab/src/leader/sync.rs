@@ -157,7 +157,9 @@ impl Leader {
     /// What a learner needs cannot be read: it comes again and gets a snapshot.
     pub fn history_unavailable(&mut self, ledger: &mut Ledger, id: LinkId) {
         let Some(link) = self.links.get(&id) else { return };
-        self.snapshot_next.insert(link.sid());
+        if self.snapshot_next.len() < ledger.settings.links_max {
+            self.snapshot_next.insert(link.sid());
+        }
         self.drop_link(ledger, id, Drop::History);
     }
 

@@ -450,18 +450,7 @@ impl World {
                     link.gone[end] = true;
                 }
             }
-            Effect::OpenSnapshot { link: id, at_least } => {
-                let server = &mut self.servers[at];
-                let memory = &server.memory;
-                // A mistaken host takes what it has (the storms found this one).
-                let least = memory.partition_point(|entry| entry.zxid <= at_least);
-                let least = if mistake == Mistake::OldSnapshot { 0 } else { least };
-                let count = memory.len() - self.dice.below((memory.len() - least).min(4) + 1);
-                let history = server.memory[..count].to_vec();
-                let zxid = last(&history);
-                server.opened.push((id, history));
-                self.input(at, Input::SnapshotOpened { link: id, zxid })?;
-            }
+            Effect::OpenSnapshot { link, at_least } => self.open_snapshot(at, link, at_least)?,
             Effect::SendSnapshot(id) => {
                 let opened = &mut self.servers[at].opened;
                 if let Some(found) = opened.iter().position(|(link, _)| *link == id) {
@@ -505,6 +494,19 @@ impl World {
             Effect::SurveyLog { .. } | Effect::ReadLog { .. } => {}
         }
         Ok(())
+    }
+
+    /// Some snapshot between the least that will do and the newest possible.
+    fn open_snapshot(&mut self, at: usize, id: LinkId, at_least: Zxid) -> Result<(), String> {
+        let server = &mut self.servers[at];
+        let memory = &server.memory;
+        let least = memory.partition_point(|entry| entry.zxid <= at_least);
+        let least = if self.mistake == Mistake::OldSnapshot { 0 } else { least };
+        let count = memory.len() - self.dice.below((memory.len() - least).min(4) + 1);
+        let history = memory[..count].to_vec();
+        let zxid = last(&history);
+        server.opened.push((id, history));
+        self.input(at, Input::SnapshotOpened { link: id, zxid })
     }
 
     fn fast_forward(&mut self, at: usize, zxid: Zxid) -> Result<(), String> {
