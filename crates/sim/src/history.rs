@@ -56,6 +56,8 @@ pub enum Heard {
         /// Its timeout, ms.
         timeout_ms: i32,
     },
+    /// The session that was asked for is no more.
+    Refused,
     /// The answer to the op of this number.
     Reply(usize),
     /// An answer to nothing that was asked, or out of order.
@@ -72,6 +74,17 @@ pub enum Heard {
         /// Where.
         path: String,
     },
+}
+
+/// What a client said of a request of its user's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was answered, at this zxid.
+    Answered(Zxid),
+    /// Nobody can know.
+    Unknown,
+    /// It never left.
+    NotSent,
 }
 
 /// One connection of a client.
@@ -176,6 +189,10 @@ pub struct History {
     pub holdings: Vec<Holding>,
     /// Servers that did not start on what they had left themselves, and why.
     pub failed_starts: Vec<String>,
+    /// What clients said of the requests of these numbers.
+    pub fates: Vec<(usize, Fate)>,
+    /// What clients should have said, or should not.
+    pub untold: Vec<String>,
     /// When the storm was over.
     pub calm_from: Micros,
     /// `tickTime` of the servers.
@@ -215,7 +232,7 @@ impl History {
     /// handshake keeps nobody alive.
     pub fn contact(&mut self, at: Micros, server: usize, wire: WireId) {
         let Some(conn) = self.conn_of(wire).map(|conn| &self.conns[conn]) else { return };
-        if !conn.heard.is_empty() {
+        if conn.heard.iter().any(|(_, heard)| matches!(heard, Heard::Session { .. })) {
             self.contacts.insert((server, conn.session), at);
         }
     }

@@ -1,147 +1,33 @@
-//! Clients: what they do, and what they note of what they see.
+//! Clients: what they do, and what is noted of what they see.
 //!
 //! Every client has a session at a time and works on a handful of paths that all of them share, so
 //! that they get into each other's way: creates of every kind, writes with versions right and
 //! wrong, multis, reads of every kind, watches of every kind. It loses its connection, moves its
 //! session to another one (perhaps before the old one has noticed), closes it, or falls silent
-//! until it expires. What crosses its end of the wire goes into the
-//! [`History`](crate::history::History).
+//! until it expires.
 //!
-//! The protocol itself is behind [`Protocol`]: bytes in, what they say out.
+//! The client itself is the one that ships, `client::core`: it dials, keeps the session and its
+//! watches, and says what became of each request. Here it is given something to do and its bytes
+//! are carried. The history is taken from these bytes ([`Tap`]), not from what the client makes of
+//! them; what it makes of them is held against the history by an invariant of its own.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use oxkeeper_proto::connect::{
-    ConnectRequest, ConnectResponse, begin_frame, end_frame, split_frame,
+use oxkeeper_client::core::{
+    Call, Client as Core, Config, ConnectString, Effect, Input, LinkId, Outcome, State, Ticket,
+    Watcher,
 };
+use oxkeeper_proto::connect::{ConnectRequest, ConnectResponse, split_frame};
 use oxkeeper_proto::request::RequestHeader;
-use oxkeeper_proto::response::{EventType, ReplyHeader, WatcherEvent, xid};
-use oxkeeper_proto::{CreateMode, ErrorCode, OpCode, Reader, SessionId, Zxid};
+use oxkeeper_proto::response::{ReplyHeader, WatcherEvent, xid};
+use oxkeeper_proto::{CreateMode, OpCode, Reader, Request, SessionId};
 
 use crate::agenda::{Event, MS, Micros, SECOND};
-use crate::asked::{Asked, Create, Edit, Rewatch};
+use crate::asked::{Asked, Create, Edit};
 use crate::dice::Dice;
-use crate::history::{Heard, Op, Reply};
+use crate::history::{Fate, Heard, Op, Reply};
 use crate::net::{Delivery, End, Party, WireId};
 use crate::world::Ground;
-
-/// What a server says to a client.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Said {
-    /// The session is open.
-    Session {
-        /// Which.
-        session: SessionId,
-        /// Its timeout, ms.
-        timeout_ms: i32,
-    },
-    /// The session that was asked for is no more.
-    Expired,
-    /// An answer.
-    Reply {
-        /// To the request with this number.
-        xid: i32,
-        /// The last zxid that the server had applied.
-        zxid: Zxid,
-        /// How it went.
-        err: ErrorCode,
-        /// What follows the header.
-        body: Vec<u8>,
-    },
-    /// A watch fired.
-    Event {
-        /// In this transaction.
-        zxid: Zxid,
-        /// What happened.
-        event: EventType,
-        /// Where.
-        path: String,
-    },
-    /// Bytes that mean nothing.
-    Garbage,
-}
-
-/// The client's side of the protocol on one connection, without any I/O.
-pub trait Protocol {
-    /// The first bytes of a connection: asks for a session, or for this one again.
-    fn hello(&mut self, session: SessionId, timeout_ms: i32, seen: Zxid) -> Vec<u8>;
-    /// The bytes of a request.
-    fn request(&mut self, xid: i32, asked: &Asked) -> Vec<u8>;
-    /// Takes bytes and says what they mean.
-    fn receive(&mut self, bytes: &[u8]) -> Vec<Said>;
-}
-
-/// The least that speaks to a server.
-#[derive(Debug, Default)]
-pub struct Plain {
-    left: Vec<u8>,
-    greeted: bool,
-}
-
-impl Protocol for Plain {
-    fn hello(&mut self, session: SessionId, timeout_ms: i32, seen: Zxid) -> Vec<u8> {
-        *self = Plain::default();
-        let password = session.password();
-        let request = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: seen,
-            timeout_ms,
-            session,
-            password: Some(&password),
-            read_only: Some(false),
-        };
-        framed(|out| request.encode(out))
-    }
-
-    fn request(&mut self, xid: i32, asked: &Asked) -> Vec<u8> {
-        framed(|out| {
-            RequestHeader { xid, op: asked.op() }.encode(out);
-            asked.encode(out);
-        })
-    }
-
-    fn receive(&mut self, bytes: &[u8]) -> Vec<Said> {
-        self.left.extend_from_slice(bytes);
-        let left = std::mem::take(&mut self.left);
-        let mut rest = &left[..];
-        let mut said = Vec::new();
-        while let Ok(Some((frame, after))) = split_frame(rest, usize::MAX) {
-            rest = after;
-            said.push(self.frame(frame).unwrap_or(Said::Garbage));
-        }
-        self.left = rest.to_vec();
-        said
-    }
-}
-
-impl Plain {
-    fn frame(&mut self, frame: &[u8]) -> Option<Said> {
-        let mut reader = Reader::new(frame);
-        if !self.greeted {
-            self.greeted = true;
-            let response = ConnectResponse::decode(&mut reader).ok()?;
-            let ConnectResponse { session, timeout_ms, .. } = response;
-            return Some(match session {
-                SessionId::NONE => Said::Expired,
-                _ => Said::Session { session, timeout_ms },
-            });
-        }
-        let ReplyHeader { xid, zxid, err } = ReplyHeader::decode(&mut reader).ok()?;
-        if xid == xid::NOTIFICATION {
-            let event = WatcherEvent::decode(&mut reader).ok()?;
-            return Some(Said::Event { zxid, event: event.event, path: event.path.into_owned() });
-        }
-        Some(Said::Reply { xid, zxid, err, body: reader.rest().to_vec() })
-    }
-}
-
-fn framed(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    let start = begin_frame(&mut out);
-    encode(&mut out);
-    end_frame(&mut out, start);
-    out
-}
 
 /// How far into the run clients are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,97 +43,41 @@ pub enum Phase {
 pub struct Client {
     id: usize,
     servers: usize,
-    protocol: Plain,
     dice: Dice,
-    /// The connection: its wire and its number in the history.
-    link: Option<Link>,
-    session: SessionId,
+    core: Core,
     timeout_ms: i32,
     /// How long it pauses between two things it does, ms.
     pace_ms: u64,
-    seen: Zxid,
-    xid: i32,
-    /// Requests without an answer, by their number in the history.
-    pending: VecDeque<usize>,
-    watches: Watching,
+    /// Its connections, also those it no longer looks at.
+    taps: BTreeMap<LinkId, Tap>,
+    /// Requests that were given to the core and have not left it, in order.
+    given: VecDeque<Given>,
+    /// Requests that have left, by their tickets: their numbers in the history.
+    left: BTreeMap<Ticket, usize>,
     /// Does nothing before then.
     silent_until: Micros,
     gone: bool,
     looked: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Link {
+#[derive(Debug)]
+struct Given {
+    ticket: Ticket,
+    asked: Asked,
+}
+
+/// Both directions of one connection, read at the client's end.
+#[derive(Debug)]
+struct Tap {
     wire: WireId,
     conn: usize,
-    ready: bool,
-    heard: Micros,
-    sent: Micros,
-}
-
-/// The watches a client believes that it has.
-#[derive(Debug, Default)]
-struct Watching {
-    data: BTreeSet<String>,
-    exist: BTreeSet<String>,
-    child: BTreeSet<String>,
-    persistent: BTreeSet<String>,
-    recursive: BTreeSet<String>,
-}
-
-impl Watching {
-    fn again(&self, since: Zxid) -> Rewatch {
-        let list = |set: &BTreeSet<String>| set.iter().cloned().collect();
-        Rewatch {
-            since,
-            data: list(&self.data),
-            exist: list(&self.exist),
-            child: list(&self.child),
-            persistent: list(&self.persistent),
-            recursive: list(&self.recursive),
-        }
-    }
-
-    fn fired(&mut self, event: EventType, path: &str) {
-        match event {
-            EventType::NodeCreated | EventType::NodeDataChanged => {
-                self.data.remove(path);
-                self.exist.remove(path);
-            }
-            EventType::NodeDeleted => {
-                self.data.remove(path);
-                self.exist.remove(path);
-                self.child.remove(path);
-            }
-            EventType::NodeChildrenChanged => {
-                self.child.remove(path);
-            }
-        }
-    }
-
-    fn answered(&mut self, asked: &Asked, err: ErrorCode) {
-        let ok = err.is_ok();
-        let _ = match asked {
-            Asked::GetData(path, true) | Asked::Exists(path, true) if ok => {
-                self.data.insert(path.clone())
-            }
-            Asked::Exists(path, true) if err == ErrorCode::NO_NODE => {
-                self.exist.insert(path.clone())
-            }
-            Asked::GetChildren(path, true) | Asked::GetChildren2(path, true) if ok => {
-                self.child.insert(path.clone())
-            }
-            Asked::AddWatch(path, false) if ok => self.persistent.insert(path.clone()),
-            Asked::AddWatch(path, true) if ok => self.recursive.insert(path.clone()),
-            Asked::RemoveWatches(path) if ok => {
-                let Watching { data, exist, child, persistent, recursive } = self;
-                [data, exist, child, persistent, recursive]
-                    .map(|set| set.remove(path))
-                    .contains(&true)
-            }
-            _ => false,
-        };
-    }
+    open: bool,
+    greeted: bool,
+    session: SessionId,
+    /// Bytes that came in and are no whole frame yet.
+    inbox: Vec<u8>,
+    /// Requests without an answer, by their numbers in the history.
+    pending: VecDeque<usize>,
 }
 
 /// Requests of one client under way at most.
@@ -261,16 +91,13 @@ impl Client {
         Client {
             id,
             servers,
-            protocol: Plain::default(),
+            core: core(servers, timeout_ms, dice.draw()),
             dice,
-            link: None,
-            session: SessionId::NONE,
             timeout_ms,
             pace_ms,
-            seen: Zxid::ZERO,
-            xid: 0,
-            pending: VecDeque::new(),
-            watches: Watching::default(),
+            taps: BTreeMap::new(),
+            given: VecDeque::new(),
+            left: BTreeMap::new(),
             silent_until: 0,
             gone: false,
             looked: false,
@@ -286,49 +113,39 @@ impl Client {
         if now < self.silent_until {
             return ground.agenda.plan_at(self.silent_until, Event::Client(self.id));
         }
-        match self.link {
-            None => self.dial(ground),
-            Some(link) if !link.ready => {
-                if now - link.heard > self.patience() {
-                    self.hang_up(ground);
-                }
-            }
-            Some(link) if now - link.heard > self.patience() => self.hang_up(ground),
-            Some(_) if phase == Phase::Storm => self.work(ground),
-            Some(_) => self.look(ground),
-        }
-        if let Some(link) = self.link
-            && link.ready
-            && now - link.sent > self.timeout_us() / 4
-        {
-            self.ask(ground, Asked::Ping);
+        self.tell(ground, Input::Wake);
+        match phase {
+            Phase::Storm => self.work(ground),
+            Phase::Calm => self.look(ground),
         }
         let pause = match self.dice.below(10) {
             0 => self.dice.between(50, self.timeout_ms as u64 / 5) * MS,
             _ => self.dice.between(1, self.pace_ms) * MS,
         };
-        ground.agenda.plan(pause, Event::Client(self.id));
+        let deadline = self.core.deadline_us().unwrap_or(u64::MAX).max(now + MS);
+        ground.agenda.plan_at(deadline.min(now + pause), Event::Client(self.id));
     }
 
     /// Something has arrived on one of its wires.
     pub fn arrival(&mut self, ground: &mut Ground, wire: WireId, delivery: Delivery) {
-        let Some(link) = &mut self.link else { return };
-        if link.wire != wire || self.gone {
+        if self.gone {
             return;
         }
-        let now = ground.agenda.now();
+        let Some((&link, tap)) = self.taps.iter_mut().find(|(_, tap)| tap.wire == wire) else {
+            return;
+        };
         match delivery {
             Delivery::Opened => {}
-            Delivery::Closed => {
-                ground.note(format_args!("client {} lost its connection", self.id));
-                self.forget_link();
+            Delivery::Closed if tap.open => {
+                tap.open = false;
+                ground.note(format_args!("client {} lost conn {}", self.id, tap.conn));
+                self.tell(ground, Input::Disconnected(link));
             }
-            Delivery::Bytes(bytes) => {
-                link.heard = now;
-                for said in self.protocol.receive(&bytes) {
-                    self.said(ground, said);
-                }
+            Delivery::Bytes(bytes) if tap.open => {
+                tap.came(ground, self.id, &bytes);
+                self.tell(ground, Input::Bytes(link, &bytes));
             }
+            Delivery::Closed | Delivery::Bytes(_) => {}
         }
     }
 
@@ -346,172 +163,201 @@ impl Client {
         }
         let long_ago = ground.agenda.now() - SECOND;
         let waits = |number: &usize| ground.history.ops[*number].sent < long_ago;
-        match self.link {
-            Some(link) if link.ready && self.looked && !self.pending.iter().any(waits) => {
-                ground.history.conns[link.conn].open = true;
+        let tap = self.taps.values().find(|tap| tap.open && tap.greeted);
+        match (tap, self.core.state()) {
+            (Some(tap), State::Connected { .. })
+                if self.looked && self.given.is_empty() && !tap.pending.iter().any(waits) =>
+            {
+                ground.history.conns[tap.conn].open = true;
             }
-            _ => {
-                let (id, pending) = (self.id, self.pending.len());
-                let state = format!("client {id} has {:?}, {pending} requests wait", self.link);
-                ground.history.unfinished.push(state);
+            (_, state) => {
+                let (id, given) = (self.id, self.given.len());
+                let what = format!("client {id} is {state:?}, {given} requests have not left");
+                ground.history.unfinished.push(what);
             }
         }
     }
 
-    fn timeout_us(&self) -> Micros {
-        self.timeout_ms as u64 * MS
+    /// Gives the core an input and carries out what it wants.
+    fn tell(&mut self, ground: &mut Ground, input: Input<'_>) {
+        self.core.handle(ground.agenda.now(), input);
+        self.effects(ground);
     }
 
-    fn patience(&self) -> Micros {
-        self.timeout_us() * 2 / 3
+    fn effects(&mut self, ground: &mut Ground) {
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Dial(link, host) => {
+                    let server = host.name.strip_prefix("server-").and_then(|n| n.parse().ok());
+                    self.dial(ground, link, server.unwrap_or_default());
+                    // What connecting takes is part of what the first bytes take.
+                    self.core.handle(ground.agenda.now(), Input::Connected(link));
+                }
+                Effect::Probe(link, _) => {
+                    self.core.handle(ground.agenda.now(), Input::Probed(link, true));
+                }
+                Effect::Send(link, bytes) => self.send(ground, link, &bytes),
+                Effect::Close(link, cause) => {
+                    ground.note(format_args!("client {} leaves: {cause:?}", self.id));
+                    self.leave(ground, link);
+                }
+                Effect::Completed(ticket, outcome) => self.completed(ground, ticket, &outcome),
+                Effect::Event(..) => {}
+                Effect::State(state) => {
+                    ground.note(format_args!("client {} is {state:?}", self.id));
+                }
+            }
+        }
+        if matches!(self.core.state(), State::Expired | State::Closed { .. }) {
+            self.begin_anew(ground);
+        }
     }
 
-    fn dial(&mut self, ground: &mut Ground) {
-        let server = self.dice.below(self.servers as u64) as usize;
+    /// One session per core: the next one takes another.
+    fn begin_anew(&mut self, ground: &mut Ground) {
+        self.hang_up(ground);
+        let never_ended = self.given.drain(..).map(|given| format!("{given:?} was never told"));
+        let never_answered = std::mem::take(&mut self.left).into_values();
+        let never_answered = never_answered.map(|op| format!("the end of op {op} was never told"));
+        ground.history.untold.extend(never_ended.chain(never_answered));
+        self.core = core(self.servers, self.timeout_ms, self.dice.draw());
+        // Its links are counted from the first again.
+        self.taps.clear();
+    }
+
+    fn dial(&mut self, ground: &mut Ground, link: LinkId, server: usize) {
         let Ground { agenda, net, history, .. } = ground;
         let wire = net.dial(agenda, Party::Client(self.id), Party::Server(server));
-        let now = agenda.now();
         let conn = history.conns.len();
-        history.dialled(self.id, server, self.session, wire);
-        self.link = Some(Link { wire, conn, ready: false, heard: now, sent: now });
-        let hello = self.protocol.hello(self.session, self.timeout_ms, self.seen);
-        net.send(agenda, wire, End::Dialler, &hello);
-        let (id, session) = (self.id, self.session);
-        ground.note(format_args!("client {id} dials server {server} for {session}, conn {conn}"));
+        history.dialled(self.id, server, SessionId::NONE, wire);
+        ground.note(format_args!("client {} dials server {server}, conn {conn}", self.id));
+        let session = SessionId::NONE;
+        let (inbox, pending) = (Vec::new(), VecDeque::new());
+        self.taps
+            .insert(link, Tap { wire, conn, open: true, greeted: false, session, inbox, pending });
     }
 
-    /// Gives its connection up; the server hears of it in one way or another.
+    fn send(&mut self, ground: &mut Ground, link: LinkId, bytes: &[u8]) {
+        let Some(tap) = self.taps.get_mut(&link).filter(|tap| tap.open) else { return };
+        ground.net.send(&mut ground.agenda, tap.wire, End::Dialler, bytes);
+        let mut rest = bytes;
+        // A core hands out whole frames.
+        while let Ok(Some((frame, after))) = split_frame(rest, usize::MAX) {
+            rest = after;
+            if tap.session == SessionId::NONE && !tap.greeted {
+                let hello = ConnectRequest::decode(&mut Reader::new(frame));
+                let session = hello.map_or(SessionId::NONE, |hello| hello.session);
+                ground.history.conns[tap.conn].session = session;
+                ground.note(format_args!("conn {} asks for {session}", tap.conn));
+                continue;
+            }
+            let mut reader = Reader::new(frame);
+            let header = RequestHeader::decode(&mut reader).expect("a client sends requests");
+            let asked = Asked::decode(header.op, reader.rest()).expect("of the workload's");
+            let number = ground.history.ops.len();
+            let own = header.xid < 0 || asked == Asked::Close;
+            if let Some(given) = if own { None } else { self.given.pop_front() } {
+                if given.asked != asked {
+                    let what = format!("{given:?} left as op {number}, {asked:?}");
+                    ground.history.untold.push(what);
+                }
+                self.left.insert(given.ticket, number);
+            }
+            let xid = header.xid;
+            ground.note(format_args!("client {} asks {xid} {asked:?}, op {number}", self.id));
+            let (conn, session, sent) = (tap.conn, tap.session, ground.agenda.now());
+            ground.history.ops.push(Op { conn, session, xid, asked, sent, reply: None });
+            tap.pending.push_back(number);
+        }
+    }
+
+    /// The core has said how a request ended: to be held against what was seen of it.
+    fn completed(&mut self, ground: &mut Ground, ticket: Ticket, outcome: &Outcome) {
+        let at = self.given.iter().position(|given| given.ticket == ticket);
+        let unsent = at.and_then(|at| self.given.remove(at));
+        let op = self.left.remove(&ticket);
+        let fate = match outcome {
+            Outcome::Done { zxid, .. } => Fate::Answered(*zxid),
+            Outcome::Failed { zxid, .. } => Fate::Answered(*zxid),
+            Outcome::Unknown(_) => Fate::Unknown,
+            Outcome::NotSent(_) => Fate::NotSent,
+        };
+        match (op, unsent) {
+            (Some(op), _) => ground.history.fates.push((op, fate)),
+            (None, Some(_)) if fate == Fate::NotSent => {}
+            (None, unsent) => {
+                ground.history.untold.push(format!("{ticket:?} {unsent:?}: {fate:?}, never sent"));
+            }
+        }
+    }
+
+    /// Gives every connection up; servers hear of it in one way or another.
     fn hang_up(&mut self, ground: &mut Ground) {
-        let Some(link) = self.link else { return };
+        let open = self.taps.iter().filter(|(_, tap)| tap.open);
+        let links: Vec<LinkId> = open.map(|(link, _)| *link).collect();
+        for link in links {
+            self.leave(ground, link);
+            self.core.handle(ground.agenda.now(), Input::Disconnected(link));
+        }
+    }
+
+    fn leave(&mut self, ground: &mut Ground, link: LinkId) {
+        let Some(tap) = self.taps.get_mut(&link).filter(|tap| tap.open) else { return };
+        tap.open = false;
         match self.dice.below(3) {
             // The client just stops looking at it. The server may read on for a while.
             0 => {}
-            1 => ground.net.break_wire(&mut ground.agenda, link.wire),
-            _ => ground.net.close(&mut ground.agenda, link.wire, End::Dialler),
+            1 => ground.net.break_wire(&mut ground.agenda, tap.wire),
+            _ => ground.net.close(&mut ground.agenda, tap.wire, End::Dialler),
         }
-        self.forget_link();
-    }
-
-    fn forget_link(&mut self) {
-        self.link = None;
-        self.pending.clear();
     }
 
     fn ask(&mut self, ground: &mut Ground, asked: Asked) {
-        let Some(link) = &mut self.link else { return };
-        let xid = match asked {
-            Asked::Ping => xid::PING,
-            Asked::SetWatches(_) => xid::SET_WATCHES,
-            _ => {
-                self.xid += 1;
-                self.xid
-            }
+        let mut body = Vec::new();
+        asked.encode(&mut body);
+        let request = Request::decode(asked.op(), &mut Reader::new(&body));
+        let Ok(Some(request)) = request else { return };
+        let call = match asked.watches() {
+            true => Call::watched(request, Watcher(self.dice.below(4))),
+            false => Call::from(request),
         };
-        let bytes = self.protocol.request(xid, &asked);
-        let Ground { agenda, net, .. } = ground;
-        net.send(agenda, link.wire, End::Dialler, &bytes);
-        link.sent = agenda.now();
-        let number = ground.history.ops.len();
-        ground.note(format_args!("client {} asks {xid} {asked:?}, op {number}", self.id));
-        let (conn, session, sent) = (link.conn, self.session, ground.agenda.now());
-        ground.history.ops.push(Op { conn, session, xid, asked, sent, reply: None });
-        self.pending.push_back(number);
-    }
-
-    fn said(&mut self, ground: &mut Ground, said: Said) {
-        let Some(link) = &mut self.link else { return };
-        let (conn, now) = (link.conn, ground.agenda.now());
-        match said {
-            Said::Session { session, timeout_ms } => {
-                link.ready = true;
-                self.session = session;
-                self.timeout_ms = timeout_ms;
-                ground.history.conns[conn].session = session;
-                ground.history.heard(now, conn, Heard::Session { timeout_ms });
-                ground.note(format_args!("client {} has {session}, {timeout_ms} ms", self.id));
-                let again = self.watches.again(self.seen);
-                if !again.is_empty() {
-                    self.ask(ground, Asked::SetWatches(again));
-                }
-            }
-            Said::Expired => {
-                ground.note(format_args!("client {} has lost {}", self.id, self.session));
-                self.hang_up(ground);
-                self.begin_anew();
-            }
-            Said::Reply { xid, zxid, err, body } => self.answered(ground, xid, zxid, err, body),
-            Said::Event { zxid, event, path } => {
-                ground.note(format_args!("client {} hears {event:?} {path} {zxid}", self.id));
-                self.watches.fired(event, &path);
-                ground.history.heard(now, conn, Heard::Event { zxid, event, path });
-            }
-            Said::Garbage => ground.history.heard(now, conn, Heard::Stray { xid: i32::MIN }),
+        // What it refuses to take did not happen: it is too much at once, or the session is over.
+        if let Ok(ticket) = self.core.submit(ground.agenda.now(), call) {
+            self.given.push_back(Given { ticket, asked });
         }
-    }
-
-    fn answered(
-        &mut self,
-        ground: &mut Ground,
-        xid: i32,
-        zxid: Zxid,
-        err: ErrorCode,
-        body: Vec<u8>,
-    ) {
-        let Some(link) = self.link else { return };
-        let at = ground.agenda.now();
-        let first = self.pending.front().copied();
-        let Some(number) = first.filter(|number| ground.history.ops[*number].xid == xid) else {
-            return ground.history.heard(at, link.conn, Heard::Stray { xid });
-        };
-        self.pending.pop_front();
-        self.seen = self.seen.max(zxid);
-        ground.note(format_args!("client {} gets op {number}: {err} {zxid}", self.id));
-        ground.history.heard(at, link.conn, Heard::Reply(number));
-        let op = &mut ground.history.ops[number];
-        self.watches.answered(&op.asked, err);
-        let closed = op.asked == Asked::Close;
-        op.reply = Some(Reply { at, zxid, err, body });
-        if closed {
-            self.hang_up(ground);
-            self.begin_anew();
-        }
-    }
-
-    fn begin_anew(&mut self) {
-        self.session = SessionId::NONE;
-        self.seen = Zxid::ZERO;
-        self.watches = Watching::default();
     }
 
     /// Does something of what a client does.
     fn work(&mut self, ground: &mut Ground) {
+        let connected = matches!(self.core.state(), State::Connected { .. });
         match self.dice.below(200) {
-            0 => self.ask(ground, Asked::Close),
+            0 if connected => self.tell(ground, Input::Close),
             // Moves its session: the old connection may not have noticed when the new one opens.
-            1..4 => {
+            1..5 => {
                 self.hang_up(ground);
-                self.dial(ground);
+                self.effects(ground);
             }
-            4 => self.hang_up(ground),
             5 => {
-                let long = self.dice.between(1, 4) * self.timeout_us() / 2;
+                let long = self.dice.between(1, 4) * self.timeout_ms as u64 * MS / 2;
                 ground.note(format_args!("client {} falls silent for {long} us", self.id));
                 self.silent_until = ground.agenda.now() + long;
             }
             _ => {
                 for _ in 0..self.dice.between(1, 4) {
-                    if self.pending.len() < WINDOW {
+                    if self.core.pending() < WINDOW {
                         let asked = draw(&mut self.dice);
                         self.ask(ground, asked);
                     }
                 }
+                self.effects(ground);
             }
         }
     }
 
     /// Looks at everything once more.
     fn look(&mut self, ground: &mut Ground) {
-        if !self.pending.is_empty() || self.looked {
+        let connected = matches!(self.core.state(), State::Connected { .. });
+        if !connected || self.core.pending() > 0 || self.looked {
             return;
         }
         self.ask(ground, Asked::Sync("/".into()));
@@ -521,12 +367,69 @@ impl Client {
         }
         self.ask(ground, Asked::GetEphemerals);
         self.looked = true;
+        self.effects(ground);
     }
 
     /// Looks once more when asked next, even if it has looked already.
     pub fn look_again(&mut self) {
         self.looked = false;
     }
+}
+
+impl Tap {
+    /// Notes what came in, frame by frame.
+    fn came(&mut self, ground: &mut Ground, client: usize, bytes: &[u8]) {
+        self.inbox.extend_from_slice(bytes);
+        let inbox = std::mem::take(&mut self.inbox);
+        let mut rest = &inbox[..];
+        while let Ok(Some((frame, after))) = split_frame(rest, usize::MAX) {
+            rest = after;
+            let (at, conn) = (ground.agenda.now(), self.conn);
+            match self.frame(ground, client, frame) {
+                Some(heard) => ground.history.heard(at, conn, heard),
+                None => ground.history.heard(at, conn, Heard::Stray { xid: i32::MIN }),
+            }
+        }
+        self.inbox = rest.to_vec();
+    }
+
+    fn frame(&mut self, ground: &mut Ground, client: usize, frame: &[u8]) -> Option<Heard> {
+        let mut reader = Reader::new(frame);
+        if !self.greeted {
+            self.greeted = true;
+            let response = ConnectResponse::decode(&mut reader).ok()?;
+            let ConnectResponse { session, timeout_ms, .. } = response;
+            ground.note(format_args!("client {client} has {session}, {timeout_ms} ms"));
+            if session == SessionId::NONE {
+                return Some(Heard::Refused);
+            }
+            self.session = session;
+            ground.history.conns[self.conn].session = session;
+            return Some(Heard::Session { timeout_ms });
+        }
+        let ReplyHeader { xid, zxid, err } = ReplyHeader::decode(&mut reader).ok()?;
+        if xid == xid::NOTIFICATION {
+            let WatcherEvent { event, path } = WatcherEvent::decode(&mut reader).ok()?;
+            ground.note(format_args!("client {client} hears {event:?} {path} {zxid}"));
+            return Some(Heard::Event { zxid, event, path: path.into_owned() });
+        }
+        let first = self.pending.front().copied();
+        let Some(number) = first.filter(|number| ground.history.ops[*number].xid == xid) else {
+            return Some(Heard::Stray { xid });
+        };
+        self.pending.pop_front();
+        ground.note(format_args!("client {client} gets op {number}: {err} {zxid}"));
+        let (at, body) = (ground.agenda.now(), reader.rest().to_vec());
+        ground.history.ops[number].reply = Some(Reply { at, zxid, err, body });
+        Some(Heard::Reply(number))
+    }
+}
+
+/// A client of all servers.
+fn core(servers: usize, timeout_ms: i32, seed: u64) -> Core {
+    let hosts: Vec<String> = (0..servers).map(|server| format!("server-{server}")).collect();
+    let connect = ConnectString::parse(&hosts.join(",")).expect("names of hosts");
+    Core::new(Config { session_timeout_ms: timeout_ms, ..Config::new(connect) }, seed)
 }
 
 /// Where things happen. Few places, so that clients meet.

@@ -207,7 +207,7 @@ pub const ROOMS: [Room; 13] = [
         core: false,
         product: false,
         // Everything that ships except what touches the machine.
-        knows: &[PROTO, TREE, STORAGE, NODE, SERVER],
+        knows: &[PROTO, TREE, STORAGE, NODE, SERVER, CLIENT],
         tests_know: &[],
         budget: &[FLAGS],
         test_budget: &[],

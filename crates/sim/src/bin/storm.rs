@@ -3,6 +3,7 @@
 //! What is printed of a seed that fails is enough to look at it again: the end of its trace, what
 //! was broken, and the command that replays it.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,7 +37,15 @@ fn range(text: &str) -> Result<(u64, u64), String> {
 }
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    match run(&Flags::parse(), &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        // Whoever stops reading has seen enough.
+        Ok(false) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// True if all seeds were good.
+fn run(flags: &Flags, out: &mut impl Write) -> io::Result<bool> {
     let (first, beyond) = flags.seed.map_or(flags.seeds, |seed| (seed, seed + 1));
     let mut total = Volume::default();
     let mut bad = Vec::new();
@@ -46,21 +55,18 @@ fn main() -> ExitCode {
         let report = Report::of(plan);
         total += report.volume;
         if !report.is_good() {
-            print!("{report}");
+            write!(out, "{report}")?;
             bad.push(seed);
             if !flags.keep_going {
                 break;
             }
         } else if flags.trace {
-            report.trace.lines().for_each(|line| println!("{line}"));
+            report.trace.lines().try_for_each(|line| writeln!(out, "{line}"))?;
         }
     }
-    println!("seeds {first}..{beyond}: {total}");
-    match bad.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => {
-            println!("failed: {bad:?}");
-            ExitCode::FAILURE
-        }
+    writeln!(out, "seeds {first}..{beyond}: {total}")?;
+    if !bad.is_empty() {
+        writeln!(out, "failed: {bad:?}")?;
     }
+    Ok(bad.is_empty())
 }

@@ -3,8 +3,13 @@
 //! Those that ZooKeeper's own TLA+ states have its names (`Zab.tla`); the others say what clients
 //! are promised. Each looks at the [`History`] alone, with the help of [`Truth`], and returns every
 //! breach it finds, as a sentence.
+//!
+//! [`prefix_consistency`] is stated for any number of servers; with one it speaks of its lives. It
+//! takes in what the specification calls agreement and total order. The orders of primaries need
+//! more than one of them and come with the ensemble.
 
 mod acknowledged_kept;
+mod client_tells_true;
 mod digest_equal;
 mod ephemeral_dies_with_session;
 mod integrity;
@@ -43,7 +48,7 @@ pub struct Violation {
 type Check = fn(&Case<'_>) -> Vec<String>;
 
 /// All of them by name.
-pub const ALL: [(&str, Check); 12] = [
+pub const ALL: [(&str, Check); 13] = [
     ("prefix_consistency", prefix_consistency::check),
     ("integrity", integrity::check),
     ("digest_equal", digest_equal::check),
@@ -55,6 +60,7 @@ pub const ALL: [(&str, Check); 12] = [
     ("ephemeral_dies_with_session", ephemeral_dies_with_session::check),
     ("sequence_numbers", sequence_numbers::check),
     ("recovery_clean", recovery_clean::check),
+    ("client_tells_true", client_tells_true::check),
     ("liveness", liveness::check),
 ];
 

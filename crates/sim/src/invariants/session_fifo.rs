@@ -24,7 +24,9 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
         let mut seen = Zxid::ZERO;
         for op in conn.heard.iter().filter_map(|(_, heard)| match heard {
             Heard::Reply(op) => Some(*op),
-            Heard::Session { .. } | Heard::Stray { .. } | Heard::Event { .. } => None,
+            Heard::Session { .. } | Heard::Refused | Heard::Stray { .. } | Heard::Event { .. } => {
+                None
+            }
         }) {
             let asked = &case.history.ops[op];
             let Some(reply) = &asked.reply else { continue };

@@ -111,7 +111,7 @@ impl<'a> Ear<'a> {
     fn listen(&mut self, conn: &Conn) {
         for (_, heard) in &conn.heard {
             match heard {
-                Heard::Session { .. } | Heard::Stray { .. } => {}
+                Heard::Session { .. } | Heard::Refused | Heard::Stray { .. } => {}
                 Heard::Event { zxid: Zxid(-1), event, path } => {
                     self.missed.push((*event, path.clone()));
                 }
