@@ -53,6 +53,11 @@ impl Ledger {
     /// Of a server that has just started.
     pub fn new(settings: Settings, membership: Membership, recovered: Recovered) -> Ledger {
         let last = recovered.last_logged;
+        // Two files, so a crash may lie between them, and an operator may have lost one. To have
+        // promised more than is known is always safe (ZOOKEEPER-2354, 2307).
+        let Epochs { accepted, current } = recovered.epochs;
+        let in_log = if last > Zxid::ZERO { last.epoch() } else { 0 };
+        let epochs = Epochs { accepted: accepted.max(current).max(in_log), current };
         let (count_max, bytes_max) = (settings.committed_count_max, settings.committed_bytes_max);
         let window = Window::recovered(recovered.tail, count_max, bytes_max)
             .filter(|window| window.last() == last)
@@ -60,7 +65,7 @@ impl Ledger {
         Ledger {
             settings,
             membership,
-            epochs: recovered.epochs,
+            epochs,
             saving: None,
             cursors: Cursors::at(last),
             window,
@@ -295,5 +300,53 @@ impl Ledger {
     /// The last configuration seen, or the one in force.
     pub fn config_last_seen(&self) -> Arc<QuorumVerifier> {
         Arc::clone(self.membership.last_seen().unwrap_or(self.membership.current()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oxkeeper_proto::Sid;
+
+    use super::*;
+
+    fn ledger(epochs: Epochs, last_logged: Zxid) -> Ledger {
+        let config = QuorumVerifier::parse("server.1=a:1:2\nversion=0", false).unwrap();
+        let recovered = Recovered { last_logged, epochs, ..Recovered::default() };
+        let membership = Membership::new(Arc::new(config), None);
+        Ledger::new(Settings::new(Sid(1)), membership, recovered)
+    }
+
+    #[test]
+    fn zookeeper_2354_2307_every_crash_between_the_epochs_starts() {
+        let log = Zxid(5 << 32 | 3);
+        for (accepted, current, expected) in
+            [(5, 5, (5, 5)), (6, 5, (6, 5)), (5, 4, (5, 4)), (4, 5, (5, 5)), (0, 0, (5, 0))]
+        {
+            let started = ledger(Epochs { accepted, current }, log).epochs();
+            assert_eq!((started.accepted, started.current), expected, "{accepted} {current}");
+        }
+    }
+
+    #[test]
+    fn reports_of_what_was_never_asked_for_are_fatal() {
+        let mut ledger = ledger(Epochs::default(), Zxid(1 << 32 | 1));
+        assert!(ledger.done(Disk::Synced(Zxid(1 << 32 | 2))).is_err());
+        assert!(ledger.done(Disk::EpochsSaved(Epochs { accepted: 1, current: 1 })).is_err());
+        assert_eq!(ledger.done(Disk::Failed), Err(Fatal::Disk));
+        // Of a generation that is over: only late.
+        let late = Disk::Truncated { generation: 7, last: Zxid::ZERO };
+        assert_eq!(ledger.done(late), Ok(Done::Stale));
+    }
+
+    #[test]
+    fn outstanding_transactions_are_bounded() {
+        let mut ledger = ledger(Epochs::default(), Zxid::ZERO);
+        ledger.settings.outstanding_count_max = 2;
+        let entry = |counter: i64| Entry { zxid: Zxid(1 << 32 | counter), payload: "x".into() };
+        assert_eq!(ledger.append(entry(1), true), Ok(()));
+        assert_eq!(ledger.append(entry(2), true), Ok(()));
+        assert_eq!(ledger.append(entry(3), true), Err(Violation::TooMuchOutstanding));
+        assert!(ledger.commit(entry(1).zxid).is_ok());
+        assert_eq!(ledger.append(entry(3), true), Ok(()));
     }
 }

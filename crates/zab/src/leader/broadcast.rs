@@ -212,3 +212,70 @@ impl Leader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Done;
+    use crate::messages::{Disk, Recovered};
+    use crate::quorum::Membership;
+    use crate::settings::Settings;
+
+    /// An ensemble of one, with its epoch established.
+    fn alone() -> (Leader, Ledger) {
+        let config = QuorumVerifier::parse("server.1=a:1:2\nversion=0", false).unwrap();
+        let mut settings = Settings::new(Sid(1));
+        settings.epoch_starts_anywhere = true;
+        let membership = Membership::new(Arc::new(config), None);
+        let mut ledger = Ledger::new(settings, membership, Recovered::default());
+        let mut leader = Leader::new(&mut ledger, 0);
+        while let Some(effect) = ledger.poll_effect() {
+            if let Effect::SaveEpochs(epochs) = effect {
+                assert_eq!(ledger.done(Disk::EpochsSaved(epochs)), Ok(Done::Epochs));
+                leader.disk(&mut ledger, 0, Done::Epochs).unwrap();
+            }
+        }
+        assert_eq!(leader.established(), Some(1));
+        (leader, ledger)
+    }
+
+    #[test]
+    fn zookeeper_1277_the_epoch_ends_before_its_counter_runs_over() {
+        let (mut leader, mut ledger) = alone();
+        leader.proposed = Zxid(0x1_ffff_fffd);
+        let last = Zxid(0x1_ffff_fffe);
+        assert_eq!(leader.next_zxid(0), Some(last));
+        assert_eq!(leader.next_zxid(1), None, "the counter would be all ones");
+        // What was given out is still proposed and committed; then the epoch is over.
+        let entry = Entry { zxid: last, payload: "x".into() };
+        leader.propose(&mut ledger, 0, entry, None).unwrap();
+        assert_eq!(leader.next_zxid(0), None);
+        assert_eq!(ledger.done(Disk::Synced(last)), Ok(Done::Synced));
+        let ended = leader.disk(&mut ledger, 0, Done::Synced);
+        assert_eq!(ended, Err(Why::EpochExhausted));
+        assert_eq!(ledger.cursors().committed, last);
+    }
+
+    #[test]
+    fn a_sync_waits_for_what_was_outstanding_when_it_came() {
+        let (mut leader, mut ledger) = alone();
+        leader.sync(&mut ledger, SyncToken(1));
+        assert!(has_synced(&mut ledger, SyncToken(1)), "nothing is outstanding");
+        for counter in 1..=2 {
+            let zxid = Zxid(0x1_0000_0000 | counter);
+            let entry = Entry { zxid, payload: "x".into() };
+            leader.propose(&mut ledger, 0, entry, None).unwrap();
+            if counter == 1 {
+                leader.sync(&mut ledger, SyncToken(2));
+            }
+        }
+        assert!(!has_synced(&mut ledger, SyncToken(2)));
+        ledger.done(Disk::Synced(Zxid(0x1_0000_0001))).unwrap();
+        leader.disk(&mut ledger, 0, Done::Synced).unwrap();
+        assert!(has_synced(&mut ledger, SyncToken(2)), "the second one came later");
+    }
+
+    fn has_synced(ledger: &mut Ledger, token: SyncToken) -> bool {
+        std::iter::from_fn(|| ledger.poll_effect()).any(|effect| effect == Effect::Synced(token))
+    }
+}
