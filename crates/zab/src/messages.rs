@@ -506,6 +506,9 @@ pub enum Violation {
         /// What came.
         got: u32,
     },
+    /// A position in history that the leader cannot be at.
+    #[error("no history can end at {0}")]
+    BadPosition(Zxid),
     /// An epoch that leaves no room for a next one: nobody can have got there.
     #[error("epoch {0:#x} cannot be real")]
     EpochTooLarge(u32),

@@ -15,6 +15,14 @@ impl Learner {
         if self.stage == Stage::AwaitingPlan { Ok(()) } else { Err(self.unexpected(packet)) }
     }
 
+    /// Whether a history of this leader can end there.
+    fn possible(&self, zxid: Zxid) -> Result<(), Why> {
+        if zxid < Zxid::ZERO || zxid.epoch() > self.epoch {
+            return Err(Violation::BadPosition(zxid).into());
+        }
+        Ok(())
+    }
+
     /// DIFF: the log goes on where it ends.
     pub(super) fn diff(&mut self, packet: &Packet<'_>) -> Result<(), Why> {
         self.planned(packet)?;
@@ -30,6 +38,7 @@ impl Learner {
         to: Zxid,
     ) -> Result<(), Why> {
         self.planned(packet)?;
+        self.possible(to)?;
         tracing::warn!(from = %ledger.cursors().appended, %to, "truncating the log");
         self.stage = Stage::Truncating(to);
         ledger.truncate(to);
@@ -45,6 +54,7 @@ impl Learner {
         zxid: Zxid,
     ) -> Result<(), Why> {
         self.planned(packet)?;
+        self.possible(zxid)?;
         self.stage = Stage::Installing;
         self.in_snapshot = zxid;
         ledger.receive_snapshot(link, zxid);
