@@ -85,8 +85,8 @@ fn say(peer: &mut Peer, dice: &mut Dice) -> Verdict {
     peer.packet(dice.below(100), link, &packet)
 }
 
-/// A host whose disk is done at once, and which answers what it likes.
-fn effects(peer: &mut Peer, dice: &mut Dice) {
+/// A host whose disk is done at once.
+fn effects(peer: &mut Peer) {
     while let Some(effect) = peer.poll_effect() {
         let answer = match effect {
             Effect::Dial(_) => Input::Linked(LinkId(0)),
@@ -145,11 +145,11 @@ fn honest_beginning(peer: &mut Peer, dice: &mut Dice) {
             Packet::UpToDate,
         ]
     };
-    effects(peer, dice);
+    effects(peer);
     let count = dice.below(steps.len() as u64 + 1) as usize;
     for packet in &steps[..count] {
         peer.packet(0, LinkId(0), packet);
-        effects(peer, dice);
+        effects(peer);
     }
 }
 
@@ -176,7 +176,7 @@ fn nothing_that_a_peer_says_breaks_a_server() {
                 }
                 _ => drop(say(&mut peer, &mut dice)),
             }
-            effects(&mut peer, &mut dice);
+            effects(&mut peer);
             let now = peer.epochs();
             assert!(now.accepted >= epochs.accepted && now.current >= epochs.current, "{seed}");
         }
