@@ -71,8 +71,9 @@ fn stand_in(recording: &Recording) -> Option<Peer> {
     Some(peer)
 }
 
-pub fn replay(recording: &Recording) -> Result<(), String> {
-    let Some(mut peer) = stand_in(recording) else { return Ok(()) };
+/// False if the recording ends before NEWLEADER: there is nothing to compare.
+pub fn replay(recording: &Recording) -> Result<bool, String> {
+    let Some(mut peer) = stand_in(recording) else { return Ok(false) };
     let mut ours = Vec::new();
     let mut pings = (0, 0);
     let mut synced_by_history = BTreeSet::new();
@@ -117,7 +118,7 @@ pub fn replay(recording: &Recording) -> Result<(), String> {
         let (ours, theirs) = (&ours[same..], &theirs[same..]);
         return Err(format!("from {same}: ours {ours:?}, Java's {theirs:?}"));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A host whose disk is done at once.
