@@ -2,7 +2,8 @@
 //!
 //! Nothing here is linked into the product. The crate drives a server from outside, over its
 //! client port, and compares what it sees with what Apache ZooKeeper 3.9.5 does with the same
-//! bytes. `docs/deviations.md` lists the differences that are meant; every other one is a failure.
+//! bytes. The election port alone is run in this process, as a voter among Apache's servers.
+//! `docs/deviations.md` lists the differences that are meant; every other one is a failure.
 //!
 //! | part | what it proves |
 //! |---|---|
@@ -10,12 +11,14 @@
 //! | [`golden`] | recorded sessions of Java, replayed |
 //! | [`expiry`] | how long silent sessions live |
 //! | [`interop`] | one data directory, served in turns by us and Java |
+//! | [`election`] | two of Java's servers and our election port elect a leader |
 //! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
 //! | [`net`] | that the parts above catch a server that does wrong |
 
 pub mod differential;
 pub mod disk;
+pub mod election;
 pub mod expiry;
 pub mod golden;
 pub mod interop;
@@ -46,7 +49,7 @@ const PORTS_COUNT: u32 = 1_000;
 /// How long a difference is thinned out before it is printed.
 const MINIMISE: Duration = Duration::from_secs(60);
 /// The parts that are not programs of the peers.
-const PARTS: [&str; 6] = ["differential", "golden", "expiry", "interop", "disk", "net"];
+const PARTS: [&str; 7] = ["differential", "golden", "expiry", "interop", "disk", "election", "net"];
 
 /// Runs the parts that `options` selects, all of them even if one fails.
 ///
@@ -95,6 +98,11 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if selected("disk") {
         report.part("disk", |report| run.disk(&replay, report));
+    }
+    if selected("election") && options.target == Target::Oxkeeper {
+        report.part("election", |report| {
+            election::run(&run.peers, &dir.join("election"), &mut |line| report.progress(line))
+        });
     }
     if selected("net") && options.target == Target::Oxkeeper {
         report.part("net", |report| {

@@ -55,7 +55,7 @@ usage: cargo xtask conformance [flags]
   --ops N                  operations of the differential part (10000)
   --seed S                 replay the sequence of an earlier run
   --only NAME              one part alone: differential, golden, expiry, interop,
-                           disk, net, shell, java-client, kazoo, curator
+                           disk, election, net, shell, java-client, kazoo, curator
   --json                   each part's result as a line of JSON";
 
     /// Reads the words of a command line, program name excluded.

@@ -216,13 +216,15 @@ pub const ROOMS: [Room; 13] = [
         name: "oxkeeper-conformance",
         core: false,
         product: false,
-        knows: &[PROTO],
+        // The election port, which votes among Apache's servers.
+        knows: &[PROTO, ZAB, SERVER],
         tests_know: &[],
         budget: &[
             SLICES,
             MESSAGES,
             ("serde", "recordings and reports are JSON"),
             ("serde_json", "recordings and reports are JSON"),
+            ("tokio", "the runtime that the election port is run on"),
         ],
         test_budget: &[SCRATCH],
     },
