@@ -131,6 +131,7 @@ impl Scene {
                         Some(("window", count)) => {
                             self.settings.committed_count_max = count.parse().unwrap();
                         }
+                        _ if *word == "reconfig" => self.settings.reconfig_enabled = true,
                         _ => self.settings.snapshot_size_permille = None,
                     }
                 }
@@ -291,7 +292,9 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         "PROPOSAL" => Packet::Proposal { zxid: at, entry: &entry.payload },
         "INFORM" => Packet::Inform { zxid: at, entry: &entry.payload },
         "COMMIT" => Packet::Commit { zxid: at },
-        "NEWLEADER" => Packet::NewLeader { zxid: at, config: None },
+        "NEWLEADER" => {
+            Packet::NewLeader { zxid: at, config: words.get(2).map(|text| (*text).into()) }
+        }
         "UPTODATE" => Packet::UpToDate,
         "ACK" => Packet::Ack { zxid: at },
         other => panic!("no packet {other:?} in scripts"),
