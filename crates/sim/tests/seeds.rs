@@ -5,9 +5,10 @@ use oxkeeper_sim::world::Plan;
 use oxkeeper_sim::{Report, Volume};
 
 /// Seeds that once found something, with what it was.
-const REGRESSIONS: [(u64, &str); 2] = [
+const REGRESSIONS: [(u64, &str); 3] = [
     (4, "a read released by mail showed changes whose events were still in the mail"),
     (9, "a watch left by such a read fired for a change that its client had seen"),
+    (1352, "what had replaced a container or TTL znode was removed in its place"),
 ];
 
 fn assert_good(seed: u64) -> Report {
