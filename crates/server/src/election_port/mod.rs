@@ -95,7 +95,8 @@ pub enum Event {
     },
 }
 
-/// Where events come out. At most two per [`Handle`] call wait in it.
+/// Where events come out: a decision per [`Handle`] call at most, and whatever newer configurations
+/// peers bring while we look.
 pub type Events = mpsc::UnboundedReceiver<Event>;
 
 /// What each member said last, by id: for those who want to watch an election.

@@ -4,7 +4,7 @@
 
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::PeerState;
-use oxkeeper_server::election_port::Heard;
+use oxkeeper_server::election_port::{Event, Heard};
 use oxkeeper_zab::election;
 use oxkeeper_zab::quorum::Role;
 
@@ -137,6 +137,28 @@ fn of_several_addresses_the_one_that_answers_is_found() {
             ensemble.open_with(settings(sid), &config.join("\n")).await;
         }
         (1..=3).for_each(|sid| ensemble.look(sid, standing(1, 5)));
+        ensemble.settles_on(3).await;
+    });
+}
+
+#[test]
+fn a_newer_configuration_of_a_peer_is_told_before_the_decision() {
+    run(async {
+        let mut ensemble = Ensemble::of(3);
+        let newer = format!("{}version=100000007", ensemble.config);
+        for sid in 1..=3 {
+            let mut settings = settings(sid);
+            settings.election.reconfig_enabled = true;
+            let config = if sid == 2 { newer.clone() } else { ensemble.config.clone() };
+            ensemble.open_with(settings, &config).await;
+        }
+        (1..=3).for_each(|sid| ensemble.look(sid, standing(1, 5)));
+        for sid in [1, 3] {
+            match ensemble.event(sid).await {
+                Event::Adopted(config) => assert_eq!(config.version(), 0x1_0000_0007),
+                other => panic!("server {sid} is told {other:?} first"),
+            }
+        }
         ensemble.settles_on(3).await;
     });
 }

@@ -103,10 +103,15 @@ impl Ensemble {
         &self.servers[&sid].handle
     }
 
+    /// What a server is told next.
+    pub async fn event(&mut self, sid: i64) -> Event {
+        self.servers.get_mut(&sid).unwrap().events.recv().await.expect("the port has ended")
+    }
+
     /// The outcome of a server's election.
     pub async fn decision(&mut self, sid: i64) -> (PeerState, Vote) {
-        match self.servers.get_mut(&sid).unwrap().events.recv().await {
-            Some(Event::Decided { state, vote }) => (state, vote),
+        match self.event(sid).await {
+            Event::Decided { state, vote } => (state, vote),
             other => panic!("{other:?} instead of a decision"),
         }
     }
