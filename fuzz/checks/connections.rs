@@ -322,6 +322,7 @@ impl World {
         for _ in 0..2 {
             self.core.wake(&self.shared, self.now);
             self.effects();
+            self.now.mono_us += u64::from(self.settings.tick_time_ms) * 500;
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! The client itself is the one that ships, `client::core`: it dials, keeps the session and its
 //! watches, and says what became of each request. Here it is given something to do and its bytes
-//! are carried. The history is taken from these bytes ([`Tap`]), not from what the client makes of
+//! are carried. The history is taken from these bytes (`Tap`), not from what the client makes of
 //! them; what it makes of them is held against the history by an invariant of its own.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -4,7 +4,7 @@
 //! are promised. Each looks at the [`History`] alone, with the help of [`Truth`], and returns every
 //! breach it finds, as a sentence.
 //!
-//! [`prefix_consistency`] is stated for any number of servers; with one it speaks of its lives. It
+//! `prefix_consistency` is stated for any number of servers; with one it speaks of its lives. It
 //! takes in what the specification calls agreement and total order. The orders of primaries need
 //! more than one of them and come with the ensemble.
 
