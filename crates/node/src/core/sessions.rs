@@ -317,7 +317,7 @@ mod tests {
         clock.start(at(0), SessionId(7), 2000, None);
         for ms in [60_000, 60_001, 60_499] {
             assert_eq!(clock.look(at(ms), 100), Due::default());
-            assert_eq!(clock.next_look_us(), Some(60_500_000.min(ms as u64 * 1000 + 500_000)));
+            assert_eq!(clock.next_look_us(), Some(60_500_000.min(ms * 1000 + 500_000)));
         }
         assert_eq!(clock.look(at(60_500), 100).expired, [SessionId(7)]);
     }
