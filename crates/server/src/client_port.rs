@@ -10,7 +10,6 @@ use std::time::Duration;
 use oxkeeper_config::{BindAddr, Config, ExitCode};
 use oxkeeper_node::Peer;
 use parking_lot::Mutex;
-use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::StartError;
@@ -44,6 +43,9 @@ pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(failed)?;
     socket.set_reuseaddr(true).map_err(failed)?;
+    // Linux gives an accepted socket the options of the one that listened.
+    socket.set_nodelay(true).map_err(failed)?;
+    socket.set_keepalive(listen.tcp_keep_alive).map_err(failed)?;
     socket.bind(addr).map_err(failed)?;
     socket.listen(listen.backlog.unwrap_or(BACKLOG_DEFAULT)).map_err(failed)
 }
@@ -140,11 +142,7 @@ pub async fn accept(
     door: Arc<Door>,
     first: Rc<IoThread>,
     targets: Vec<Arc<Mailbox>>,
-    keep_alive: bool,
-) -> io::Result<()> {
-    // Linux gives an accepted socket the options of the one that listened.
-    sockopt::set_tcp_nodelay(&listener, true)?;
-    sockopt::set_socket_keepalive(&listener, keep_alive)?;
+) {
     let mut next = 0;
     let (mut troubles, mut refusals) = (Seldom::default(), Seldom::default());
     loop {

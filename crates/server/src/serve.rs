@@ -138,13 +138,11 @@ impl Server {
         let znodes = self.first.shared.read().tree.node_count();
         let data_dir = config.storage.data_dir.clone();
         ready(&Ready { addr, data_dir, znodes, took: began.elapsed() });
-        let keep_alive = config.listen.tcp_keep_alive;
         let accepting = tokio::task::spawn_local(client_port::accept(
             listener,
             Arc::clone(&self.door),
             Rc::clone(&self.first),
             self.targets(),
-            keep_alive,
         ));
         let sessionless = config.limits.sessionless_cnxn_timeout_ms;
         let sweeping = tokio::task::spawn_local(expire_sessionless(
