@@ -25,6 +25,7 @@ mod mailbox;
 mod seldom;
 mod serve;
 mod settings;
+pub mod snapshot_link;
 pub mod snapshot_thread;
 pub mod tree_lock;
 
