@@ -191,7 +191,11 @@ pub fn boot<D: Disk>(disk: D, options: &BootOptions) -> Result<Booted<D>, BootEr
     Ok(Booted { dir, shared: Shared { tree, serving: true }, wants_snapshot, report })
 }
 
-fn recover<D: Disk>(
+/// What the directories hold, as a tree. Leaves the log so that it can be written on.
+///
+/// # Errors
+/// As [`boot`].
+pub fn recover<D: Disk>(
     dir: &DataDir<D>,
     options: &BootOptions,
 ) -> Result<(Tree, BootReport), BootError> {
