@@ -23,6 +23,7 @@ pub mod log_thread;
 pub mod logging;
 mod mailbox;
 mod peer_sockets;
+pub mod quorum_port;
 mod seldom;
 mod serve;
 mod settings;
