@@ -1,4 +1,5 @@
-//! Snapshots in the middle of the packets, in both directions.
+//! Snapshots in the middle of the packets, in both directions: each byte in its place, the packets
+//! behind it whole, and an end on either side noticed on the other.
 
 use std::io;
 
@@ -90,7 +91,7 @@ fn what_came_with_the_snapshot_is_cut_into_packets_again() {
             // All at once: nobody can tell from the pieces where the snapshot ends.
             let mut bytes = encoded([Outgoing::Ack(Zxid(1)), Outgoing::Snap(Zxid(2))]);
             bytes.extend((0..len).map(byte));
-            bytes.extend(encoded([proposal(3, 10), Outgoing::Commit(Zxid(3))]));
+            bytes.extend(encoded([proposal(3, 40), Outgoing::Commit(Zxid(3))]));
             // And a second one.
             bytes.extend(encoded([Outgoing::Snap(Zxid(4))]));
             bytes.extend((0..len).map(byte));
@@ -100,7 +101,7 @@ fn what_came_with_the_snapshot_is_cut_into_packets_again() {
             assert_eq!(learner.packet().await, "SNAP 2");
             let source = learner.port.receive_snapshot(link);
             spawn_blocking(move || take_in(source, len)).await.unwrap().unwrap();
-            assert_eq!(learner.packet().await, "PROPOSAL 3 10");
+            assert_eq!(learner.packet().await, "PROPOSAL 3 40");
             assert_eq!(learner.packet().await, "COMMIT 3");
             assert_eq!(learner.packet().await, "SNAP 4");
             let source = learner.port.receive_snapshot(link);

@@ -1,4 +1,5 @@
-//! Who comes before it is known whether we lead.
+//! Who comes before it is known whether we lead: it is let in when we do, and sent away when we do
+//! not or take too long.
 
 use oxkeeper_proto::{Sid, Zxid};
 use oxkeeper_server::quorum_port::Origin;
