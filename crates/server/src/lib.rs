@@ -22,9 +22,11 @@ mod io_thread;
 pub mod log_thread;
 pub mod logging;
 mod mailbox;
+mod peer_sockets;
 mod seldom;
 mod serve;
 mod settings;
+pub mod snapshot_link;
 pub mod snapshot_thread;
 pub mod tree_lock;
 
