@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use oxkeeper_proto::limits::FIELD_BYTES_MAX_DEFAULT;
 use oxkeeper_proto::notification::{Address, HelloForm, split_message};
 use oxkeeper_proto::packet::{
-    ForwardedRequest, Identities, Ours, PacketError, TouchedSessions, encode_identities, put_touched,
+    ForwardedRequest, Identities, Ours, PacketError, TouchedSessions, encode_identities,
+    put_touched,
 };
 use oxkeeper_proto::quorum_auth::AuthStatus;
 use oxkeeper_proto::{
