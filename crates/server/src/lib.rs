@@ -22,6 +22,7 @@ mod io_thread;
 pub mod log_thread;
 pub mod logging;
 mod mailbox;
+mod member;
 mod peer_sockets;
 mod seldom;
 mod serve;
