@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::connection::{self, Scratch};
 use crate::log_thread::{LogCommand, LogThread};
 use crate::mailbox::{FrontMail, HistoryReport, LogReport, Mailbox};
-use crate::member::Member;
+use crate::ensemble::Member;
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
 use crate::tree_lock::TreeLock;
 
