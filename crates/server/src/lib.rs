@@ -25,6 +25,7 @@ pub mod logging;
 mod mailbox;
 mod ensemble;
 mod peer_sockets;
+pub mod quorum_port;
 mod seldom;
 mod serve;
 mod settings;
