@@ -9,10 +9,11 @@ use std::time::Duration;
 use oxkeeper_node::metrics::{DetailedSummary, Metrics, Summary};
 use oxkeeper_proto::Zxid;
 use oxkeeper_storage::LogError;
+use oxkeeper_zab::Epochs;
 use parking_lot::Mutex;
 
 use crate::boot::BootReport;
-use crate::log_thread::LogReports;
+use crate::log_thread::{LogReports, Rebuilt};
 use crate::mailbox::Mailbox;
 use crate::snapshot_thread::SnapshotReports;
 
@@ -87,6 +88,14 @@ impl LogReports for Reports {
     fn synced(&self, zxid: Zxid, took: Duration) {
         self.host.log_synced(took);
         self.mailbox.put_synced(zxid);
+    }
+
+    fn epochs_saved(&self, epochs: Epochs) {
+        self.mailbox.put_epochs_saved(epochs);
+    }
+
+    fn rebuilt(&self, rebuilt: Rebuilt) {
+        self.mailbox.put_rebuilt(rebuilt);
     }
 
     fn failed(&self, error: LogError) {

@@ -22,9 +22,11 @@ mod io_thread;
 pub mod log_thread;
 pub mod logging;
 mod mailbox;
+pub mod member;
 mod seldom;
 mod serve;
 mod settings;
+mod snapshot_in;
 pub mod snapshot_thread;
 pub mod tree_lock;
 

@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use oxkeeper_node::{Committed, FrontId, OwnedToCore, ToFront};
 use oxkeeper_proto::Zxid;
 use oxkeeper_storage::LogError;
+use oxkeeper_zab::Epochs;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::io_thread::IoThread;
+use crate::log_thread::Rebuilt;
 
 /// Something to run on a thread with its state at hand: new connections, questions for reports.
 pub type Work = Box<dyn FnOnce(&std::rc::Rc<IoThread>) + Send>;
@@ -36,6 +38,8 @@ pub struct Mailbox {
     to_front: Mutex<VecDeque<FrontMail>>,
     work: Mutex<Vec<Work>>,
     synced: AtomicI64,
+    epochs_saved: Mutex<Option<Epochs>>,
+    rebuilt: Mutex<Vec<Rebuilt>>,
     chunks_written: AtomicUsize,
     snapshot_over: AtomicBool,
     failure: Mutex<Option<LogError>>,
@@ -120,6 +124,31 @@ impl Mailbox {
     pub fn put_failure(&self, error: LogError) {
         *self.failure.lock() = Some(error);
         self.wake();
+    }
+
+    /// Both epochs are on disk.
+    pub fn put_epochs_saved(&self, epochs: Epochs) {
+        *self.epochs_saved.lock() = Some(epochs);
+        self.wake();
+    }
+
+    /// The epochs last saved, once.
+    #[allow(dead_code, reason = "members alone save epochs")]
+    pub fn take_epochs_saved(&self) -> Option<Epochs> {
+        self.epochs_saved.lock().take()
+    }
+
+    /// The history is another one; how far it is synced, too.
+    pub fn put_rebuilt(&self, rebuilt: Rebuilt) {
+        self.synced.store(rebuilt.tree.last_zxid().0, Ordering::Release);
+        self.rebuilt.lock().push(rebuilt);
+        self.wake();
+    }
+
+    /// The histories that were built, oldest first.
+    #[allow(dead_code, reason = "members alone exchange their history")]
+    pub fn take_rebuilt(&self) -> Vec<Rebuilt> {
+        std::mem::take(&mut *self.rebuilt.lock())
     }
 
     /// One piece of a snapshot is written.
