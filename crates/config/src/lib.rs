@@ -31,6 +31,9 @@ pub use config::{
     Admin, Auth, BindAddr, Config, ConnectionThrottle, DigestAlg, FourLetterWhitelist, Limits,
     Listen, Purge, RequestThrottle, Secret, Sessions, SnapshotCompression, Storage, Tree,
 };
+pub use ensemble::{
+    Election, Ensemble, History, LocalSessions, Member, Membership, ObserverMaster, Observers, Role,
+};
 pub use error::{ConfigError, ExitCode};
 pub use explain::{EffectiveValue, explain, explain_json, explain_text};
 pub use files::{Files, NoFiles, OsFiles, PathKind};
@@ -84,7 +87,8 @@ impl Config {
             };
             ConfigError::whole(&name, problem)
         })?;
-        Config::from_bytes(&name, &bytes, options, files)
+        let config = Config::from_bytes(&name, &bytes, options, files)?;
+        Ok(Config { path: Some(path.to_owned()), ..config })
     }
 
     /// Reads the content of a configuration file, which messages call `name`.

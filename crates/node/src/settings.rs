@@ -50,6 +50,8 @@ pub struct Settings {
     /// Hold a session's write back while an earlier read of it waits. A Front on the core's own
     /// thread need not: there, each transaction reaches it before the next is applied.
     pub hold_writes_behind_reads: bool,
+    /// Whether a sync has to pass the leader: always in an ensemble.
+    pub sync_by_leader: bool,
     /// Seed of everything that is drawn at random.
     pub seed: u64,
 }
@@ -77,6 +79,7 @@ impl Default for Settings {
             container_never_used_ms: 0,
             throttle: ThrottleSettings::default(),
             hold_writes_behind_reads: false,
+            sync_by_leader: false,
             seed: 0,
         }
     }

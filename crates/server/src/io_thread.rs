@@ -287,7 +287,7 @@ impl IoThread {
                 part.core.submit(&shared, now, from, message.borrow());
             }
             part.core.wake(&shared, now);
-            part.core.end_turn();
+            part.core.end_turn(now);
         }
         self.run_effects(front, part, now);
         let synced = mailbox.synced();
@@ -305,7 +305,7 @@ impl IoThread {
                 self.send_to_others(committed);
             }
             part.core.snapshot_step(&mut shared);
-            part.core.end_turn();
+            part.core.end_turn(now);
             drop(shared);
             self.wake_others();
         }
@@ -322,11 +322,13 @@ impl IoThread {
                 Effect::SnapshotBegin(head) => part.snapshots.send(SnapshotCommand::Begin(head)),
                 Effect::SnapshotChunk(chunk) => part.snapshots.send(SnapshotCommand::Chunk(chunk)),
                 Effect::SnapshotEnd => part.snapshots.send(SnapshotCommand::End),
+                // A server that is alone has neither.
+                Effect::SnapshotAbandon | Effect::Peer(_) => {}
                 Effect::Tell(to, message) if to == front.id() => {
                     let shared = self.shared.read();
                     let mut link = LocalLink { core: &mut part.core, shared: &shared };
                     front.told(&shared, now, message, &mut link);
-                    part.core.end_turn();
+                    part.core.end_turn(now);
                 }
                 Effect::Tell(to, message) => {
                     let mailbox = &self.mailboxes[usize::from(to.0)];

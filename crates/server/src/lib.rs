@@ -23,10 +23,12 @@ pub mod log_thread;
 pub mod logging;
 mod mailbox;
 pub mod member;
+mod peer_sockets;
 mod seldom;
 mod serve;
 mod settings;
 mod snapshot_in;
+pub mod snapshot_link;
 pub mod snapshot_thread;
 pub mod tree_lock;
 

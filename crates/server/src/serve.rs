@@ -47,6 +47,13 @@ pub struct Ready {
 /// # Errors
 /// If it cannot start, or if its log cannot be written any more.
 pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
+    if let Some(ensemble) = &config.ensemble {
+        let count = ensemble.membership.members.len();
+        return Err(StartError {
+            message: format!("an ensemble of {count} servers is not supported yet"),
+            code: ExitCode::InvalidInvocation,
+        });
+    }
     let began = Instant::now();
     descriptors::raise_limit();
     let runtime = runtime()?;

@@ -4,6 +4,8 @@
 //! takes a bounded number of znodes, and no more steps are made while the disk is behind, so
 //! neither the lock nor memory is held for long.
 
+use oxkeeper_proto::Zxid;
+
 use super::Core;
 use crate::front::Shared;
 use crate::limits;
@@ -23,6 +25,8 @@ pub(super) struct SnapshotState {
     walking: Option<usize>,
     /// The walk is done; the last pieces are being written.
     finishing: bool,
+    /// The transaction as of which the walk is.
+    zxid: Zxid,
 }
 
 impl SnapshotState {
@@ -36,6 +40,7 @@ impl SnapshotState {
             wanted: false,
             walking: None,
             finishing: false,
+            zxid: Zxid::ZERO,
         };
         state.draw(settings);
         state
@@ -73,6 +78,14 @@ impl Core {
     /// True if [`Core::snapshot_step`] has something to do now.
     pub fn snapshot_wants_step(&self) -> bool {
         let state = &self.snapshot;
+        if let Some(ensemble) = &self.ensemble {
+            // A snapshot must not say more than this server's own log does, and none is begun
+            // before history stands; a learner may need one before anyone is served.
+            let stands = ensemble.serving || (state.wanted && self.applied >= self.appliable());
+            if self.synced < state.zxid || (state.walking.is_none() && !stands) {
+                return false;
+            }
+        }
         match state.walking {
             Some(ahead) => !state.finishing && ahead < limits::SNAPSHOT_CHUNKS_AHEAD,
             None => {
@@ -93,6 +106,7 @@ impl Core {
             self.snapshot.wanted = false;
             self.snapshot.draw(&self.settings);
             self.snapshot.walking = Some(0);
+            self.snapshot.zxid = self.applied;
             self.stats.snapshots += 1;
             let Ok(head) = shared.tree.snapshot_begin() else { return };
             self.effects.push_back(Effect::RollLog);
@@ -122,6 +136,16 @@ impl Core {
     pub fn snapshot_done(&mut self) {
         self.snapshot.walking = None;
         self.snapshot.finishing = false;
+    }
+
+    /// The tree is about to be another: what was walked of this one is of no use.
+    pub(super) fn abandon_snapshot(&mut self) {
+        self.snapshot.zxid = Zxid::ZERO;
+        if self.snapshot.walking.is_some() && !self.snapshot.finishing {
+            // Busy until the host has dropped it.
+            self.snapshot.finishing = true;
+            self.effects.push_back(Effect::SnapshotAbandon);
+        }
     }
 
     /// True while a snapshot is being walked or written.

@@ -266,7 +266,7 @@ impl Host {
         self.now.mono_us += ms * 1000;
         self.now.wall_ms += ms as i64;
         self.core.wake(&self.shared, self.now);
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         self.effects();
     }
 
@@ -339,7 +339,7 @@ impl Host {
         let mut link = Link { core: &mut self.core, shared: &self.shared };
         let used = self.front.receive(&self.shared, self.now, id, bytes, &mut link);
         assert!(used == bytes.len() || self.front.state(id).close_now, "requests are held back");
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         self.effects();
     }
 
@@ -355,10 +355,12 @@ impl Host {
                     self.to_snapshots.push_back(SnapshotCommand::Chunk(chunk));
                 }
                 Effect::SnapshotEnd => self.to_snapshots.push_back(SnapshotCommand::End),
+                // A server that is alone has neither.
+                Effect::SnapshotAbandon | Effect::Peer(_) => {}
                 Effect::Tell(_, message) => {
                     let mut link = Link { core: &mut self.core, shared: &self.shared };
                     self.front.told(&self.shared, self.now, message, &mut link);
-                    self.core.end_turn();
+                    self.core.end_turn(self.now);
                 }
             }
         }
@@ -373,7 +375,7 @@ impl Host {
                 states.push(Rc::new(State::of(&self.shared.tree)));
             }
         }
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         self.effects();
     }
 }

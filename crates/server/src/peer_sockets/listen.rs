@@ -7,11 +7,10 @@ use std::time::Duration;
 use oxkeeper_config::ExitCode;
 use oxkeeper_proto::notification::Address;
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::mpsc;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tracing::{error, info, warn};
 
-use super::{Input, Settings};
+use super::Port;
 use crate::StartError;
 use crate::seldom::Seldom;
 
@@ -22,52 +21,66 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections not accepted yet. An ensemble is small, and who is turned away comes again.
 const BACKLOG: u32 = 50;
 
+/// How to listen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listening {
+    /// For whom.
+    pub(crate) port: Port,
+    /// `quorumListenOnAllIPs`.
+    pub(crate) on_all_ips: bool,
+    /// `electionPortBindRetry`: attempts at each address, a second apart; 0: no end.
+    pub(crate) attempts: u32,
+    /// SO_KEEPALIVE on what is accepted.
+    pub(crate) keep_alive: bool,
+}
+
 /// Listens at all of `addresses`, or at their ports on every interface.
-pub(super) async fn bind_all(
+pub(crate) async fn bind_all(
     addresses: &[Address],
-    settings: &Settings,
+    how: Listening,
 ) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut ports = Vec::new();
     for address in addresses {
-        if settings.listen_on_all_ips {
+        if how.on_all_ips {
             if ports.contains(&address.port) {
                 continue;
             }
             ports.push(address.port);
         }
-        listeners.push(bind_patiently(address, settings).await?);
+        listeners.push(bind_patiently(address, how).await?);
     }
     Ok(listeners)
 }
 
-async fn bind_patiently(address: &Address, settings: &Settings) -> Result<TcpListener, StartError> {
+async fn bind_patiently(address: &Address, how: Listening) -> Result<TcpListener, StartError> {
+    let port = how.port.name();
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let error = match bind(address, settings).await {
+        let error = match bind(address, how).await {
             Ok(listener) => {
-                info!(%address, "the election port listens");
+                info!(%address, "the {port} listens");
                 return Ok(listener);
             }
             Err(error) => error,
         };
-        if settings.bind_attempts != 0 && attempts >= settings.bind_attempts {
+        if how.attempts != 0 && attempts >= how.attempts {
             return Err(StartError {
                 message: format!(
-                    "cannot listen on the election port {address} after {attempts} attempts \
+                    "cannot listen on the {port} {address} after {attempts} attempts \
                      (electionPortBindRetry): {error}"
                 ),
                 code: ExitCode::UnableToBindQuorumPort,
             });
         }
-        warn!(%address, attempts, %error, "cannot listen on the election port yet");
+        warn!(%address, attempts, %error, "cannot listen on the {port} yet");
         tokio::time::sleep(BIND_PAUSE).await;
     }
 }
 
-async fn bind(address: &Address, settings: &Settings) -> io::Result<TcpListener> {
-    let at = if settings.listen_on_all_ips {
+async fn bind(address: &Address, how: Listening) -> io::Result<TcpListener> {
+    let at = if how.on_all_ips {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port))
     } else {
         // Anew each time: the name may be about to appear.
@@ -80,18 +93,21 @@ async fn bind(address: &Address, settings: &Settings) -> io::Result<TcpListener>
     let listener = socket.listen(BACKLOG)?;
     // Linux gives an accepted socket the options of the one that listened.
     sockopt::set_tcp_nodelay(&listener, true)?;
-    sockopt::set_socket_keepalive(&listener, settings.tcp_keep_alive)?;
+    sockopt::set_socket_keepalive(&listener, how.keep_alive)?;
     Ok(listener)
 }
 
-/// Accepts until nobody wants what is accepted. How many may wait to be greeted is not decided
-/// here, but by the links.
-pub(super) async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
+/// Accepts for as long as `take` wants what is accepted.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    port: Port,
+    mut take: impl AsyncFnMut(TcpStream, SocketAddr) -> bool,
+) {
     let mut troubles = Seldom::default();
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                if inputs.send(Input::Accepted(stream, from)).await.is_err() {
+                if !take(stream, from).await {
                     return;
                 }
             }
@@ -99,7 +115,7 @@ pub(super) async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 if let Some(before) = troubles.may_speak() {
-                    error!(%error, before, "cannot accept on the election port at present");
+                    error!(%error, before, "cannot accept on the {} at present", port.name());
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
