@@ -9,6 +9,7 @@ use oxkeeper_zab as zab;
 use zab::links::HelloForm;
 use zab::quorum::{Membership, QuorumVerifier};
 
+use crate::member::MemberOptions;
 use crate::{StartError, election_port, quorum_port};
 
 /// Who is in the ensemble, as far as this server's files say.
@@ -21,6 +22,16 @@ pub fn membership(ensemble: &Ensemble) -> Result<Membership, StartError> {
         StartError { message: error.to_string(), code: ExitCode::InvalidInvocation }
     })?;
     Ok(Membership::new(Arc::new(current), None))
+}
+
+/// How the member's files are read.
+pub fn boot(config: &Config, ensemble: &Ensemble) -> MemberOptions {
+    let agreement = agreement(config, ensemble);
+    MemberOptions {
+        db_autocreate: ensemble.db_autocreate,
+        tail_count_max: agreement.committed_count_max,
+        tail_bytes_max: agreement.committed_bytes_max,
+    }
 }
 
 /// What the agreement is told.

@@ -180,7 +180,6 @@ impl Mailbox {
         *self.failure.lock() = Some(error);
         self.wake();
     }
-
     /// One piece of a snapshot is written.
     pub fn put_chunk_written(&self) {
         self.chunks_written.fetch_add(1, Ordering::AcqRel);

@@ -25,9 +25,10 @@ use crate::election_port::{self, ElectionPort};
 use crate::history_thread::HistoryThread;
 use crate::host_stats::{HostStats, Reports};
 use crate::io_thread::{CorePart, Ended, IoThread};
-use crate::log_thread::{FlushPolicy, LogThread};
+use crate::log_thread::{FlushPolicy, LogThread, LogWorker};
 use crate::mailbox::Mailbox;
 use crate::ensemble::{self, Member, Voice};
+use crate::member::boot_member;
 use crate::quorum_port::QuorumPort;
 use crate::settings::settings;
 use crate::snapshot_thread::{PurgePolicy, SnapshotPolicy, SnapshotThread};
@@ -67,9 +68,8 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
         let (booted, joining) = match &config.ensemble {
             None => (boot::boot(OsDisk, &options)?, None),
             Some(ensemble) => {
-                let count = ensemble.history.commit_log_count as usize;
-                let boot::BootedMember { booted, recovered } =
-                    boot::boot_member(OsDisk, &options, count)?;
+                let member = ensemble_settings::boot(config, ensemble);
+                let (booted, recovered) = boot_member(OsDisk, &options, member)?;
                 (booted, Some(Joining::open(config, ensemble, recovered).await?))
             }
         };
@@ -142,16 +142,21 @@ impl Server {
         if wants_snapshot {
             core.request_snapshot();
         }
-        let log = TxnLog::new(
-            *dir.disk(),
-            dir.log_dir().to_owned(),
-            log_options(config),
-            shared.tree.last_zxid(),
-        );
+        let (last, policy) = (shared.tree.last_zxid(), flush_policy(config));
+        let log = match is_member {
+            true => {
+                LogWorker::member(Arc::clone(&dir), options, log_options(config), last, policy)
+            }
+            false => {
+                let log_dir = dir.log_dir().to_owned();
+                let log = TxnLog::new(*dir.disk(), log_dir, log_options(config), last);
+                LogWorker::new(log, policy)
+            }
+        };
         let reports =
             Arc::new(Reports { mailbox: Arc::clone(&mailboxes[0]), host: Arc::clone(&host), is_member });
         let log =
-            LogThread::start(log, flush_policy(config), Arc::clone(&reports)).map_err(no_thread)?;
+            LogThread::run(log, Arc::clone(&reports)).map_err(no_thread)?;
         let policy = SnapshotPolicy {
             compression: boot::compression(config),
             zxid_section: config.storage.serialize_last_processed_zxid,
