@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use oxkeeper_config::{Config, Ensemble, ExitCode, Role};
 use oxkeeper_proto::Sid;
+use oxkeeper_proto::notification::HelloForm;
 use oxkeeper_zab as zab;
-use zab::links::HelloForm;
+
 use zab::quorum::{Membership, QuorumVerifier};
 
 use crate::member::MemberOptions;

@@ -21,9 +21,9 @@ use oxkeeper_zab::messages::Fatal;
 use crate::admin::{AdminContext, Deliveries};
 use crate::clock::Clock;
 use crate::connection::{self, Scratch};
+use crate::ensemble::Member;
 use crate::log_thread::{LogCommand, LogThread};
 use crate::mailbox::{FrontMail, HistoryReport, LogReport, Mailbox};
-use crate::ensemble::Member;
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
 use crate::tree_lock::TreeLock;
 
@@ -365,12 +365,7 @@ impl IoThread {
     }
 
     /// Carries out what the core wants done, in its order.
-    fn run_effects(
-        &self,
-        front: &mut Front,
-        part: &mut CorePart,
-        now: Now,
-    ) -> Result<(), Ended> {
+    fn run_effects(&self, front: &mut Front, part: &mut CorePart, now: Now) -> Result<(), Ended> {
         while let Some(effect) = part.core.poll_effect() {
             match effect {
                 Effect::Append(batch) => part.log.send(LogCommand::Append(batch)),

@@ -22,12 +22,12 @@ use crate::boot::{self, BootOptions, Booted};
 use crate::client_port::{self, Door};
 use crate::clock::Clock;
 use crate::election_port::{self, ElectionPort};
+use crate::ensemble::{self, Member, Voice};
 use crate::history_thread::HistoryThread;
 use crate::host_stats::{HostStats, Reports};
 use crate::io_thread::{CorePart, Ended, IoThread};
 use crate::log_thread::{FlushPolicy, LogThread, LogWorker};
 use crate::mailbox::Mailbox;
-use crate::ensemble::{self, Member, Voice};
 use crate::member::boot_member;
 use crate::quorum_port::QuorumPort;
 use crate::settings::settings;
@@ -98,7 +98,7 @@ impl Joining {
         let settings = ensemble_settings::quorum_port(config, ensemble);
         let quorum = QuorumPort::open(settings, &membership).await?;
         let settings = ensemble_settings::election_port(ensemble);
-        let (handle, heard, election) = ElectionPort::open(settings, membership.clone()).await?;
+        let (handle, heard, election) = ElectionPort::open(settings, &membership).await?;
         let agreement = ensemble_settings::agreement(config, ensemble);
         let voting = ensemble_settings::voting(config, ensemble);
         let peer = zab::Peer::new(agreement, voting, membership, recovered);
@@ -144,26 +144,27 @@ impl Server {
         }
         let (last, policy) = (shared.tree.last_zxid(), flush_policy(config));
         let log = match is_member {
-            true => {
-                LogWorker::member(Arc::clone(&dir), options, log_options(config), last, policy)
-            }
+            true => LogWorker::member(Arc::clone(&dir), options, log_options(config), last, policy),
             false => {
                 let log_dir = dir.log_dir().to_owned();
                 let log = TxnLog::new(*dir.disk(), log_dir, log_options(config), last);
                 LogWorker::new(log, policy)
             }
         };
-        let reports =
-            Arc::new(Reports { mailbox: Arc::clone(&mailboxes[0]), host: Arc::clone(&host), is_member });
-        let log =
-            LogThread::run(log, Arc::clone(&reports)).map_err(no_thread)?;
+        let reports = Arc::new(Reports {
+            mailbox: Arc::clone(&mailboxes[0]),
+            host: Arc::clone(&host),
+            is_member,
+        });
+        let log = LogThread::run(log, Arc::clone(&reports)).map_err(no_thread)?;
         let policy = SnapshotPolicy {
             compression: boot::compression(config),
             zxid_section: config.storage.serialize_last_processed_zxid,
             purge: purge(config, dir.created_by_us()),
         };
         let admin = Arc::new(AdminContext::new(config, &dir, addr, Arc::clone(&door), host));
-        let snapshots = SnapshotThread::start(dir, policy, reports).map_err(no_thread)?;
+        let snapshots = SnapshotThread::start(Arc::clone(&dir), policy, Arc::clone(&reports))
+            .map_err(no_thread)?;
         let shared = Arc::new(TreeLock::new(shared));
         let front = Front::new(FrontId(0), Arc::clone(&settings));
         let mut ports = None;
@@ -171,8 +172,7 @@ impl Server {
             None => None,
             Some(Joining { peer, quorum, election, handle, heard }) => {
                 core.join(peer, threads as u16, clock.now());
-                let history =
-                    HistoryThread::start(Arc::clone(&dir), Arc::clone(&reports)).map_err(no_thread)?;
+                let history = HistoryThread::start(dir, reports).map_err(no_thread)?;
                 ports = Some(Ports { quorum: quorum.clone(), election, heard });
                 Some(Member::new(quorum, handle, history))
             }
