@@ -27,8 +27,8 @@ use oxkeeper_storage::{DataDir, Disk, LogError, TxnLog, TxnLogOptions, frame_ent
 pub use oxkeeper_zab::Epochs;
 
 use crate::boot::BootOptions;
-pub use crate::member::Rebuilt;
 use crate::member::Member;
+pub use crate::member::Rebuilt;
 use crate::snapshot_link::SnapshotSource;
 
 /// How long the log must be idle before its mark of synced bytes is brought up to date.
@@ -488,8 +488,8 @@ mod tests {
     use std::collections::VecDeque;
     use std::path::Path;
 
-    use oxkeeper_storage::sim_disk::Fault;
     use oxkeeper_storage::SimDisk;
+    use oxkeeper_storage::sim_disk::Fault;
 
     use super::*;
 

@@ -259,8 +259,7 @@ impl<D: Disk> Member<D> {
 
     fn recover(&self, lineage: u64) -> Result<Tree, LogError> {
         let began = Instant::now();
-        let (mut tree, report) =
-            recover(&self.dir, &self.options, &mut |_| ()).map_err(broken)?;
+        let (mut tree, report) = recover(&self.dir, &self.options, &mut |_| ()).map_err(broken)?;
         let loaded = report.snapshot.as_ref().map_or(Zxid::ZERO, |file| file.zxid);
         self.dir.find_floor(loaded).map_err(broken)?;
         report.tell(&tree, began.elapsed());

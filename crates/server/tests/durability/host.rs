@@ -23,7 +23,9 @@ use oxkeeper_proto::request::RequestHeader;
 use oxkeeper_proto::response::ReplyHeader;
 use oxkeeper_proto::{Request, SessionId, Zxid};
 use oxkeeper_server::boot::{BootError, BootOptions, BootReport, boot};
-use oxkeeper_server::log_thread::{FlushPolicy, LogCommand, LogInbox, LogReports, LogWorker, Rebuilt};
+use oxkeeper_server::log_thread::{
+    FlushPolicy, LogCommand, LogInbox, LogReports, LogWorker, Rebuilt,
+};
 use oxkeeper_server::snapshot_thread::{
     PurgePolicy, SnapshotCommand, SnapshotPolicy, SnapshotReports, SnapshotWorker,
 };
