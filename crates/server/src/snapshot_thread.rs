@@ -23,6 +23,8 @@ pub enum SnapshotCommand {
     Chunk(Chunk),
     /// Seal and publish.
     End,
+    /// What was begun is of no use any more: drop it.
+    Abandon,
     /// End the thread; an unfinished snapshot is dropped.
     Stop,
 }
@@ -206,6 +208,11 @@ impl<D: Disk> SnapshotWorker<D> {
                         self.purge();
                     }
                 }
+                self.buffer = Vec::new();
+                reports.snapshot_over();
+            }
+            SnapshotCommand::Abandon => {
+                self.writing = None;
                 self.buffer = Vec::new();
                 reports.snapshot_over();
             }

@@ -44,7 +44,8 @@ pub(crate) struct NewNode<'a> {
 impl Tree {
     /// Applies a transaction, adds what it changed to `changes` and, if asked, the body of the
     /// reply to `reply`: the path of a create, path and stat of a create2 (container and TTL too),
-    /// the stat of a setData or setACL, text and stat of a reconfig, the whole response of a multi; nothing otherwise, and
+    /// the stat of a setData or setACL, text and stat of a reconfig, the whole response of a multi;
+    /// nothing otherwise, and
     /// nothing on an error. The result is the code for the reply's header; a multi that failed says
     /// so in its body and is OK here, as on the wire.
     ///

@@ -359,6 +359,8 @@ impl Core {
         }
         let Some(epoch) = ensemble.serve_next.take() else { return };
         ensemble.serving = true;
+        let config = ensemble.peer.membership().current();
+        shared.tree.init_config(&config.to_string(), config.version(), now.wall_ms);
         if ensemble.part == Part::Leading {
             let first = Zxid(i64::from(epoch) << 32);
             shared.tree.set_last_zxid(shared.tree.last_zxid().max(first));
