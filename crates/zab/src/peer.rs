@@ -394,6 +394,11 @@ impl Peer {
         self.ledger.fatal(fatal);
     }
 
+    /// Which server this is.
+    pub fn sid(&self) -> Sid {
+        self.ledger.settings.sid
+    }
+
     /// What this server does (LOOKING also while it settles).
     pub fn state(&self) -> PeerState {
         match &self.role {

@@ -7,8 +7,8 @@
 //! # One way for transactions
 //! On every server a transaction first stands in the open batch, then in the log and among those
 //! that wait to be applied. On a leader the batch is filled by preparing requests, and proposed as
-//! a whole at the end of the turn; on a learner it is filled by what the leader proposes. Standalone
-//! a transaction may be applied when it is on disk, in an ensemble when it is committed.
+//! a whole at the end of the turn; on a learner it is filled by what the leader proposes.
+//! Standalone, a transaction may be applied when it is on disk, in an ensemble when it is committed.
 //!
 //! # Who is answered
 //! A leader knows the origin of each of its transactions by its place. A learner forwards requests
@@ -23,6 +23,7 @@ mod leading;
 mod learning;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oxkeeper_proto::notification::Notification;
@@ -30,6 +31,7 @@ use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{OpCode, SessionId, Sid, Zxid};
 use oxkeeper_tree::Tree;
 use oxkeeper_zab as zab;
+use zab::quorum::QuorumVerifier;
 use zab::{Entry, LinkId, State, SyncToken, Verdict};
 
 use super::{Core, InFlight, Waiter};
@@ -65,6 +67,8 @@ pub(super) struct Ensemble {
     stopping: bool,
     /// The transactions of the open batch are kept in memory only.
     holds: bool,
+    /// Reconfigurations in the open batch.
+    configs: VecDeque<(Zxid, Arc<QuorumVerifier>)>,
     /// Fronts there are.
     fronts: u16,
     /// What learners asked before this leader served.
@@ -101,6 +105,7 @@ impl Ensemble {
             serving: false,
             stopping: false,
             holds: false,
+            configs: VecDeque::new(),
             fronts,
             early: VecDeque::new(),
             pending: HashMap::new(),
@@ -116,6 +121,7 @@ impl Ensemble {
     /// Nobody is waited for any more.
     fn forget_clients(&mut self) {
         self.early.clear();
+        self.configs.clear();
         self.pending.clear();
         self.local.clear();
         self.revalidating.clear();
@@ -414,7 +420,11 @@ impl Core {
             let payload = payloads.slice(start..end as usize);
             start = end as usize;
             let Some(zxid) = zxid_of(&payload) else { break };
-            let config = None;
+            let config = match ensemble.configs.front() {
+                Some((reconfigures, _)) if *reconfigures == zxid => ensemble.configs.pop_front(),
+                _ => None,
+            };
+            let config = config.map(|(_, config)| config);
             if !ensemble.peer.propose(now.mono_ms(), Entry { zxid, payload }, config) {
                 break;
             }
@@ -445,7 +455,7 @@ impl Core {
         if self.open_ends.is_empty() {
             return;
         }
-        let ends: std::sync::Arc<[u32]> = self.open_ends[..].into();
+        let ends: Arc<[u32]> = self.open_ends[..].into();
         self.open_ends.clear();
         let batch =
             Batch { payloads: payloads.clone(), ends: ends.clone(), last_zxid: self.appended };
