@@ -395,6 +395,11 @@ impl Peer {
         self.ledger.fatal(fatal);
     }
 
+    /// Which server this is.
+    pub fn sid(&self) -> Sid {
+        self.ledger.settings.sid
+    }
+
     /// What this server does (LOOKING also while it settles).
     pub fn state(&self) -> PeerState {
         match &self.role {
@@ -438,11 +443,6 @@ impl Peer {
             Role::Leading(leader) => Some(leader),
             _ => None,
         }
-    }
-
-    /// This server.
-    pub fn sid(&self) -> Sid {
-        self.ledger.settings.sid
     }
 
     /// The promises on disk.

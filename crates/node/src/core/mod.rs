@@ -201,6 +201,9 @@ impl Core {
             self.overlay.prep_error(&context, code, &mut self.open);
         } else {
             match Request::decode(op, &mut reader) {
+                Ok(Some(Request::Reconfig(request))) if self.ensemble.is_some() => {
+                    self.reconfigure(shared, now, session, xid, &request, auth);
+                }
                 Ok(Some(request)) => {
                     let tree = &shared.tree;
                     let outcome =

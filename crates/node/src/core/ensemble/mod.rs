@@ -7,8 +7,8 @@
 //! # One way for transactions
 //! On every server a transaction first stands in the open batch, then in the log and among those
 //! that wait to be applied. On a leader the batch is filled by preparing requests, and proposed as
-//! a whole at the end of the turn; on a learner it is filled by what the leader proposes. Standalone
-//! a transaction may be applied when it is on disk, in an ensemble when it is committed.
+//! a whole at the end of the turn; on a learner it is filled by what the leader proposes.
+//! Standalone, a transaction may be applied when it is on disk, in an ensemble when it is committed.
 //!
 //! # Who is answered
 //! A leader knows the origin of each of its transactions by its place. A learner forwards requests
@@ -25,6 +25,7 @@ mod report;
 mod tally;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oxkeeper_proto::notification::Notification;
@@ -32,6 +33,7 @@ use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{OpCode, SessionId, Sid, Zxid};
 use oxkeeper_tree::Tree;
 use oxkeeper_zab as zab;
+use zab::quorum::QuorumVerifier;
 use zab::{Entry, LinkId, State, SyncToken, Verdict};
 
 use super::{Core, InFlight, Waiter};
@@ -68,6 +70,8 @@ pub(super) struct Ensemble {
     stopping: bool,
     /// The transactions of the open batch are kept in memory only.
     holds: bool,
+    /// Reconfigurations in the open batch.
+    configs: VecDeque<(Zxid, Arc<QuorumVerifier>)>,
     /// Fronts there are.
     fronts: u16,
     /// What learners asked before this leader served.
@@ -105,6 +109,7 @@ impl Ensemble {
             serving: false,
             stopping: false,
             holds: false,
+            configs: VecDeque::new(),
             fronts,
             early: VecDeque::new(),
             pending: HashMap::new(),
@@ -121,6 +126,7 @@ impl Ensemble {
     /// Nobody is waited for any more.
     fn forget_clients(&mut self) {
         self.early.clear();
+        self.configs.clear();
         self.pending.clear();
         self.local.clear();
         self.revalidating.clear();
@@ -373,6 +379,8 @@ impl Core {
         let Some(epoch) = ensemble.serve_next.take() else { return };
         ensemble.serving = true;
         ensemble.tally.serves(&mut self.stats.ensemble, now, ensemble.state);
+        let config = ensemble.peer.membership().current();
+        shared.tree.init_config(&config.to_string(), config.version(), now.wall_ms);
         if ensemble.part == Part::Leading {
             let first = Zxid(i64::from(epoch) << 32);
             shared.tree.set_last_zxid(shared.tree.last_zxid().max(first));
@@ -426,8 +434,12 @@ impl Core {
             let payload = payloads.slice(start..end as usize);
             start = end as usize;
             let Some(zxid) = zxid_of(&payload) else { break };
-            let config = None;
             let (bytes, time_ms) = (payload.len(), time_of(&payload));
+            let config = match ensemble.configs.front() {
+                Some((reconfigures, _)) if *reconfigures == zxid => ensemble.configs.pop_front(),
+                _ => None,
+            };
+            let config = config.map(|(_, config)| config);
             if !ensemble.peer.propose(now.mono_ms(), Entry { zxid, payload }, config) {
                 break;
             }
@@ -459,7 +471,7 @@ impl Core {
         if self.open_ends.is_empty() {
             return;
         }
-        let ends: std::sync::Arc<[u32]> = self.open_ends[..].into();
+        let ends: Arc<[u32]> = self.open_ends[..].into();
         self.open_ends.clear();
         let batch =
             Batch { payloads: payloads.clone(), ends: ends.clone(), last_zxid: self.appended };
