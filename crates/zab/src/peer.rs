@@ -352,7 +352,8 @@ impl Peer {
         self.role = Role::Learning(Box::new(learner));
     }
 
-    fn configured(&self) -> ConfiguredRole {
+    /// Whether this server votes, by the configuration in force or else by its own settings.
+    pub fn configured(&self) -> ConfiguredRole {
         standing(&self.ledger).role
     }
 

@@ -21,6 +21,8 @@
 
 mod leading;
 mod learning;
+mod report;
+mod tally;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use super::{Core, InFlight, Waiter};
 use crate::front::Shared;
 use crate::messages::{Batch, ConnId, Effect, FrontId, Now, ToFront};
 use learning::{Pending, Revalidating, Touches};
+pub use tally::Tally;
 
 /// What the core does in its ensemble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +87,7 @@ pub(super) struct Ensemble {
     next_sync: u64,
     /// Syncs that are complete when the tree has reached a transaction.
     synced_at: VecDeque<(Zxid, Syncer)>,
+    pub tally: Tally,
 }
 
 /// Who asked for a sync.
@@ -115,6 +119,7 @@ impl Ensemble {
             syncs: HashMap::new(),
             next_sync: 0,
             synced_at: VecDeque::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -157,6 +162,7 @@ impl Core {
             self.end_turn(now);
         }
         let Some(ensemble) = &mut self.ensemble else { return };
+        ensemble.tally.packet(&mut self.stats.ensemble, now, &ensemble.peer, link, packet);
         let verdict = ensemble.peer.packet(now.mono_ms(), link, packet);
         self.absorb(now);
         if let Verdict::ForNode(_) = verdict {
@@ -183,6 +189,9 @@ impl Core {
     /// Something happened that is between the host and the agreement.
     pub fn peer_input(&mut self, now: Now, input: zab::Input) {
         let Some(ensemble) = &mut self.ensemble else { return };
+        if let zab::Input::Unlinked(link) = &input {
+            ensemble.tally.unlinked(*link);
+        }
         ensemble.peer.handle(now.mono_ms(), input);
         self.absorb(now);
     }
@@ -212,6 +221,9 @@ impl Core {
     pub fn disk(&mut self, now: Now, disk: zab::Disk) {
         if let zab::Disk::Synced(zxid) = disk {
             self.synced = self.synced.max(zxid);
+            if let Some(Ensemble { tally, peer, .. }) = self.ensemble.as_deref_mut() {
+                tally.synced(&mut self.stats.ensemble, now, peer, zxid);
+            }
         }
         self.peer_input(now, zab::Input::Disk(disk));
     }
@@ -244,6 +256,7 @@ impl Core {
 
     fn absorb_one(&mut self, now: Now, effect: zab::Effect) {
         let Some(ensemble) = &mut self.ensemble else { return };
+        ensemble.tally.effect(&mut self.stats.ensemble, now, &ensemble.peer, &effect);
         match effect {
             // A leader's own came from the batch that it proposed.
             zab::Effect::Append(_) | zab::Effect::Hold(_) if ensemble.part == Part::Leading => {}
@@ -365,6 +378,7 @@ impl Core {
         }
         let Some(epoch) = ensemble.serve_next.take() else { return };
         ensemble.serving = true;
+        ensemble.tally.serves(&mut self.stats.ensemble, now, ensemble.state);
         let config = ensemble.peer.membership().current();
         shared.tree.init_config(&config.to_string(), config.version(), now.wall_ms);
         if ensemble.part == Part::Leading {
@@ -420,6 +434,7 @@ impl Core {
             let payload = payloads.slice(start..end as usize);
             start = end as usize;
             let Some(zxid) = zxid_of(&payload) else { break };
+            let (bytes, time_ms) = (payload.len(), time_of(&payload));
             let config = match ensemble.configs.front() {
                 Some((reconfigures, _)) if *reconfigures == zxid => ensemble.configs.pop_front(),
                 _ => None,
@@ -428,6 +443,7 @@ impl Core {
             if !ensemble.peer.propose(now.mono_ms(), Entry { zxid, payload }, config) {
                 break;
             }
+            ensemble.tally.proposed(&mut self.stats.ensemble, zxid, time_ms, bytes);
             self.appended = zxid;
             proposed += 1;
         }
@@ -522,4 +538,10 @@ impl Core {
 fn zxid_of(payload: &[u8]) -> Option<Zxid> {
     let bytes = payload.get(12..20)?;
     Some(Zxid(i64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// The time in an encoded transaction, wall-clock ms: behind the zxid.
+fn time_of(payload: &[u8]) -> Option<i64> {
+    let bytes = payload.get(20..28)?;
+    Some(i64::from_be_bytes(bytes.try_into().ok()?))
 }
