@@ -9,11 +9,12 @@ use std::time::Duration;
 use oxkeeper_node::metrics::{DetailedSummary, Metrics, Summary};
 use oxkeeper_proto::Zxid;
 use oxkeeper_storage::LogError;
+use oxkeeper_zab::{Disk, Epochs};
 use parking_lot::Mutex;
 
 use crate::boot::BootReport;
-use crate::log_thread::LogReports;
-use crate::mailbox::Mailbox;
+use crate::log_thread::{LogReports, Rebuilt};
+use crate::mailbox::{LogReport, Mailbox};
 use crate::snapshot_thread::SnapshotReports;
 
 /// Numbers of one server's host.
@@ -81,12 +82,26 @@ pub struct Reports {
     pub mailbox: Arc<Mailbox>,
     /// The server's.
     pub host: Arc<HostStats>,
+    /// Whether the server is one of an ensemble.
+    pub is_member: bool,
 }
 
 impl LogReports for Reports {
     fn synced(&self, zxid: Zxid, took: Duration) {
         self.host.log_synced(took);
-        self.mailbox.put_synced(zxid);
+        if self.is_member {
+            self.mailbox.put_log_report(LogReport::Disk(Disk::Synced(zxid)));
+        } else {
+            self.mailbox.put_synced(zxid);
+        }
+    }
+
+    fn epochs_saved(&self, epochs: Epochs) {
+        self.mailbox.put_log_report(LogReport::Disk(Disk::EpochsSaved(epochs)));
+    }
+
+    fn rebuilt(&self, rebuilt: Rebuilt) {
+        self.mailbox.put_log_report(LogReport::Rebuilt(rebuilt));
     }
 
     fn failed(&self, error: LogError) {

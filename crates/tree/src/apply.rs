@@ -556,10 +556,14 @@ impl Tree {
             }
         }
         self.digest_log.record(zxid, self.digest);
-        if let Some(digest) = digest
-            && digest.version == TxnDigest::VERSION
-            && digest.tree_digest != self.digest
-        {
+        let Some(digest) = digest.filter(|digest| digest.version == TxnDigest::VERSION) else {
+            return;
+        };
+        if digest.tree_digest == self.digest {
+            self.settling = 0;
+        } else if self.settling > 0 {
+            self.settling -= 1;
+        } else {
             self.mismatch(zxid);
         }
     }

@@ -8,6 +8,7 @@ mod failing_disk;
 mod golden;
 mod host;
 mod lives;
+mod member;
 mod starting;
 mod state;
 mod workload;
