@@ -19,7 +19,7 @@ mod descriptors;
 pub mod election_port;
 mod ensemble;
 mod ensemble_settings;
-mod history_thread;
+pub mod history_thread;
 mod host_stats;
 mod io_thread;
 pub mod log_thread;
