@@ -355,7 +355,7 @@ impl IoThread {
             match report {
                 HistoryReport::Input(input) => part.core.peer_input(now, input),
                 HistoryReport::SnapshotTooOld { link, at_least } => {
-                    part.core.request_snapshot();
+                    part.core.request_snapshot_for_learner();
                     if let Some(member) = &mut part.member {
                         member.await_snapshot(link, at_least);
                     }

@@ -16,6 +16,7 @@ mod client_port;
 pub mod clock;
 mod connection;
 mod descriptors;
+pub mod dynamic_config;
 pub mod election_port;
 mod ensemble;
 mod ensemble_settings;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use oxkeeper_config::{Config, Ensemble, ExitCode};
 use oxkeeper_node::{Core, Front, FrontId};
-use oxkeeper_storage::{LogError, OsDisk, TxnLog, TxnLogOptions};
+use oxkeeper_proto::Zxid;
+use oxkeeper_storage::{DataDir, LogError, OsDisk, TxnLog, TxnLogOptions};
 use oxkeeper_zab as zab;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -142,15 +143,7 @@ impl Server {
         if wants_snapshot {
             core.request_snapshot();
         }
-        let (last, policy) = (shared.tree.last_zxid(), flush_policy(config));
-        let log = match is_member {
-            true => LogWorker::member(Arc::clone(&dir), options, log_options(config), last, policy),
-            false => {
-                let log_dir = dir.log_dir().to_owned();
-                let log = TxnLog::new(*dir.disk(), log_dir, log_options(config), last);
-                LogWorker::new(log, policy)
-            }
-        };
+        let log = log_worker(config, &dir, shared.tree.last_zxid(), is_member.then_some(options));
         let reports = Arc::new(Reports {
             mailbox: Arc::clone(&mailboxes[0]),
             host: Arc::clone(&host),
@@ -314,6 +307,23 @@ async fn serve_ports(first: Rc<IoThread>, ports: Ports) -> StartError {
 
 fn log_failed(error: &LogError) -> StartError {
     StartError { message: format!("stopping: {error}"), code: ExitCode::TxnlogErrorTakingSnapshot }
+}
+
+/// The log that goes on behind `last`. `boot` says how a member reads its files again.
+fn log_worker(
+    config: &Config,
+    dir: &Arc<DataDir<OsDisk>>,
+    last: Zxid,
+    boot: Option<BootOptions>,
+) -> LogWorker<OsDisk> {
+    let (options, policy) = (log_options(config), flush_policy(config));
+    match boot {
+        Some(boot) => LogWorker::member(Arc::clone(dir), boot, options, last, policy),
+        None => {
+            let log = TxnLog::new(*dir.disk(), dir.log_dir().to_owned(), options, last);
+            LogWorker::new(log, policy)
+        }
+    }
 }
 
 fn start_thread(
