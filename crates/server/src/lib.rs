@@ -20,7 +20,7 @@ pub mod dynamic_config;
 pub mod election_port;
 mod ensemble;
 mod ensemble_settings;
-mod history_thread;
+pub mod history_thread;
 mod host_stats;
 mod io_thread;
 pub mod log_thread;
