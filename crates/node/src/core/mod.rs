@@ -292,6 +292,11 @@ impl Core {
             let close = ToFront::Close { conn, why: "connection throttle" };
             return self.effects.push_back(Effect::Tell(front, close));
         }
+        if !self.orders() && !self.forwards() {
+            // Nobody here knows which sessions live: to refuse one would be to end it.
+            let close = ToFront::Close { conn, why: "this server serves nobody at present" };
+            return self.effects.push_back(Effect::Tell(front, close));
+        }
         if session == SessionId::NONE {
             let session = self.sessions.next_id();
             let kind = WaiterKind::Handshake { timeout_ms };

@@ -6,6 +6,7 @@
 mod crash_images;
 mod failing_disk;
 mod golden;
+mod history;
 mod host;
 mod lives;
 mod member;

@@ -28,7 +28,7 @@ use crate::host::{DATA, files, options, start_time};
 use crate::state::{State, assert_equal};
 use crate::workload::Life;
 
-const MEMBER: MemberOptions =
+pub const MEMBER: MemberOptions =
     MemberOptions { db_autocreate: true, tail_count_max: 20, tail_bytes_max: 1 << 20 };
 
 /// What the log thread has said.
@@ -127,15 +127,15 @@ impl oxkeeper_tree::snapshot::SnapshotSource for Source {
 }
 
 /// A member's files with a worker on them.
-struct Member {
-    booted: Booted<SimDisk>,
+pub struct Member {
+    pub booted: Booted<SimDisk>,
     recovered: Recovered,
     worker: LogWorker<SimDisk>,
     said: Said,
 }
 
 impl Member {
-    fn start(disk: &SimDisk, options: &BootOptions, member: MemberOptions) -> Member {
+    pub fn start(disk: &SimDisk, options: &BootOptions, member: MemberOptions) -> Member {
         let (booted, recovered) = boot_member(disk.clone(), options, member)
             .unwrap_or_else(|error| panic!("{error}; files {:?}", files(disk)));
         let policy =
@@ -147,7 +147,7 @@ impl Member {
         Member { booted, recovered, worker, said: Said::default() }
     }
 
-    fn boot(disk: &SimDisk) -> Member {
+    pub fn boot(disk: &SimDisk) -> Member {
         Member::start(disk, &options(), MEMBER)
     }
 
@@ -156,7 +156,7 @@ impl Member {
     }
 
     /// Carries out commands that are waiting at once, then settles as an idle thread does.
-    fn run(&mut self, commands: impl IntoIterator<Item = LogCommand>) -> Result<(), LogError> {
+    pub fn run(&mut self, commands: impl IntoIterator<Item = LogCommand>) -> Result<(), LogError> {
         let mut queue = Queue(commands.into_iter().collect());
         while let Some(first) = queue.0.pop_front() {
             self.worker.turn(first, &mut queue, &self.said)?;
@@ -168,13 +168,13 @@ impl Member {
         self.said.lines.take()
     }
 
-    fn tree(&self) -> State {
+    pub fn tree(&self) -> State {
         State::of(&self.said.rebuilt.borrow_mut().pop().expect("a tree").tree)
     }
 }
 
 /// A transaction that every tree takes: an error.
-fn append(zxids: &[i64]) -> LogCommand {
+pub fn append(zxids: &[i64]) -> LogCommand {
     let (mut payloads, mut ends) = (Vec::new(), Vec::new());
     for zxid in zxids {
         let mut payload = [0; 36];
@@ -187,8 +187,17 @@ fn append(zxids: &[i64]) -> LogCommand {
     LogCommand::Append(Batch { payloads: payloads.into(), ends: ends.into(), last_zxid })
 }
 
+/// One transaction with so many bytes more.
+pub fn append_large(zxid: i64, more: usize) -> LogCommand {
+    let LogCommand::Append(batch) = append(&[zxid]) else { unreachable!() };
+    let mut payload = batch.payloads.to_vec();
+    payload.extend(vec![7; more]);
+    let ends = [payload.len() as u32].into();
+    LogCommand::Append(Batch { payloads: payload.into(), ends, last_zxid: Zxid(zxid) })
+}
+
 /// A disk with some history, and what it was at every zxid.
-fn history(seed: u64) -> (SimDisk, Life) {
+pub fn history(seed: u64) -> (SimDisk, Life) {
     let disk = SimDisk::new();
     let life = Life::run(&disk, start_time(), seed, 60, true);
     assert!(life.served > Zxid(40), "only {} of history", life.served);
@@ -196,7 +205,7 @@ fn history(seed: u64) -> (SimDisk, Life) {
 }
 
 /// What a leader with these files sends, to its signature, and the state it stands for.
-fn stream(seed: u64) -> (Vec<u8>, State) {
+pub fn stream(seed: u64) -> (Vec<u8>, State) {
     let (disk, life) = history(seed);
     let mut booted = Member::boot(&disk).booted;
     let mut worker = oxkeeper_server::snapshot_thread::SnapshotWorker::new(
@@ -215,6 +224,11 @@ fn stream(seed: u64) -> (Vec<u8>, State) {
 
 fn receive(generation: u64, zxid: Zxid, source: Box<Chunks>) -> LogCommand {
     LogCommand::ReceiveSnapshot { generation, zxid, source }
+}
+
+/// A snapshot that arrives.
+pub fn receive_all(generation: u64, zxid: Zxid, bytes: &[u8]) -> LogCommand {
+    receive(generation, zxid, Chunks::new(bytes, 1000).0)
 }
 
 const EPOCHS: fn(u32, u32) -> LogCommand =

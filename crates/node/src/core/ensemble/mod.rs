@@ -7,8 +7,8 @@
 //! # One way for transactions
 //! On every server a transaction first stands in the open batch, then in the log and among those
 //! that wait to be applied. On a leader the batch is filled by preparing requests, and proposed as
-//! a whole at the end of the turn; on a learner it is filled by what the leader proposes.
-//! Standalone, a transaction may be applied when it is on disk, in an ensemble when it is committed.
+//! a whole at the end of the turn; on a learner it is filled by what the leader proposes. A server
+//! that is alone applies what is on disk, a member what is committed.
 //!
 //! # Who is answered
 //! A leader knows the origin of each of its transactions by its place. A learner forwards requests
