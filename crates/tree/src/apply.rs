@@ -44,7 +44,8 @@ pub(crate) struct NewNode<'a> {
 impl Tree {
     /// Applies a transaction, adds what it changed to `changes` and, if asked, the body of the
     /// reply to `reply`: the path of a create, path and stat of a create2 (container and TTL too),
-    /// the stat of a setData or setACL, text and stat of a reconfig, the whole response of a multi; nothing otherwise, and
+    /// the stat of a setData or setACL, text and stat of a reconfig, the whole response of a multi;
+    /// nothing otherwise, and
     /// nothing on an error. The result is the code for the reply's header; a multi that failed says
     /// so in its body and is OK here, as on the wire.
     ///
@@ -555,10 +556,14 @@ impl Tree {
             }
         }
         self.digest_log.record(zxid, self.digest);
-        if let Some(digest) = digest
-            && digest.version == TxnDigest::VERSION
-            && digest.tree_digest != self.digest
-        {
+        let Some(digest) = digest.filter(|digest| digest.version == TxnDigest::VERSION) else {
+            return;
+        };
+        if digest.tree_digest == self.digest {
+            self.settling = 0;
+        } else if self.settling > 0 {
+            self.settling -= 1;
+        } else {
             self.mismatch(zxid);
         }
     }

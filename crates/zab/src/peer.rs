@@ -384,7 +384,8 @@ impl Peer {
         self.role = Role::Learning(Box::new(learner));
     }
 
-    fn configured(&self) -> ConfiguredRole {
+    /// Whether this server votes, by the configuration in force or else by its own settings.
+    pub fn configured(&self) -> ConfiguredRole {
         standing(&self.ledger).role
     }
 
@@ -424,6 +425,11 @@ impl Peer {
     fn stop(&mut self, fatal: Fatal) {
         self.role = Role::Stopped;
         self.ledger.fatal(fatal);
+    }
+
+    /// Which server this is.
+    pub fn sid(&self) -> Sid {
+        self.ledger.settings.sid
     }
 
     /// What this server does (LOOKING also while it settles).

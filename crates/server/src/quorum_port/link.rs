@@ -30,6 +30,10 @@ use crate::snapshot_link::{CHUNKS_MAX, SnapshotSink, SnapshotSource};
 /// How long a link that is closed may take to get rid of what was given to it.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The data of a first packet, until which nobody has said who it is. LearnerInfo has 20 bytes and
+/// what a member of ours puts behind it; hundreds of strangers may hold this much each.
+const FIRST_BYTES_MAX: usize = 4 << 10;
+
 /// Why a link ended.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -311,7 +315,7 @@ impl Link {
             if self.over.get() {
                 break None;
             }
-            match Packet::split(rest, port.settings.data_bytes_max) {
+            match Packet::split(rest, self.data_bytes_max(port)) {
                 Ok(Split::Whole(packet, behind)) => {
                     rest = behind;
                     self.heard.set(true);
@@ -330,6 +334,12 @@ impl Link {
         }
         let used = if self.over.get() { bytes.len() } else { bytes.len() - rest.len() };
         fault.map_or(Ok((used, snapshot)), Err)
+    }
+
+    fn data_bytes_max(&self, port: &Inner) -> usize {
+        let max = port.settings.data_bytes_max;
+        let stranger = self.origin == Origin::Accepted && !self.heard.get();
+        if stranger { max.min(FIRST_BYTES_MAX) } else { max }
     }
 
     /// Sends what did not fit when it was flushed, and snapshots.

@@ -245,7 +245,9 @@ impl QuorumPort {
     pub fn run(&self, upcall: Rc<dyn Upcall>) -> impl Future<Output = StartError> + 'static {
         let inner = Rc::clone(&self.inner);
         inner.upcall.set(upcall).ok();
-        inner.listen(inner.bound.take());
+        if inner.listener.borrow().is_none() {
+            inner.listen(inner.bound.take());
+        }
         async move {
             tokio::select! {
                 never = inner.reap() => match never {},
@@ -460,6 +462,7 @@ impl Inner {
 
     fn move_to(self: &Rc<Self>, addresses: Vec<Address>) {
         *self.listening_at.borrow_mut() = addresses.clone();
+        drop(self.bound.take());
         let (port, before) = (Rc::clone(self), self.listener.take());
         let task = tokio::task::spawn_local(async move {
             if let Some(before) = before {

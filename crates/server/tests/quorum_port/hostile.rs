@@ -54,6 +54,8 @@ fn bytes_that_are_no_packet_end_their_link_with_one_line() {
         b"GET / HTTP/1.1\r\nHost: zoo.example.org\r\n\r\n".to_vec(),
         announcing(i32::MAX),
         announcing(-2),
+        // A stranger's first packet is a small one.
+        announcing(5000),
         [encoded([Outgoing::Ack(Zxid(5))]), announcing(1 << 30)].concat(),
     ];
     for bytes in nonsense {

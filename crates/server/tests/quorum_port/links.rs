@@ -228,6 +228,25 @@ fn it_moves_with_the_configuration_and_links_stay() {
 }
 
 #[test]
+fn on_all_addresses_means_all() {
+    run(async {
+        // A port that is free on every interface; the name in the configuration is not asked.
+        let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+        let config = membership(&format!("server.1=oxkeeper.invalid:{port}:3888"));
+        let settings = Settings { listen_on_all_ips: true, ..Settings::new(Sid(1)) };
+        let quorum_port = QuorumPort::open(settings, &config).await.unwrap();
+        for ip in [fresh_ip(), fresh_ip()] {
+            TcpStream::connect((ip, port)).await.unwrap();
+        }
+        if std::net::TcpListener::bind("[::1]:0").is_ok() {
+            TcpStream::connect(("::1", port)).await.unwrap();
+        }
+        quorum_port.end().await;
+        assert!(TcpStream::connect((fresh_ip(), port)).await.is_err());
+    });
+}
+
+#[test]
 fn a_port_that_cannot_be_had_or_is_nobodys_is_an_error() {
     run(async {
         let ensemble = Ensemble::of(1);

@@ -165,6 +165,11 @@ impl Leader {
         self.links.iter().map(|(id, link)| (*id, link))
     }
 
+    /// Syncs that wait for a commit, for reports.
+    pub fn pending_syncs(&self) -> usize {
+        self.syncs.len()
+    }
+
     /// The first zxid of the epoch, which is no transaction's.
     fn new_leader_zxid(&self) -> Zxid {
         Zxid(i64::from(self.epoch) << 32)
