@@ -1,10 +1,11 @@
 //! The election port: where servers tell each other whom they vote for.
 //!
-//! What is said is decided by the [`oxkeeper_zab::Peer`], and who keeps which connection by [`Links`]; this
-//! carries it. It listens at all election addresses of this server, calls the peers, cuts the
-//! streams into hellos and messages, keeps the time for the links, and carries out what they decide,
-//! one after the other in one task. Connections and calls have tasks of their own, so that neither a
-//! peer that does not read nor a name that does not resolve delays anybody else.
+//! What is said is decided by the [`oxkeeper_zab::Peer`], and who keeps which connection by
+//! [`Links`]; this carries it. It listens at all election addresses of this server, calls the
+//! peers, cuts the streams into hellos and messages, keeps the time for the links, and carries out
+//! what they decide, one after the other in one task. Connections and calls have tasks of their
+//! own, so that neither a peer that does not read nor a name that does not resolve delays anybody
+//! else.
 //!
 //! Everything runs on the thread that [`ElectionPort::run`] is awaited on, inside a `LocalSet`. The
 //! rest of the server has a [`Handle`] to say something and [`Events`] that tell what was heard;

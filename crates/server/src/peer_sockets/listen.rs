@@ -1,7 +1,7 @@
 //! Listening: the port is bound again and again, as often as the configuration says.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use oxkeeper_config::ExitCode;
@@ -80,21 +80,45 @@ async fn bind_patiently(address: &Address, how: Listening) -> Result<TcpListener
 }
 
 async fn bind(address: &Address, how: Listening) -> io::Result<TcpListener> {
-    let at = if how.on_all_ips {
-        SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port))
+    let socket = if how.on_all_ips {
+        let ipv6 = wildcard(SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port)));
+        // Where there is no IPv6 at all.
+        let none = |error: &io::Error| error.kind() != io::ErrorKind::AddrInUse;
+        match ipv6 {
+            Err(error) if none(&error) => {
+                wildcard(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port)))
+            }
+            bound => bound,
+        }?
     } else {
         // Anew each time: the name may be about to appear.
         let mut found = tokio::net::lookup_host((&*address.host, address.port)).await?;
-        found.next().ok_or(io::ErrorKind::AddrNotAvailable)?
+        let at = found.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let socket = socket_for(at)?;
+        socket.bind(at)?;
+        socket
     };
-    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(at)?;
     let listener = socket.listen(BACKLOG)?;
     // Linux gives an accepted socket the options of the one that listened.
     sockopt::set_tcp_nodelay(&listener, true)?;
     sockopt::set_socket_keepalive(&listener, how.keep_alive)?;
     Ok(listener)
+}
+
+/// A socket for all addresses, those of IPv4 included.
+fn wildcard(at: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = socket_for(at)?;
+    if at.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    socket.bind(at)?;
+    Ok(socket)
+}
+
+fn socket_for(at: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    Ok(socket)
 }
 
 /// Accepts for as long as `take` wants what is accepted.
@@ -107,6 +131,7 @@ pub(crate) async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
+                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
                 if !take(stream, from).await {
                     return;
                 }

@@ -23,12 +23,15 @@ use oxkeeper_proto::request::RequestHeader;
 use oxkeeper_proto::response::ReplyHeader;
 use oxkeeper_proto::{Request, SessionId, Zxid};
 use oxkeeper_server::boot::{BootError, BootOptions, BootReport, boot};
-use oxkeeper_server::log_thread::{FlushPolicy, LogCommand, LogInbox, LogReports, LogWorker};
+use oxkeeper_server::log_thread::{
+    FlushPolicy, LogCommand, LogInbox, LogReports, LogWorker, Rebuilt,
+};
 use oxkeeper_server::snapshot_thread::{
     PurgePolicy, SnapshotCommand, SnapshotPolicy, SnapshotReports, SnapshotWorker,
 };
 use oxkeeper_storage::{Compression, LogError, SimDisk, TxnLog, TxnLogOptions};
 use oxkeeper_tree::{OwnerRules, TreeOptions};
+use oxkeeper_zab::Epochs;
 
 use crate::state::State;
 
@@ -80,6 +83,14 @@ struct Reports {
 impl LogReports for Reports {
     fn synced(&self, zxid: Zxid, _: Duration) {
         self.synced.set(Some(zxid));
+    }
+
+    fn epochs_saved(&self, epochs: Epochs) {
+        unreachable!("a standalone server has no {epochs:?}");
+    }
+
+    fn rebuilt(&self, rebuilt: Rebuilt) {
+        unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
     }
 
     fn failed(&self, error: LogError) {

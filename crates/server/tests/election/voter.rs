@@ -79,6 +79,14 @@ struct Voter {
     started: Instant,
 }
 
+/// When there is nothing to wait for.
+const FAR_MS: u64 = 1_000_000_000;
+
+enum Next {
+    Command(Command),
+    Event(carrier::Event),
+}
+
 /// Joins an election with a port; the future is to be awaited beside that of the port.
 pub fn voter(
     election: Election,
@@ -92,17 +100,19 @@ pub fn voter(
     let voting = async move {
         loop {
             voter.carry_out();
-            let due_ms = voter.election.deadline_ms();
-            let due = voter.started + Duration::from_millis(due_ms.unwrap_or_default());
-            tokio::select! {
-                command = commands.recv() => match command {
-                    Some(command) => voter.obey(command),
-                    None => return,
-                },
-                Some(event) = carried.recv() => voter.hear(event),
-                () = tokio::time::sleep_until(due), if due_ms.is_some() => {
-                    voter.election.tick(voter.now_ms());
+            let due_ms = voter.election.deadline_ms().unwrap_or(FAR_MS);
+            let due = voter.started + Duration::from_millis(due_ms);
+            let next = async {
+                tokio::select! {
+                    command = commands.recv() => command.map(Next::Command),
+                    Some(event) = carried.recv() => Some(Next::Event(event)),
                 }
+            };
+            match tokio::time::timeout_at(due, next).await {
+                Ok(Some(Next::Command(command))) => voter.obey(command),
+                Ok(Some(Next::Event(event))) => voter.hear(event),
+                Ok(None) => return,
+                Err(_) => voter.election.tick(voter.now_ms()),
             }
         }
     };

@@ -9,7 +9,7 @@ use oxkeeper_node::{
     Committed, ConnId, Core, CoreLink, Front, FrontId, Now, OwnedToCore, Shared, ToCore, ToFront,
 };
 use oxkeeper_proto::Zxid;
-use oxkeeper_server::log_thread::{LogCommand, LogInbox, LogReports, LogWorker};
+use oxkeeper_server::log_thread::{Epochs, LogCommand, LogInbox, LogReports, LogWorker, Rebuilt};
 use oxkeeper_server::snapshot_thread::{SnapshotCommand, SnapshotReports, SnapshotWorker};
 use oxkeeper_storage::{DataDir, LogError, SimDisk};
 use oxkeeper_zab as zab;
@@ -83,6 +83,14 @@ pub(super) struct Reports {
 impl LogReports for Reports {
     fn synced(&self, zxid: Zxid, _: Duration) {
         self.disk.borrow_mut().push_back(Report::Disk(zab::Disk::Synced(zxid)));
+    }
+
+    fn epochs_saved(&self, epochs: Epochs) {
+        unreachable!("a standalone server has no {epochs:?}");
+    }
+
+    fn rebuilt(&self, rebuilt: Rebuilt) {
+        unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
     }
 
     fn failed(&self, error: LogError) {
