@@ -3,18 +3,19 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use oxkeeper_node::{Core, Now, Shared};
+use oxkeeper_node::{Core, Now};
 use oxkeeper_proto::Sid;
-use oxkeeper_storage::{DataDir, SimDisk};
+use oxkeeper_server::history_thread::HistoryCommand;
+use oxkeeper_server::log_thread::LogCommand;
 use oxkeeper_zab as zab;
 use zab::messages::Effect as PeerEffect;
 use zab::quorum::{Membership, QuorumVerifier};
-use zab::{Disk, Input, LinkId, Recovered, State, election};
+use zab::{Input, LinkId, Recovered, State, election};
 
 use super::ports::{Link, Ports, Told};
-use super::running::{Inbox, Running};
-use super::stand_in::{self, Archive, Found, Job, Question, Report, open_log};
-use super::{Ensemble, Server, boot_options};
+use super::archive::{Found, Inlet};
+use super::running::Running;
+use super::{Ensemble, Server};
 use crate::net::{Delivery, Port, WireId};
 use crate::world::Ground;
 
@@ -35,9 +36,7 @@ impl Server {
     pub(super) fn join(
         &self,
         core: &mut Core,
-        shared: &mut Shared,
-        dir: &DataDir<SimDisk>,
-        epochs: zab::Epochs,
+        recovered: Recovered,
         now: Now,
     ) -> Option<Ports> {
         let ensemble = self.settings.ensemble.as_ref()?;
@@ -52,10 +51,6 @@ impl Server {
         settings.force_snapshot = ensemble.force_snapshot;
         settings.snapshot_size_permille = ensemble.snapshot_size_permille;
         settings.committed_count_max = ensemble.window;
-        let tail = stand_in::read_tail(dir, ensemble.window).unwrap_or_default();
-        let last_logged = shared.tree.last_zxid();
-        let recovered = Recovered { last_logged, epochs, tail, trusted: true };
-        shared.serving = false;
         let ports = Ports::new(sid, &membership);
         let voting = election::Settings { interval_max_ms: 4000, ..Default::default() };
         let peer = zab::Peer::new(settings, voting, membership, recovered);
@@ -86,8 +81,13 @@ impl Server {
         }
         running.election_calls(ground, now);
         let Some(ports) = &mut running.ports else { return };
-        let ready = |(id, link): (&LinkId, &Link)| (!link.raw).then_some(*id);
-        let links: Vec<LinkId> = ports.links.iter().filter_map(ready).collect();
+        let mut links = Vec::new();
+        for (id, link) in &mut ports.links {
+            if let Some(rest) = link.inlet.as_ref().and_then(Inlet::rest) {
+                (link.inlet, link.raw, link.inbox) = (None, false, rest);
+                links.push(*id);
+            }
+        }
         for link in links {
             running.packets(ground, now, link);
         }
@@ -95,16 +95,16 @@ impl Server {
 
     /// The log's thread gets on by what waits for it, or by some of it.
     pub(super) fn log_turn(&mut self, ground: &mut Ground) -> Result<(), String> {
-        let Server { running: Some(running), dice, id, .. } = self else { return Ok(()) };
-        let most = if dice.one_in(3) { dice.below(3) as usize } else { usize::MAX };
-        match running.to_log.pop_front() {
-            Some(Job::Log(first)) => {
-                let mut inbox = Inbox { jobs: &mut running.to_log, left: most };
-                let turned = running.log.turn(first, &mut inbox, &running.reports);
-                turned.map_err(|error| error.to_string())?;
+        let Server { running: Some(running), dice, .. } = self else { return Ok(()) };
+        running.to_log.left = if dice.one_in(3) { dice.below(3) as usize } else { usize::MAX };
+        if let Some(first) = running.to_log.take() {
+            if let LogCommand::ReceiveSnapshot { zxid, .. } = first
+                && let Some(wire) = running.installing.take()
+            {
+                ground.history.installs(self.id, wire, zxid);
             }
-            Some(Job::Peer(effect)) => running.peer_job(ground, *id, effect)?,
-            None => {}
+            let turned = running.log.turn(first, &mut running.to_log, &running.reports);
+            turned.map_err(|error| error.to_string())?;
         }
         if running.to_log.is_empty() && dice.one_in(4) {
             running.log.settle().map_err(|error| error.to_string())?;
@@ -115,91 +115,22 @@ impl Server {
     /// The history's thread answers a question.
     pub(super) fn history_turn(&mut self, ground: &mut Ground) {
         let Some(running) = &mut self.running else { return };
-        match running.archive.answer(&running.dir) {
-            Some(Found::Input(input)) => running.reports.inputs.push(input),
-            Some(Found::Snapshot(link, bytes)) => {
-                if let Some(ports) = &mut running.ports {
-                    ports.send_snapshot(ground, link, bytes);
+        for found in running.archive.step() {
+            let Some(ports) = &mut running.ports else { return };
+            match found {
+                Found::Input(input) => running.reports.inputs.push(input),
+                Found::Chunk(link, Some(chunk)) => ports.send_chunk(ground, link, &chunk),
+                Found::Chunk(link, None) => {
+                    ports.close(ground, link);
+                    running.reports.inputs.push(Input::Unlinked(link));
                 }
+                Found::Wanted => running.core.request_snapshot(),
             }
-            Some(Found::Wanted) => running.core.request_snapshot(),
-            None => {}
         }
     }
 }
 
 impl Running {
-    /// True if the log's thread has something to do that it can do.
-    pub(super) fn log_can_go_on(&self) -> bool {
-        match self.to_log.front() {
-            None => false,
-            Some(Job::Peer(PeerEffect::ReceiveSnapshot { link, .. })) => {
-                // The thread waits for the stream.
-                let ports = self.ports.as_ref();
-                let link = ports.and_then(|ports| ports.links.get(link));
-                link.is_none_or(|link| stand_in::is_whole(&link.inbox))
-            }
-            Some(_) => true,
-        }
-    }
-
-    fn peer_job(
-        &mut self,
-        ground: &mut Ground,
-        server: usize,
-        effect: PeerEffect,
-    ) -> Result<(), String> {
-        let options = boot_options();
-        let (tree, disk) = match effect {
-            PeerEffect::SaveEpochs(epochs) => {
-                stand_in::save_epochs(&self.dir, self.epochs, epochs)?;
-                self.epochs = epochs;
-                let saved = Report::Disk(Disk::EpochsSaved(epochs));
-                self.reports.disk.borrow_mut().push_back(saved);
-                return Ok(());
-            }
-            PeerEffect::Truncate { generation, to } => {
-                let tree = stand_in::truncate(&self.dir, &options, to)?;
-                let last = tree.last_zxid();
-                (tree, Disk::Truncated { generation, last })
-            }
-            PeerEffect::Reload { generation } => {
-                let tree = stand_in::reload(&self.dir, &options)?;
-                let last = tree.last_zxid();
-                (tree, Disk::Reloaded { generation, last })
-            }
-            PeerEffect::ReceiveSnapshot { generation, link, zxid } => {
-                let ports = self.ports.as_mut();
-                let link = ports.and_then(|ports| ports.links.get_mut(&link));
-                // Broken off: a reload follows.
-                let Some(link) = link else { return Ok(()) };
-                let Some(file) = stand_in::split_snapshot(&mut link.inbox) else { return Ok(()) };
-                link.raw = false;
-                let wire = link.wire;
-                ground.history.installs(server, wire, zxid);
-                let tree = stand_in::install(&self.dir, &options, zxid, &file)?;
-                ground.note(format_args!("server {server} has the snapshot {zxid}"));
-                (tree, Disk::SnapshotInstalled { generation })
-            }
-            other => return Err(format!("{other:?} is not for the log")),
-        };
-        self.log = open_log(&self.dir, tree.last_zxid());
-        ground.note(format_args!("server {server} rebuilt: {disk:?}, at {}", tree.last_zxid()));
-        ground.history.rebuilt(server, tree.last_zxid());
-        self.reports.disk.borrow_mut().push_back(Report::Rebuilt(Box::new(tree), disk));
-        Ok(())
-    }
-
-    /// What was begun of a snapshot is dropped.
-    pub(super) fn abandon_snapshot(&mut self) {
-        self.to_snapshots.clear();
-        let policy = boot_options().snapshot;
-        self.snapshots =
-            oxkeeper_server::snapshot_thread::SnapshotWorker::new(Arc::clone(&self.dir), policy);
-        self.reports.chunks.set(0);
-        self.reports.over.set(true);
-    }
-
     /// Carries out what the agreement wants. False if it wants the server to end.
     pub(super) fn peer_effect(
         &mut self,
@@ -215,27 +146,43 @@ impl Running {
             PeerEffect::Close(link, why) => {
                 ground.note(format_args!("server {server} closes link {}: {why}", link.0));
                 ports.close(ground, link);
+                self.archive.forget(link);
             }
             PeerEffect::OpenSnapshot { link, at_least } => {
-                self.archive.questions.push_back(Question::Open { link, at_least });
+                self.archive.ask(HistoryCommand::OpenSnapshot { link, at_least });
             }
             PeerEffect::SendSnapshot(link) => {
                 if let Some(to) = ports.links.get(&link) {
                     ground.history.sends_snapshot(server, to.wire);
                 }
                 ports.expect_snapshot(link);
-                self.archive.questions.push_back(Question::Send { link });
+                self.archive.send(link);
             }
             PeerEffect::SurveyLog { link, peer } => {
-                self.archive.questions.push_back(Question::Survey { link, peer });
+                self.archive.ask(HistoryCommand::Survey { link, peer });
             }
             PeerEffect::ReadLog { link, after, to } => {
-                self.archive.questions.push_back(Question::Read { link, after, to });
+                self.archive.ask(HistoryCommand::Read { link, after, to });
             }
-            PeerEffect::SaveEpochs(_)
-            | PeerEffect::Truncate { .. }
-            | PeerEffect::ReceiveSnapshot { .. }
-            | PeerEffect::Reload { .. } => self.to_log.push_back(Job::Peer(effect)),
+            PeerEffect::SaveEpochs(epochs) => self.to_log.push(LogCommand::SaveEpochs(epochs)),
+            PeerEffect::Truncate { generation, to } => {
+                self.to_log.push(LogCommand::Truncate { generation, to });
+            }
+            PeerEffect::ReceiveSnapshot { generation, link, zxid } => {
+                let inlet = Inlet::default();
+                match ports.links.get_mut(&link) {
+                    Some(link) => {
+                        inlet.push(&std::mem::take(&mut link.inbox));
+                        link.inlet = Some(inlet.clone());
+                        self.installing = Some(link.wire);
+                    }
+                    None => inlet.break_off(),
+                }
+                self.to_log.push_snapshot(generation, zxid, inlet);
+            }
+            PeerEffect::Reload { generation } => {
+                self.to_log.push(LogCommand::Reload { generation });
+            }
             PeerEffect::Notify { to, state, vote, config } => {
                 let mut message = Vec::new();
                 vote.notification(state, &config).encode(&mut message);
@@ -250,10 +197,7 @@ impl Running {
                     State::Following(_) | State::Observing(_) => {
                         ports.settle_waiting(ground, false)
                     }
-                    State::Looking | State::Settling(_) => {
-                        self.archive = Archive::default();
-                        Vec::new()
-                    }
+                    State::Looking | State::Settling(_) => Vec::new(),
                 };
                 for link in waiting {
                     self.core.peer_input(now, Input::Linked(link));
@@ -280,7 +224,12 @@ impl Running {
                 }
             }
             Delivery::Accepted => {
-                if let Some(link) = ports.accepted(wire) {
+                // The role may have changed while the call was under way.
+                let wanted = |sid| match state {
+                    Some(State::Following(leader) | State::Observing(leader)) => sid == leader,
+                    _ => false,
+                };
+                if let Some(link) = ports.accepted(ground, wire, wanted) {
                     self.core.peer_input(now, Input::Linked(link));
                 }
             }
@@ -288,13 +237,17 @@ impl Running {
                 if let Some(sid) = ports.refused(wire) {
                     self.core.peer_input(now, Input::DialFailed(sid));
                 } else if let Some(link) = ports.ended(wire) {
+                    self.archive.forget(link);
                     self.core.peer_input(now, Input::Unlinked(link));
                 }
             }
             Delivery::Bytes(bytes) => {
                 let Some(id) = ports.link_of(wire) else { return };
                 let Some(link) = ports.links.get_mut(&id) else { return };
-                link.inbox.extend(bytes);
+                match &link.inlet {
+                    Some(inlet) => inlet.push(&bytes),
+                    None => link.inbox.extend(bytes),
+                }
                 if link.raw {
                     self.core.peer_input(now, Input::Progress(id));
                 } else {

@@ -11,30 +11,33 @@
 //!
 //! [`Mistake`]s are ways for this host to be wrong: they show that the invariants would notice.
 
+mod archive;
 mod member;
 mod mistake;
 mod ports;
 mod running;
-mod stand_in;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use oxkeeper_node::{Committed, Core, Effect, Front, FrontId, Now, Peer, Settings, Shared};
-use oxkeeper_server::boot::{BootOptions, BootReport, boot};
-use oxkeeper_server::log_thread::LogCommand;
+use oxkeeper_server::boot::{BootError, BootOptions, BootReport, Booted, boot};
+use oxkeeper_server::log_thread::{FlushPolicy, LogCommand, LogWorker};
+use oxkeeper_server::member::{MemberOptions, boot_member};
 use oxkeeper_server::snapshot_thread::{
     PurgePolicy, SnapshotCommand, SnapshotPolicy, SnapshotWorker,
 };
 use oxkeeper_storage::sim_disk::Fault;
-use oxkeeper_storage::{Compression, SimDisk};
+use oxkeeper_storage::{Compression, SimDisk, TxnLog, TxnLogOptions};
 use oxkeeper_proto::Zxid;
 use oxkeeper_server::log_thread::LogReports as _;
 use oxkeeper_tree::TreeOptions;
+use oxkeeper_zab::Recovered;
 
 pub use mistake::Mistake;
 use running::{Io, LocalLink, Mail, Reports, Running, Socket};
-use stand_in::{Archive, Job, open_log, read_epochs};
+use archive::{Archive, LogQueue};
 
 use crate::agenda::{Event, MS, Micros, Stage};
 use crate::dice::Dice;
@@ -184,7 +187,7 @@ impl Server {
         self.life += 1;
         let now = self.now(ground);
         let options = boot_options();
-        let booted = match boot(self.disk.clone(), &options) {
+        let (booted, recovered) = match self.boot(&options) {
             Ok(booted) => booted,
             Err(error) => {
                 ground.note(format_args!("server {} does not start: {error}", self.id));
@@ -207,10 +210,10 @@ impl Server {
         let holding = self.holding(&booted.shared, amiss(&booted.report));
         ground
             .note(format_args!("server {} starts life {} at {}", self.id, self.life, holding.zxid));
-        let log = open_log(&booted.dir, holding.zxid);
-        let epochs = read_epochs(&booted.dir, holding.zxid).unwrap_or_default();
-        let mut shared = booted.shared;
-        let ports = self.join(&mut core, &mut shared, &booted.dir, epochs, now);
+        let log = self.log_worker(&booted, options.clone(), holding.zxid);
+        let archive = Archive::new(Arc::clone(&booted.dir));
+        let ports = recovered.and_then(|recovered| self.join(&mut core, recovered, now));
+        let shared = booted.shared;
         ground.history.booted(ground.agenda.now(), holding);
         let io = (0..self.settings.fronts)
             .map(|index| Io::new(Front::new(FrontId(index as u16), Arc::clone(&settings))));
@@ -220,13 +223,12 @@ impl Server {
             shared,
             to_core: Vec::new(),
             log,
-            to_log: VecDeque::new(),
-            snapshots: SnapshotWorker::new(Arc::clone(&booted.dir), options.snapshot),
+            to_log: LogQueue::default(),
+            snapshots: SnapshotWorker::new(booted.dir, options.snapshot),
             to_snapshots: VecDeque::new(),
-            dir: booted.dir,
+            installing: None,
             ports,
-            archive: Archive::default(),
-            epochs,
+            archive,
             reports: Reports::default(),
             committed: Committed::default(),
             planned: BTreeMap::new(),
@@ -234,6 +236,36 @@ impl Server {
             held: Vec::new(),
         }));
         self.plan_all(ground);
+    }
+
+    fn boot(&self, options: &BootOptions) -> Result<(Booted<SimDisk>, Option<Recovered>), BootError> {
+        let Some(ensemble) = &self.settings.ensemble else {
+            return boot(self.disk.clone(), options).map(|booted| (booted, None));
+        };
+        let (tail_count_max, tail_bytes_max) = (ensemble.window, 1 << 20);
+        let member = MemberOptions { db_autocreate: true, tail_count_max, tail_bytes_max };
+        let (booted, recovered) = boot_member(self.disk.clone(), options, member)?;
+        Ok((booted, Some(recovered)))
+    }
+
+    /// A log to append to.
+    fn log_worker(
+        &self,
+        booted: &Booted<SimDisk>,
+        options: BootOptions,
+        last: Zxid,
+    ) -> LogWorker<SimDisk> {
+        // Small enough that files are extended in the middle of a workload.
+        let log = TxnLogOptions { prealloc_bytes: 16 << 10, ..TxnLogOptions::default() };
+        let (delay, slow) = (Duration::ZERO, Duration::from_secs(1));
+        let policy = FlushPolicy { delay, batch_max: 1000, slow };
+        match &self.settings.ensemble {
+            Some(_) => LogWorker::member(Arc::clone(&booted.dir), options, log, last, policy),
+            None => {
+                let dir = booted.dir.log_dir().to_owned();
+                LogWorker::new(TxnLog::new(self.disk.clone(), dir, log, last), policy)
+            }
+        }
     }
 
     fn node_settings(&self) -> Settings {
@@ -444,7 +476,7 @@ impl Server {
         running.core.end_turn(now);
         self.effects(ground);
         let Some(running) = &mut self.running else { return };
-        running.disk_reports(now);
+        running.disk_reports(ground, self.id, now);
         let most = self.dice.between(1, 40) as usize;
         for _ in 0..most {
             let Running { core, shared, committed, .. } = &mut **running;
@@ -488,9 +520,9 @@ impl Server {
                     if running.mistake == Some(Mistake::AnswersBeforeSync) {
                         running.reports.synced(batch.last_zxid, Default::default());
                     }
-                    running.to_log.push_back(Job::Log(LogCommand::Append(batch)));
+                    running.to_log.push(LogCommand::Append(batch));
                 }
-                Effect::RollLog => running.to_log.push_back(Job::Log(LogCommand::Roll)),
+                Effect::RollLog => running.to_log.push(LogCommand::Roll),
                 Effect::SnapshotBegin(head) => {
                     running.to_snapshots.push_back(SnapshotCommand::Begin(head));
                 }
@@ -498,7 +530,9 @@ impl Server {
                     running.to_snapshots.push_back(SnapshotCommand::Chunk(chunk));
                 }
                 Effect::SnapshotEnd => running.to_snapshots.push_back(SnapshotCommand::End),
-                Effect::SnapshotAbandon => running.abandon_snapshot(),
+                Effect::SnapshotAbandon => {
+                    running.to_snapshots.push_back(SnapshotCommand::Abandon);
+                }
                 Effect::Peer(effect) => {
                     if !running.peer_effect(ground, self.id, now, effect) {
                         return self.log_failed(ground, "the agreement gives up");
@@ -532,13 +566,13 @@ impl Server {
                 wanted.push((Stage::Io(io), delay(dice, stalls, 1, most)));
             }
         }
-        if running.log_can_go_on() {
+        if running.to_log.can_go_on() {
             wanted.push((Stage::Log, delay(dice, stalls, 100, 4 * MS) * *slowness));
         }
         if !running.to_snapshots.is_empty() {
             wanted.push((Stage::Snapshots, delay(dice, stalls, 200, 10 * MS) * *slowness));
         }
-        if !running.archive.questions.is_empty() {
+        if running.archive.has_work() {
             wanted.push((Stage::History, delay(dice, stalls, 100, 5 * MS) * *slowness));
         }
         let votes = running.ports.as_ref().and_then(|ports| ports.votes.deadline_ms());

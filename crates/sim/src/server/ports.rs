@@ -12,6 +12,7 @@ use oxkeeper_zab::links::{ConnId, DialError, Effect as CallEffect, Links};
 use oxkeeper_zab::quorum::Membership;
 use oxkeeper_zab::{LinkId, Outgoing, links};
 
+use super::archive::Inlet;
 use crate::net::{End, Party, Port, WireId};
 use crate::world::Ground;
 
@@ -32,6 +33,8 @@ pub(super) struct Link {
     pub(super) inbox: Vec<u8>,
     /// A snapshot comes in: the stream is cut into packets again when it is complete.
     pub(super) raw: bool,
+    /// Where it goes.
+    pub(super) inlet: Option<Inlet>,
     out: VecDeque<Out>,
 }
 
@@ -144,13 +147,22 @@ impl Ports {
         let id = LinkId(self.next_link);
         self.ids.insert(wire, id);
         let (inbox, out) = (Vec::new(), VecDeque::new());
-        self.links.insert(id, Link { wire, end, inbox, raw: false, out });
+        self.links.insert(id, Link { wire, end, inbox, raw: false, inlet: None, out });
         id
     }
 
-    /// A call of ours was taken: the new link, and whom it leads to.
-    pub(super) fn accepted(&mut self, wire: WireId) -> Option<LinkId> {
-        self.dials.remove(&wire)?;
+    /// A call of ours was taken: the new link, if it is still wanted.
+    pub(super) fn accepted(
+        &mut self,
+        ground: &mut Ground,
+        wire: WireId,
+        wanted: impl FnOnce(Sid) -> bool,
+    ) -> Option<LinkId> {
+        let sid = self.dials.remove(&wire)?;
+        if !wanted(sid) {
+            ground.net.close(&mut ground.agenda, wire, End::Dialler);
+            return None;
+        }
         Some(self.link(wire, End::Dialler))
     }
 
@@ -168,7 +180,9 @@ impl Ports {
     pub(super) fn ended(&mut self, wire: WireId) -> Option<LinkId> {
         self.waiting.retain(|waiting| *waiting != wire);
         let id = self.ids.remove(&wire)?;
-        self.links.remove(&id);
+        if let Some(Link { inlet: Some(inlet), .. }) = self.links.remove(&id) {
+            inlet.break_off();
+        }
         Some(id)
     }
 
@@ -189,11 +203,12 @@ impl Ports {
         }
     }
 
-    /// The snapshot is there.
-    pub(super) fn send_snapshot(&mut self, ground: &mut Ground, id: LinkId, bytes: Vec<u8>) {
+    /// A piece of the snapshot is there; an empty one ends it.
+    pub(super) fn send_chunk(&mut self, ground: &mut Ground, id: LinkId, chunk: &[u8]) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        if let Some(place) = link.out.iter_mut().find(|out| matches!(out, Out::Snapshot)) {
-            *place = Out::Bytes(bytes);
+        match chunk {
+            [] => link.out.retain(|out| !matches!(out, Out::Snapshot)),
+            _ => ground.net.send(&mut ground.agenda, link.wire, link.end, chunk),
         }
         link.pump(ground);
     }
@@ -201,6 +216,7 @@ impl Ports {
     /// Hangs up.
     pub(super) fn close(&mut self, ground: &mut Ground, id: LinkId) {
         if let Some(link) = self.links.remove(&id) {
+            link.inlet.iter().for_each(Inlet::break_off);
             self.ids.remove(&link.wire);
             ground.net.close(&mut ground.agenda, link.wire, link.end);
         }

@@ -9,14 +9,14 @@ use oxkeeper_node::{
     Committed, ConnId, Core, CoreLink, Front, FrontId, Now, OwnedToCore, Shared, ToCore, ToFront,
 };
 use oxkeeper_proto::Zxid;
-use oxkeeper_server::log_thread::{Epochs, LogCommand, LogInbox, LogReports, LogWorker, Rebuilt};
+use oxkeeper_server::log_thread::{Epochs, LogReports, LogWorker, Rebuilt};
 use oxkeeper_server::snapshot_thread::{SnapshotCommand, SnapshotReports, SnapshotWorker};
-use oxkeeper_storage::{DataDir, LogError, SimDisk};
+use oxkeeper_storage::{LogError, SimDisk};
 use oxkeeper_zab as zab;
 
 use super::Mistake;
+use super::archive::{Archive, LogQueue};
 use super::ports::Ports;
-use super::stand_in::{Archive, Job, Report};
 use crate::agenda::{Micros, Stage};
 use crate::dice::Dice;
 use crate::net::{End, WireId};
@@ -30,15 +30,14 @@ pub(super) struct Running {
     pub(super) io: Vec<Io>,
     pub(super) to_core: Vec<(FrontId, OwnedToCore)>,
     pub(super) log: LogWorker<SimDisk>,
-    pub(super) to_log: VecDeque<Job>,
+    pub(super) to_log: LogQueue,
     pub(super) snapshots: SnapshotWorker<SimDisk>,
     pub(super) to_snapshots: VecDeque<SnapshotCommand>,
-    pub(super) dir: Arc<DataDir<SimDisk>>,
     /// The other servers; none for a server that is alone.
     pub(super) ports: Option<Ports>,
     pub(super) archive: Archive,
-    /// The epochs as they were saved last.
-    pub(super) epochs: zab::Epochs,
+    /// The wire on which a snapshot comes that the log's thread is asked to take over.
+    pub(super) installing: Option<WireId>,
     pub(super) reports: Reports,
     pub(super) committed: Committed,
     pub(super) planned: BTreeMap<Stage, Micros>,
@@ -86,11 +85,11 @@ impl LogReports for Reports {
     }
 
     fn epochs_saved(&self, epochs: Epochs) {
-        unreachable!("a standalone server has no {epochs:?}");
+        self.disk.borrow_mut().push_back(Report::Disk(zab::Disk::EpochsSaved(epochs)));
     }
 
     fn rebuilt(&self, rebuilt: Rebuilt) {
-        unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
+        self.disk.borrow_mut().push_back(Report::Rebuilt(rebuilt));
     }
 
     fn failed(&self, error: LogError) {
@@ -108,25 +107,11 @@ impl SnapshotReports for Reports {
     }
 }
 
-/// What a log turn takes: a number of the commands that wait.
-pub(super) struct Inbox<'a> {
-    pub(super) jobs: &'a mut VecDeque<Job>,
-    pub(super) left: usize,
-}
-
-impl LogInbox for Inbox<'_> {
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn next(&mut self, _: Duration) -> Option<LogCommand> {
-        self.left = self.left.checked_sub(1)?;
-        let next = self.jobs.pop_front_if(|job| matches!(job, Job::Log(_)))?;
-        let Job::Log(command) = next else { return None };
-        Some(command)
-    }
-
-    fn pause(&self, _: Duration) {}
+/// From the log's thread.
+#[derive(Debug)]
+pub(super) enum Report {
+    Disk(zab::Disk),
+    Rebuilt(Rebuilt),
 }
 
 /// From a Front on the core's thread: a call.
@@ -178,7 +163,7 @@ impl Running {
     }
 
     /// The log has got further, or has become another.
-    pub(super) fn disk_reports(&mut self, now: Now) {
+    pub(super) fn disk_reports(&mut self, ground: &mut Ground, server: usize, now: Now) {
         while let Some(report) = self.reports.disk.get_mut().pop_front() {
             match report {
                 Report::Disk(zab::Disk::Synced(zxid)) if self.ports.is_none() => {
@@ -187,7 +172,10 @@ impl Running {
                     }
                 }
                 Report::Disk(disk) => self.core.disk(now, disk),
-                Report::Rebuilt(tree, disk) => {
+                Report::Rebuilt(Rebuilt { tree, disk }) => {
+                    let zxid = tree.last_zxid();
+                    ground.note(format_args!("server {server} rebuilt: {disk:?}, at {zxid}"));
+                    ground.history.rebuilt(server, zxid);
                     self.core.rebuilt(&mut self.shared, now, *tree, disk);
                 }
             }
