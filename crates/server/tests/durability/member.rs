@@ -36,7 +36,7 @@ pub const MEMBER: MemberOptions =
 #[derive(Debug, Default)]
 pub struct Said {
     lines: RefCell<Vec<String>>,
-    rebuilt: RefCell<Vec<Rebuilt>>,
+    pub rebuilt: RefCell<Vec<Rebuilt>>,
 }
 
 impl LogReports for Said {
@@ -80,14 +80,14 @@ impl LogInbox for Queue {
 }
 
 /// Chunks of a leader, and what was given back of them.
-struct Chunks {
+pub struct Chunks {
     chunks: VecDeque<Bytes>,
     dies: bool,
     rest: Arc<Mutex<Option<Bytes>>>,
 }
 
 impl Chunks {
-    fn new(bytes: &[u8], len: usize) -> (Box<Chunks>, Arc<Mutex<Option<Bytes>>>) {
+    pub fn new(bytes: &[u8], len: usize) -> (Box<Chunks>, Arc<Mutex<Option<Bytes>>>) {
         let chunks = bytes.chunks(len).map(Bytes::copy_from_slice).collect();
         let rest = Arc::new(Mutex::new(None));
         (Box::new(Chunks { chunks, dies: false, rest: Arc::clone(&rest) }), rest)
@@ -132,7 +132,7 @@ pub struct Member {
     pub booted: Booted<SimDisk>,
     recovered: Recovered,
     worker: LogWorker<SimDisk>,
-    said: Said,
+    pub said: Said,
 }
 
 impl Member {
@@ -188,6 +188,13 @@ pub fn append(zxids: &[i64]) -> LogCommand {
     LogCommand::Append(Batch { payloads: payloads.into(), ends: ends.into(), last_zxid })
 }
 
+/// A transaction as it comes from a leader.
+pub fn append_payload(zxid: Zxid, payload: &[u8]) -> LogCommand {
+    let ends = [payload.len() as u32].into();
+    let payloads = Bytes::copy_from_slice(payload);
+    LogCommand::Append(Batch { payloads, ends, last_zxid: zxid })
+}
+
 /// One transaction with so many bytes more.
 pub fn append_large(zxid: i64, more: usize) -> LogCommand {
     let LogCommand::Append(batch) = append(&[zxid]) else { unreachable!() };
@@ -220,7 +227,7 @@ pub fn stream(seed: u64) -> (Vec<u8>, State) {
     (bytes, life.state_at(newest.zxid).unwrap().clone())
 }
 
-fn receive(generation: u64, zxid: Zxid, source: Box<Chunks>) -> LogCommand {
+pub fn receive(generation: u64, zxid: Zxid, source: Box<Chunks>) -> LogCommand {
     LogCommand::ReceiveSnapshot { generation, zxid, source }
 }
 
