@@ -1,4 +1,7 @@
-//! Whose server a member is.
+//! Whose server a member is, and where the programs are.
+//!
+//! A kind is a word of the command line; the programs behind it are fetched or built once a run,
+//! and only those that the run has members of.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -35,6 +35,10 @@ use super::tape::Tape;
 const CHUNKS: usize = 4096;
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 16 * 1024;
+/// How long a leader may take to open its port.
+const OPENING: Duration = Duration::from_secs(3);
+/// How often it is dialled meanwhile.
+const REDIAL: Duration = Duration::from_millis(10);
 /// No hello is longer.
 const HELLO_BYTES_MAX: usize = 4096;
 
@@ -191,7 +195,7 @@ impl Shared {
         if there.wait_for(|flow| *flow != Flow::Held).await.is_err() {
             return Ok(());
         }
-        let far = TcpStream::connect(target).await?;
+        let far = reach(wire.port, target).await?;
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let tape = (wire.port == Port::Quorum).then(|| {
@@ -222,6 +226,21 @@ impl Shared {
             ended = async { tokio::try_join!(up, down) } => ended.map(drop),
             _ = there.wait_for(|flow| *flow == Flow::Cut) => Ok(()),
             _ = back.wait_for(|flow| *flow == Flow::Cut) => Ok(()),
+        }
+    }
+}
+
+/// Connects to the far end. A learner that is refused by a leader's port dials again for some time,
+/// because the leader may not have opened it yet; for one whose connection is accepted and then
+/// closed, the leader is dead. It has been accepted here, so it is for us to dial again.
+async fn reach(port: Port, target: SocketAddr) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + OPENING;
+    loop {
+        match TcpStream::connect(target).await {
+            Err(_) if port == Port::Quorum && Instant::now() < deadline => {
+                tokio::time::sleep(REDIAL).await;
+            }
+            reached => return reached,
         }
     }
 }

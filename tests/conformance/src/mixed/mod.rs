@@ -5,9 +5,9 @@
 //! ([`stage`]) all members must serve the same tree, and what the clients were told must be true.
 //!
 //! ```text
-//! cargo xtask conformance mixed                                   # every mixture of three, and more
-//! cargo xtask conformance mixed --quick                           # what every change runs
-//! cargo xtask conformance mixed --members java,ours,ours          # one mixture, all chapters
+//! cargo xtask conformance mixed                            # every mixture of three, and more
+//! cargo xtask conformance mixed --quick                    # what every change runs
+//! cargo xtask conformance mixed --members java,ours,ours   # one mixture, all chapters
 //! cargo xtask conformance mixed --members ours,3.8,3.8 --scenario leader-killed
 //! ```
 

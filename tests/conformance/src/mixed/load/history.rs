@@ -1,9 +1,9 @@
 //! What the clients did and were told, and whether it can be true.
 //!
-//! The stat in the reply to a write tells the zxid of its transaction. So it is cheap to demand what
-//! is hard to see otherwise: whatever was acknowledged before something else was asked has the smaller
-//! zxid, no zxid is given twice, versions and sequence numbers count up with the zxids, a read
-//! behind a sync has seen all that was acknowledged before. What was never answered may have
+//! The stat in the reply to a write tells the zxid of its transaction. So it is cheap to demand
+//! what is hard to see otherwise: whatever was acknowledged before something else was asked has the
+//! smaller zxid, no zxid is given twice, versions and sequence numbers count up with the zxids, a
+//! read behind a sync has seen all that was acknowledged before. What was never answered may have
 //! happened once, at any time after it was asked, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
