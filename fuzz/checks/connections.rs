@@ -235,7 +235,7 @@ impl World {
     }
 
     fn effects(&mut self) {
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         while let Some(effect) = self.core.poll_effect() {
             match effect {
                 Effect::Append(batch) => {
@@ -249,10 +249,12 @@ impl World {
                 Effect::Tell(_, message) => {
                     let mut link = Link { core: &mut self.core, shared: &self.shared };
                     self.front.told(&self.shared, self.now, message, &mut link);
-                    self.core.end_turn();
+                    self.core.end_turn(self.now);
                 }
                 Effect::SnapshotChunk(_) => self.core.snapshot_written(),
                 Effect::SnapshotEnd => self.core.snapshot_done(),
+                // A server that is alone has neither.
+                Effect::SnapshotAbandon | Effect::Peer(_) => {}
                 Effect::RollLog | Effect::SnapshotBegin(_) => {}
             }
         }

@@ -36,7 +36,10 @@ pub(crate) fn build(mut settings: Settings, files: &dyn Files) -> Result<Config,
     settings.came_to("dataLogDir", data_log_dir.display());
     let my_id = read_my_id(&data_dir, files)?;
     let sessions = sessions(&mut settings)?;
-    let listen = listen(&mut settings, my_id)?;
+    let (listen, joined) = listen(&mut settings, my_id, &data_dir)?;
+    let tick_time_ms = sessions.tick_time_ms;
+    let ensemble =
+        joined.map(|joined| ensemble::values(&mut settings, joined, tick_time_ms)).transpose()?;
     let io_threads =
         settings.int("oxkeeper.ioThreads").and_then(|count| usize::try_from(count).ok());
     let mut config = Config {
@@ -48,7 +51,9 @@ pub(crate) fn build(mut settings: Settings, files: &dyn Files) -> Result<Config,
         admin: admin(&mut settings, &listen),
         listen,
         my_id,
+        ensemble,
         io_threads,
+        path: None,
         effective: explain::effective(&settings),
         file: settings.file.clone(),
         notices: Vec::new(),
@@ -125,19 +130,25 @@ fn client_address(settings: &mut Settings) -> Result<Option<(BindAddr, u16)>, Co
     }
 }
 
-fn listen(settings: &mut Settings, my_id: Option<i64>) -> Result<Listen, ConfigError> {
+fn listen(
+    settings: &mut Settings,
+    my_id: Option<i64>,
+    data_dir: &Path,
+) -> Result<(Listen, Option<ensemble::Joined>), ConfigError> {
     let address = client_address(settings)?;
-    let Some((client_addr, client_port)) = ensemble::settle(settings, my_id, address)? else {
+    let settled = ensemble::settle(settings, my_id, address, data_dir)?;
+    let Some((client_addr, client_port)) = settled.listen else {
         let problem = no_client_port(settings, my_id);
         return Err(ConfigError::whole(&settings.file, problem).about("clientPort"));
     };
     let backlog = settings.int("clientPortListenBacklog").unwrap_or(-1);
-    Ok(Listen {
+    let listen = Listen {
         client_addr,
         client_port,
         backlog: u32::try_from(backlog).ok().filter(|backlog| *backlog > 0),
         tcp_keep_alive: settings.bool("clientTcpKeepAlive"),
-    })
+    };
+    Ok((listen, settled.joined))
 }
 
 fn sessions(settings: &mut Settings) -> Result<Sessions, ConfigError> {

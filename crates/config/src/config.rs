@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::ensemble::Ensemble;
 use crate::explain::EffectiveValue;
 use crate::settings::Notice;
 
@@ -31,8 +32,12 @@ pub struct Config {
     /// The number in the file `myid` of the data directory, if there is one. A standalone server
     /// needs none.
     pub my_id: Option<i64>,
+    /// What a member of an ensemble needs to know; `None` for a standalone server.
+    pub ensemble: Option<Ensemble>,
     /// Threads that serve connections, from `oxkeeper.ioThreads`; `None` leaves it to the host.
     pub io_threads: Option<usize>,
+    /// The file it was read from, which a reconfiguration rewrites; `None` if it was none.
+    pub path: Option<PathBuf>,
     /// What the log of the start should say, one line each.
     pub notices: Vec<Notice>,
     /// Every setting with the value in force.
@@ -250,7 +255,8 @@ pub struct Tree {
     pub skip_acl: bool,
     /// Whether a digest of the tree is kept.
     pub digest_enabled: bool,
-    /// Whether reconfig is refused as unimplemented in a standalone server rather than disabled.
+    /// Whether reconfig is allowed; a standalone server then refuses it as unimplemented rather
+    /// than disabled.
     pub reconfig_enabled: bool,
     /// Milliseconds between searches for empty containers and expired znodes.
     pub container_check_interval_ms: u32,

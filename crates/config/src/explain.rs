@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::ensemble::{Ensemble, Member};
 use crate::error::printable;
 use crate::keys::{self, Fallback, Key, Status};
 use crate::settings::{Notice, Settings, Source};
@@ -81,14 +82,80 @@ pub fn explain(config: &Config) -> Vec<EffectiveValue> {
 #[derive(Serialize)]
 struct Report<'a> {
     file: &'a str,
+    ensemble: Option<EnsembleReport<'a>>,
     settings: &'a [EffectiveValue],
     notices: &'a [Notice],
 }
 
-/// The same as JSON: `{"file", "settings": [...], "notices": [...]}`.
+#[derive(Serialize)]
+struct EnsembleReport<'a> {
+    my_id: i64,
+    role: String,
+    quorum: String,
+    version: i64,
+    members: Vec<MemberReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct MemberReport<'a> {
+    id: i64,
+    role: String,
+    /// Each as host:port:electionPort.
+    addresses: &'a [String],
+    /// Where its clients connect, as far as that is known here.
+    client: Option<String>,
+    group: Option<i64>,
+    weight: Option<u32>,
+}
+
+impl EnsembleReport<'_> {
+    fn new(config: &Config) -> Option<EnsembleReport<'_>> {
+        let ensemble = config.ensemble.as_ref()?;
+        let membership = &ensemble.membership;
+        let report = |member| MemberReport::new(config, ensemble, member);
+        Some(EnsembleReport {
+            my_id: ensemble.my_id,
+            role: ensemble.role().to_string(),
+            quorum: membership.quorum(),
+            version: membership.version,
+            members: membership.members.iter().map(report).collect(),
+        })
+    }
+}
+
+impl MemberReport<'_> {
+    fn new<'a>(config: &Config, ensemble: &Ensemble, member: &'a Member) -> MemberReport<'a> {
+        let membership = &ensemble.membership;
+        let listen = &config.listen;
+        let client = match &member.client {
+            Some((addr, port)) => Some(format!("{addr}:{port}")),
+            None if member.id == ensemble.my_id => {
+                Some(format!("{}:{}", listen.client_addr, listen.client_port))
+            }
+            None => None,
+        };
+        let mut groups = membership.groups.iter();
+        let group = groups.find(|(_, ids)| ids.contains(&member.id)).map(|(group, _)| *group);
+        MemberReport {
+            id: member.id,
+            role: member.role.to_string(),
+            addresses: &member.addresses,
+            client,
+            group,
+            weight: group.map(|_| membership.weights.get(&member.id).copied().unwrap_or(1)),
+        }
+    }
+}
+
+/// The same as JSON: `{"file", "ensemble", "settings": [...], "notices": [...]}`, where a
+/// standalone server's `ensemble` is null.
 pub fn explain_json(config: &Config) -> String {
-    let report =
-        Report { file: &config.file, settings: &config.effective, notices: &config.notices };
+    let report = Report {
+        file: &config.file,
+        ensemble: EnsembleReport::new(config),
+        settings: &config.effective,
+        notices: &config.notices,
+    };
     // Serializing plain structs to memory cannot fail; an empty report would be seen at once.
     serde_json::to_string_pretty(&report).unwrap_or_default()
 }
@@ -100,6 +167,9 @@ pub fn explain_text(config: &Config) -> String {
     let (set, unset): (Vec<_>, Vec<_>) = config.effective.iter().partition(is_set);
     let (defaults, others): (Vec<_>, Vec<_>) = unset.into_iter().partition(|v| v.status == OBEYED);
     let mut text = format!("{}: the configuration is valid\n", printable(&config.file));
+    if let Some(ensemble) = EnsembleReport::new(config) {
+        text += &ensemble_lines(&ensemble);
+    }
     for (title, values) in [("Set", set), ("Defaults", defaults)] {
         text += &format!("\n{title}\n");
         for value in values {
@@ -112,6 +182,23 @@ pub fn explain_text(config: &Config) -> String {
         for notice in &config.notices {
             text += &format!("  {notice}\n");
         }
+    }
+    text
+}
+
+/// Who is in the ensemble, a line each, and what it takes to decide.
+fn ensemble_lines(ensemble: &EnsembleReport<'_>) -> String {
+    let mut text = format!("\nEnsemble\n  a quorum is {}\n", ensemble.quorum);
+    for member in &ensemble.members {
+        let addresses = printable(&member.addresses.join(" | "));
+        text += &format!("  {} {} at {addresses}", member.role, member.id);
+        if let Some(client) = &member.client {
+            text += &format!(", clients at {}", printable(client));
+        }
+        if let (Some(group), Some(weight)) = (member.group, member.weight) {
+            text += &format!(", group {group}, weight {weight}");
+        }
+        text += if member.id == ensemble.my_id { "  [this server]\n" } else { "\n" };
     }
     text
 }

@@ -22,6 +22,7 @@ mod explain;
 mod files;
 pub mod keys;
 mod properties;
+mod rewrite;
 mod settings;
 mod value;
 
@@ -31,9 +32,13 @@ pub use config::{
     Admin, Auth, BindAddr, Config, ConnectionThrottle, DigestAlg, FourLetterWhitelist, Limits,
     Listen, Purge, RequestThrottle, Secret, Sessions, SnapshotCompression, Storage, Tree,
 };
+pub use ensemble::{
+    Election, Ensemble, History, LocalSessions, Member, Membership, ObserverMaster, Observers, Role,
+};
 pub use error::{ConfigError, ExitCode};
 pub use explain::{EffectiveValue, explain, explain_json, explain_text};
 pub use files::{Files, NoFiles, OsFiles, PathKind};
+pub use rewrite::{NotRewritable, point_to_dynamic_file};
 pub use settings::{Notice, NoticeLevel, Source};
 
 use settings::Settings;
@@ -84,7 +89,8 @@ impl Config {
             };
             ConfigError::whole(&name, problem)
         })?;
-        Config::from_bytes(&name, &bytes, options, files)
+        let config = Config::from_bytes(&name, &bytes, options, files)?;
+        Ok(Config { path: Some(path.to_owned()), ..config })
     }
 
     /// Reads the content of a configuration file, which messages call `name`.

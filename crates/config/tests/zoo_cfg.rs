@@ -68,6 +68,9 @@ fn notices(config: &Config) -> Vec<&str> {
     config.notices.iter().map(|notice| notice.text.as_str()).collect()
 }
 
+/// An ensemble, of which the tests are server 1 unless they say otherwise.
+const THREE: &str = "initLimit=10\nsyncLimit=5\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
+
 const PURGE_IS_OFF: &str =
     "autopurge.purgeInterval is 0: old snapshots and logs are kept until someone removes them";
 
@@ -84,14 +87,8 @@ fn the_sample_file_boots_standalone() {
     assert_eq!(config.listen.backlog, None);
     assert_eq!(config.limits.max_client_cnxns, 60);
     assert_eq!(config.storage.purge.interval_hours, None);
-    assert_eq!(
-        notices(&config),
-        [
-            "zoo.cfg:5: initLimit has no effect yet: ensembles are not supported yet",
-            "zoo.cfg:8: syncLimit has no effect yet: ensembles are not supported yet",
-            PURGE_IS_OFF,
-        ]
-    );
+    assert_eq!(notices(&config), [PURGE_IS_OFF]);
+    assert_eq!(config.ensemble, None);
 }
 
 #[test]
@@ -289,8 +286,7 @@ const REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "standaloneEnabled=false",
-        "zoo.cfg:3: standaloneEnabled=false: not supported yet: it asks for an ensemble, which \
-             this version cannot form",
+        "zoo.cfg:3: standaloneEnabled=false: needs a server line of a participant",
     ),
     (
         "sessionRequireClientSASLAuth=true",
@@ -313,13 +309,18 @@ const REFUSALS: &[(&str, &str)] = &[
              and ip are",
     ),
     (
-        "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2",
-        "zoo.cfg:4: server.2=b:1:2: 3 participants make an ensemble, which this version does not \
-             support yet; leave one server line, or none, for a standalone server",
+        "server.1=a:1:2:observer",
+        "zoo.cfg:3: server.1=a:1:2:observer: an observer needs an ensemble with participants",
     ),
     (
         "server.1=a:1:2\nserver.2=b:1:2:observer",
-        "zoo.cfg:4: server.2=b:1:2:observer: an observer needs an ensemble with participants",
+        "zoo.cfg:4: server.2=b:1:2:observer: an observer needs an ensemble: two participants, or \
+             one and standaloneEnabled=false",
+    ),
+    ("server.1=a:1:2\nserver.01=b:1:2", "zoo.cfg:3: server.1=a:1:2: server 1 has another line"),
+    (
+        "server.-1=a:1:2",
+        "zoo.cfg:3: server.-1=a:1:2: what follows server. must be a server's number",
     ),
     ("server.1=a:1:1", "zoo.cfg:3: server.1=a:1:1: the port and the election port must differ"),
     (
@@ -583,7 +584,7 @@ fn membership_may_stand_in_a_dynamic_file() {
     let one = read("server.1=a:1:2;127.0.0.1:2190\n", "").unwrap();
     assert_eq!(one.listen.client_port, 2190);
     for (dynamic, further, problem) in [
-        ("server.1=a:1:2\nserver.2=b:1:2\n", "", "/conf/zoo.dynamic:2: server.2=b:1:2: 2 part"),
+        ("server.1=a:1:2\nserver.2=b:1\n", "", "/conf/zoo.dynamic:2: server.2=b:1: must be host:"),
         ("\nversion=1\n", "", "/conf/zoo.dynamic:2: version: only server, group and weight may"),
         ("", "server.1=a:1:2\n", "zoo.cfg:3: server.1=a:1:2: must stand in /conf/zoo.dynamic"),
     ] {
@@ -663,6 +664,7 @@ fn some_value(key: &keys::Key) -> String {
     };
     match (key.name, key.kind) {
         ("server.N", _) => "localhost:2888:3888;2181".into(),
+        ("version", _) => "1f".into(),
         ("clientPortAddress", _) => "10.1.2.3".into(),
         ("enforce.auth.schemes", _) => "digest".into(),
         ("maxSessionTimeout", _) => "50000".into(),
@@ -681,7 +683,9 @@ fn some_value(key: &keys::Key) -> String {
 #[test]
 fn every_key_is_accepted_in_the_file_and_from_set_in_both_spellings() {
     for key in keys::all() {
-        if ["dynamicConfigFile", "enforce.auth.enabled"].contains(&key.name) {
+        let needs_others =
+            ["dynamicConfigFile", "enforce.auth.enabled", "standaloneEnabled", "group.N"];
+        if needs_others.contains(&key.name) || key.name == "weight.N" {
             continue; // These need a second file or key, and have tests of their own.
         }
         let name = key.name.replace(".N", ".1").replace(".*", ".colour");
@@ -713,18 +717,21 @@ fn every_key_is_accepted_in_the_file_and_from_set_in_both_spellings() {
 /// Nothing in the table may claim to be obeyed without moving a field of the configuration.
 #[test]
 fn every_obeyed_key_changes_the_configuration() {
-    let base = format!("{MINIMAL}connection_throttle_weight_enabled=true\n");
+    let base = format!("{MINIMAL}{THREE}connection_throttle_weight_enabled=true\n");
+    let disk = Disk::default().with("/data/myid", "1").with("/some/where/myid", "1");
     let read = |line: &str| {
-        let mut config = parse(format!("{base}{line}").as_bytes()).expect(line);
-        config.notices.clear();
+        let file = format!("{base}{line}");
+        let read = Config::from_bytes("zoo.cfg", file.as_bytes(), &Options::default(), &disk);
+        let config = read.expect(line);
         let parts = (config.listen, config.storage, config.sessions, config.limits, config.tree);
-        (parts, config.auth, config.admin, config.io_threads)
+        (parts, config.auth, config.admin, config.io_threads, config.ensemble)
     };
     let plain = read("");
     for key in keys::all().filter(|key| key.status == Status::Obeyed) {
         let line = match key.name {
             // Tests of their own cover these: they need a second file or a second key.
-            "dynamicConfigFile" | "server.N" | "enforce.auth.schemes" => continue,
+            "dynamicConfigFile" | "server.N" | "group.N" | "weight.N" => continue,
+            "enforce.auth.schemes" => continue,
             "enforce.auth.enabled" => "enforce.auth.enabled=true\nenforce.auth.schemes=ip".into(),
             "connection_throttle_weight_enabled" => format!("{}=false", key.name),
             "4lw.commands.whitelist" => "4lw.commands.whitelist=ruok".into(),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use oxkeeper_proto::{ErrorCode, OpCode, SessionId, Zxid};
 use oxkeeper_tree::acl_rules::AuthId;
 use oxkeeper_tree::{Changes, snapshot};
+use oxkeeper_zab as zab;
 
 /// One moment, sampled by the host once per turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +88,20 @@ pub enum ToCore<'a> {
     },
     /// The answer to [`ToFront::AskHeard`]: when each session was last heard, in the order asked.
     Heard(Vec<(SessionId, u64)>),
+    /// A sync that has to pass the leader; [`ToFront::Synced`] answers it.
+    Sync {
+        /// The connection.
+        conn: ConnId,
+        /// Who asks.
+        session: SessionId,
+        /// The client's number for it.
+        xid: i32,
+        /// The Front's: which sync of the connection.
+        nth: u32,
+    },
+    /// The answer to [`ToFront::AskTouched`]: sessions heard since the last time, with their
+    /// timeouts in ms.
+    Touched(Vec<(SessionId, i32)>),
 }
 
 /// [`ToCore`] without borrows, for a core on another thread.
@@ -140,6 +155,13 @@ impl ToCore<'_> {
                 heard_us: *heard_us,
             }),
             ToCore::Heard(heard) => OwnedToCore::Other(ToCore::Heard(heard.clone())),
+            ToCore::Sync { conn, session, xid, nth } => OwnedToCore::Other(ToCore::Sync {
+                conn: *conn,
+                session: *session,
+                xid: *xid,
+                nth: *nth,
+            }),
+            ToCore::Touched(touched) => OwnedToCore::Other(ToCore::Touched(touched.clone())),
         }
     }
 }
@@ -195,6 +217,17 @@ pub enum ToFront {
     },
     /// Before any of these sessions expires: when was each heard last?
     AskHeard(Vec<(ConnId, SessionId)>),
+    /// This sync has passed the leader, and the tree is as it was then: answer it in its turn.
+    Synced {
+        /// The connection.
+        conn: ConnId,
+        /// Which of its syncs.
+        nth: u32,
+    },
+    /// The leader asks which sessions were heard since the last time.
+    AskTouched,
+    /// This server serves nobody any more: drop every connection that has or asks for a session.
+    Stop,
 }
 
 /// What became of one committed transaction that a Front waits for.
@@ -279,6 +312,12 @@ pub enum Effect {
     SnapshotChunk(snapshot::Chunk),
     /// Nothing more follows: seal, publish and report [`crate::Core::snapshot_done`].
     SnapshotEnd,
+    /// What was begun is of no use any more: drop it and report [`crate::Core::snapshot_done`].
+    SnapshotAbandon,
+    /// What the agreement with the other servers asks for. Never one of those that the core carries
+    /// out itself: [`zab::messages::Effect::Append`] and `Hold`, `Commit`, `FastForward`, `Serve`,
+    /// `Synced` and `AskTouched`.
+    Peer(zab::messages::Effect),
 }
 
 /// Who is at the other end of a connection, as the host saw it.

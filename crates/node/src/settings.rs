@@ -50,6 +50,12 @@ pub struct Settings {
     /// Hold a session's write back while an earlier read of it waits. A Front on the core's own
     /// thread need not: there, each transaction reaches it before the next is applied.
     pub hold_writes_behind_reads: bool,
+    /// Whether a sync has to pass the leader: always in an ensemble.
+    pub sync_by_leader: bool,
+    /// Whether an ensemble of one participant is refused (`standaloneEnabled`).
+    pub standalone_enabled: bool,
+    /// Whether a server may have several addresses (`multiAddress.enabled`).
+    pub multi_address: bool,
     /// Seed of everything that is drawn at random.
     pub seed: u64,
 }
@@ -77,6 +83,9 @@ impl Default for Settings {
             container_never_used_ms: 0,
             throttle: ThrottleSettings::default(),
             hold_writes_behind_reads: false,
+            sync_by_leader: false,
+            standalone_enabled: true,
+            multi_address: false,
             seed: 0,
         }
     }

@@ -120,17 +120,19 @@ impl World {
 
     /// Ends the turn: batches reach the log but not yet the disk.
     fn effects(&mut self) {
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         while let Some(effect) = self.core.poll_effect() {
             match effect {
                 Effect::Append(batch) => self.unsynced.push(batch),
                 Effect::Tell(_, message) => {
                     let mut link = Link { core: &mut self.core, shared: &self.shared };
                     self.front.told(&self.shared, self.now, message, &mut link);
-                    self.core.end_turn();
+                    self.core.end_turn(self.now);
                 }
                 Effect::SnapshotChunk(_) => self.core.snapshot_written(),
                 Effect::SnapshotEnd => self.core.snapshot_done(),
+                // A server that is alone has neither.
+                Effect::SnapshotAbandon | Effect::Peer(_) => {}
                 Effect::RollLog | Effect::SnapshotBegin(_) => {}
             }
         }

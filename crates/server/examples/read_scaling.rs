@@ -241,7 +241,7 @@ impl Writer {
     }
 
     fn commit(&mut self) {
-        self.core.end_turn();
+        self.core.end_turn(self.clock.now());
         while let Some(effect) = self.core.poll_effect() {
             if let Effect::Append(batch) = effect {
                 self.core.synced(batch.last_zxid);

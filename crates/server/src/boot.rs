@@ -22,7 +22,7 @@ use oxkeeper_config::{Config, ExitCode, SnapshotCompression};
 use oxkeeper_node::Shared;
 use oxkeeper_proto::{DecodeError, Payload, Zxid};
 use oxkeeper_storage::{
-    Compression, DataDir, Disk, DiskError, LogReport, OpenError, OpenOptions, Recovery,
+    Compression, DataDir, Disk, DiskError, LogEntry, LogReport, OpenError, OpenOptions, Recovery,
     RecoveryError, RecoveryOptions, SnapshotError, SnapshotFile, SnapshotReader, Start,
 };
 use oxkeeper_tree::snapshot::{self, LoadError, SnapshotSource};
@@ -93,6 +93,8 @@ pub struct Booted<D: Disk> {
 /// What recovery found and did.
 #[derive(Debug)]
 pub struct BootReport {
+    /// What there was to begin with.
+    pub start: Start,
     /// The snapshot that was read; none if the directory had none.
     pub snapshot: Option<SnapshotFile>,
     /// Newer ones that could not be read, and why.
@@ -105,7 +107,7 @@ pub struct BootReport {
     pub replay_time: Duration,
     /// Znodes whose access control list the snapshot lacked.
     pub unreadable_acls: usize,
-    /// Ephemerals removed because their session no longer exists.
+    /// Sessions that no longer exist and whose ephemerals were removed. Nothing is in an ensemble.
     pub orphans: usize,
     /// Transactions whose digest was not the tree's.
     pub digest_mismatches: u64,
@@ -136,6 +138,15 @@ pub enum BootError {
     },
     /// A snapshot that has to be there could not be written.
     Snapshot(DiskError),
+    /// What a member of an ensemble must remember could not be read or written.
+    Member(DiskError),
+    /// A file of the epochs holds what no epoch can be.
+    Epoch {
+        /// The file's name.
+        file: &'static str,
+        /// What it says.
+        epoch: i64,
+    },
 }
 
 impl fmt::Display for BootError {
@@ -151,6 +162,12 @@ impl fmt::Display for BootError {
                 dir.display()
             ),
             BootError::Snapshot(error) => write!(f, "cannot write the first snapshot: {error}"),
+            BootError::Member(error) => error.fmt(f),
+            BootError::Epoch { file, epoch } => write!(
+                f,
+                "{epoch} in {file} is no epoch; restore the file, or remove this server's data: \
+                 the others have it"
+            ),
         }
     }
 }
@@ -162,7 +179,10 @@ impl From<BootError> for StartError {
         let code = match &error {
             BootError::Open(OpenError::Lock(_)) => ExitCode::UnexpectedError,
             BootError::Open(_) => ExitCode::UnableToAccessDatadir,
-            BootError::Recovery { .. } | BootError::Txn { .. } => ExitCode::UnexpectedError,
+            BootError::Recovery { .. }
+            | BootError::Txn { .. }
+            | BootError::Member(_)
+            | BootError::Epoch { .. } => ExitCode::UnexpectedError,
             BootError::Snapshot(_) => ExitCode::TxnlogErrorTakingSnapshot,
         };
         StartError { message: error.to_string(), code }
@@ -179,30 +199,47 @@ pub fn boot<D: Disk>(disk: D, options: &BootOptions) -> Result<Booted<D>, BootEr
     let began = Instant::now();
     let BootOptions { data_dir, data_log_dir, .. } = options;
     let dir = DataDir::open(disk, data_dir, data_log_dir, options.open).map_err(BootError::Open)?;
-    let (mut tree, report) = recover(&dir, options)?;
+    let (mut tree, mut report) = recover(&dir, options, &mut |_| ())?;
+    report.orphans = tree.remove_orphans();
     let fresh = report.snapshot.is_none();
     let dir = Arc::new(dir);
     if fresh || report.orphans > 0 {
-        let mut worker = SnapshotWorker::new(Arc::clone(&dir), options.snapshot);
-        worker.write_now(&mut tree).map_err(BootError::Snapshot)?;
+        write_first(&dir, options, &mut tree)?;
     }
     report.tell(&tree, began.elapsed());
     let wants_snapshot = report.replayed > 0 && !fresh && report.orphans == 0;
     Ok(Booted { dir, shared: Shared { tree, serving: true }, wants_snapshot, report })
 }
 
-fn recover<D: Disk>(
+/// Writes the snapshot without which nothing may be logged.
+pub(crate) fn write_first<D: Disk>(
+    dir: &Arc<DataDir<D>>,
+    options: &BootOptions,
+    tree: &mut Tree,
+) -> Result<(), BootError> {
+    let mut worker = SnapshotWorker::new(Arc::clone(dir), options.snapshot);
+    worker.write_now(tree).and_then(|()| dir.remove_initialize()).map_err(BootError::Snapshot)
+}
+
+/// Builds a tree from what the directories hold: a snapshot, and the log behind it to its very end.
+/// `each` is shown every transaction of that log.
+///
+/// # Errors
+/// As [`boot`].
+pub fn recover<D: Disk>(
     dir: &DataDir<D>,
     options: &BootOptions,
+    each: &mut dyn FnMut(LogEntry<'_>),
 ) -> Result<(Tree, BootReport), BootError> {
     let failed =
         |error: RecoveryError| BootError::Recovery { dir: options.data_dir.clone(), error };
     let loading = Instant::now();
     let mut recovery = Recovery::new(dir, options.recovery).map_err(failed)?;
+    let start = recovery.start();
     let mut snapshot = None;
     let mut unreadable = Vec::new();
     let mut unreadable_acls = 0;
-    let mut tree = match recovery.start() {
+    let mut tree = match start {
         Start::Snapshots => {
             let load = |reader: &mut SnapshotReader, zxid| {
                 let loaded = snapshot::load(&mut Source { reader }, options.tree, zxid)?;
@@ -230,19 +267,19 @@ fn recover<D: Disk>(
         tree.apply(&payload, &mut changes, None);
         changes.clear();
         replayed += 1;
+        each(entry);
     }
     let log = recovery.finish(log).map_err(failed)?;
-    let orphans = tree.remove_orphans();
-    let digest_mismatches = tree.stats().digest_mismatches;
     let report = BootReport {
+        start,
         snapshot,
         unreadable,
         replayed,
         load_time,
         replay_time: replaying.elapsed(),
         unreadable_acls,
-        orphans,
-        digest_mismatches,
+        orphans: 0,
+        digest_mismatches: tree.stats().digest_mismatches,
         log,
     };
     Ok((tree, report))
@@ -276,8 +313,8 @@ pub fn purge_policy(config: &Config, created_by_us: bool) -> Option<PurgePolicy>
 }
 
 /// A snapshot file as the tree reads it.
-struct Source<'a> {
-    reader: &'a mut SnapshotReader,
+pub(crate) struct Source<'a> {
+    pub reader: &'a mut SnapshotReader,
 }
 
 impl SnapshotSource for Source<'_> {
@@ -299,7 +336,7 @@ impl SnapshotSource for Source<'_> {
 impl BootReport {
     /// Tells what an operator may want to know, one line each: how it went, what a power cut took,
     /// what is not as it should be.
-    fn tell(&self, tree: &Tree, took: Duration) {
+    pub(crate) fn tell(&self, tree: &Tree, took: Duration) {
         if self.unreadable_acls > 0 {
             tracing::warn!(
                 znodes = self.unreadable_acls,

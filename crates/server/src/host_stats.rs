@@ -9,11 +9,13 @@ use std::time::Duration;
 use oxkeeper_node::metrics::{DetailedSummary, Metrics, Summary};
 use oxkeeper_proto::Zxid;
 use oxkeeper_storage::LogError;
+use oxkeeper_zab::{Disk, Entry, Epochs, Input, LinkId, LogSurvey};
 use parking_lot::Mutex;
 
 use crate::boot::BootReport;
-use crate::log_thread::LogReports;
-use crate::mailbox::Mailbox;
+use crate::history_thread::{HistoryReports, Opened};
+use crate::log_thread::{LogReports, Rebuilt};
+use crate::mailbox::{HistoryReport, LogReport, Mailbox};
 use crate::snapshot_thread::SnapshotReports;
 
 /// Numbers of one server's host.
@@ -81,16 +83,53 @@ pub struct Reports {
     pub mailbox: Arc<Mailbox>,
     /// The server's.
     pub host: Arc<HostStats>,
+    /// Whether the server is one of an ensemble.
+    pub is_member: bool,
 }
 
 impl LogReports for Reports {
     fn synced(&self, zxid: Zxid, took: Duration) {
         self.host.log_synced(took);
-        self.mailbox.put_synced(zxid);
+        if self.is_member {
+            self.mailbox.put_log_report(LogReport::Disk(Disk::Synced(zxid)));
+        } else {
+            self.mailbox.put_synced(zxid);
+        }
+    }
+
+    fn epochs_saved(&self, epochs: Epochs) {
+        self.mailbox.put_log_report(LogReport::Disk(Disk::EpochsSaved(epochs)));
+    }
+
+    fn rebuilt(&self, rebuilt: Rebuilt) {
+        self.mailbox.put_log_report(LogReport::Rebuilt(rebuilt));
     }
 
     fn failed(&self, error: LogError) {
         self.mailbox.put_failure(error);
+    }
+}
+
+impl HistoryReports for Reports {
+    fn surveyed(&self, link: LinkId, survey: Option<LogSurvey>) {
+        self.mailbox.put_history_report(HistoryReport::Input(Input::LogSurveyed { link, survey }));
+    }
+
+    fn read(&self, link: LinkId, entries: Vec<Entry>) {
+        self.mailbox.put_history_report(HistoryReport::Input(Input::LogRead { link, entries }));
+    }
+
+    fn opened(&self, link: LinkId, opened: Opened) {
+        self.mailbox.put_history_report(match opened {
+            Opened::At(zxid) => HistoryReport::Input(Input::SnapshotOpened { link, zxid }),
+            Opened::NoneReaches { at_least } => HistoryReport::SnapshotTooOld { link, at_least },
+            // It comes again.
+            Opened::Busy => HistoryReport::Input(Input::HistoryUnavailable(link)),
+        });
+    }
+
+    fn unavailable(&self, link: LinkId) {
+        self.mailbox.put_history_report(HistoryReport::Input(Input::HistoryUnavailable(link)));
     }
 }
 

@@ -20,8 +20,9 @@ use oxkeeper_storage::LogError;
 use crate::admin::{AdminContext, Deliveries};
 use crate::clock::Clock;
 use crate::connection::{self, Scratch};
+use crate::ensemble::{Member, Unfit};
 use crate::log_thread::{LogCommand, LogThread};
-use crate::mailbox::{FrontMail, Mailbox};
+use crate::mailbox::{FrontMail, HistoryReport, LogReport, Mailbox};
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
 use crate::tree_lock::TreeLock;
 
@@ -34,6 +35,8 @@ pub struct CorePart {
     pub log: LogThread,
     /// Writes snapshots.
     pub snapshots: SnapshotThread,
+    /// The other servers; none standalone.
+    pub member: Option<Member>,
 }
 
 /// A thread's own state.
@@ -76,6 +79,8 @@ pub enum Ended {
     Stopped,
     /// The log cannot be written any more.
     LogFailed(LogError),
+    /// The agreement with the other servers cannot go on.
+    Fatal(Unfit),
 }
 
 impl IoThread {
@@ -135,6 +140,16 @@ impl IoThread {
     /// Runs `f` with the thread's state.
     pub fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         f(&mut self.state.borrow_mut())
+    }
+
+    /// Lets a task of the core's thread say something to the core. A turn is the caller's to ask
+    /// for.
+    pub fn with_core(&self, f: impl FnOnce(&mut CorePart, &Shared, Now)) {
+        let now = self.clock.now();
+        let shared = self.shared.read();
+        if let Some(part) = &mut self.state.borrow_mut().core {
+            f(part, &shared, now);
+        }
     }
 
     /// Lets a connection hand bytes to the Front; returns how many were used.
@@ -245,7 +260,7 @@ impl IoThread {
         let more = if self.with(|state| state.core.is_some()) {
             match self.core_turn(now) {
                 Ok(more) => more,
-                Err(error) => return Some(Ended::LogFailed(error)),
+                Err(ended) => return Some(ended),
             }
         } else {
             self.remote_turn(now);
@@ -267,10 +282,10 @@ impl IoThread {
     }
 
     /// The turn of the thread that has the core. True if more is to be done at once.
-    fn core_turn(&self, now: Now) -> Result<bool, LogError> {
+    fn core_turn(&self, now: Now) -> Result<bool, Ended> {
         let mailbox = self.mailbox();
         if let Some(error) = mailbox.take_failure() {
-            return Err(error);
+            return Err(Ended::LogFailed(error));
         }
         let mut state = self.state.borrow_mut();
         let State { front, core, committed, .. } = &mut *state;
@@ -280,18 +295,22 @@ impl IoThread {
         }
         if mailbox.take_snapshot_over() {
             part.core.snapshot_done();
+            if let Some(member) = &mut part.member {
+                member.snapshot_over();
+            }
         }
+        self.take_reports(part, now);
         {
             let shared = self.shared.read();
             for (from, message) in mailbox.take_to_core() {
                 part.core.submit(&shared, now, from, message.borrow());
             }
             part.core.wake(&shared, now);
-            part.core.end_turn();
+            part.core.end_turn(now);
         }
-        self.run_effects(front, part, now);
+        self.run_effects(front, part, now)?;
         let synced = mailbox.synced();
-        if synced > part.core.last_synced() {
+        if part.member.is_none() && synced > part.core.last_synced() {
             part.core.synced(synced);
         }
         if part.core.can_apply() || part.core.snapshot_wants_step() {
@@ -305,16 +324,47 @@ impl IoThread {
                 self.send_to_others(committed);
             }
             part.core.snapshot_step(&mut shared);
-            part.core.end_turn();
+            part.core.end_turn(now);
             drop(shared);
             self.wake_others();
         }
-        self.run_effects(front, part, now);
+        self.run_effects(front, part, now)?;
+        if let Some(member) = &part.member {
+            member.quorum.flush();
+        }
         Ok(part.core.can_apply() || part.core.snapshot_wants_step())
     }
 
+    /// What the threads of a member have done.
+    fn take_reports(&self, part: &mut CorePart, now: Now) {
+        if part.member.is_none() {
+            return;
+        }
+        let mailbox = self.mailbox();
+        for report in mailbox.take_log_reports() {
+            match report {
+                LogReport::Disk(disk) => part.core.disk(now, disk),
+                LogReport::Rebuilt(rebuilt) => {
+                    let mut shared = self.shared.write();
+                    part.core.rebuilt(&mut shared, now, *rebuilt.tree, rebuilt.disk);
+                }
+            }
+        }
+        for report in mailbox.take_history_reports() {
+            match report {
+                HistoryReport::Input(input) => part.core.peer_input(now, input),
+                HistoryReport::SnapshotTooOld { link, at_least } => {
+                    part.core.request_snapshot_for_learner();
+                    if let Some(member) = &mut part.member {
+                        member.await_snapshot(link, at_least);
+                    }
+                }
+            }
+        }
+    }
+
     /// Carries out what the core wants done, in its order.
-    fn run_effects(&self, front: &mut Front, part: &mut CorePart, now: Now) {
+    fn run_effects(&self, front: &mut Front, part: &mut CorePart, now: Now) -> Result<(), Ended> {
         while let Some(effect) = part.core.poll_effect() {
             match effect {
                 Effect::Append(batch) => part.log.send(LogCommand::Append(batch)),
@@ -322,11 +372,18 @@ impl IoThread {
                 Effect::SnapshotBegin(head) => part.snapshots.send(SnapshotCommand::Begin(head)),
                 Effect::SnapshotChunk(chunk) => part.snapshots.send(SnapshotCommand::Chunk(chunk)),
                 Effect::SnapshotEnd => part.snapshots.send(SnapshotCommand::End),
+                Effect::SnapshotAbandon => part.snapshots.send(SnapshotCommand::Abandon),
+                Effect::Peer(effect) => {
+                    let CorePart { core, log, member, .. } = &mut *part;
+                    if let Some(member) = member {
+                        member.carry_out(core, log, effect).map_err(Ended::Fatal)?;
+                    }
+                }
                 Effect::Tell(to, message) if to == front.id() => {
                     let shared = self.shared.read();
                     let mut link = LocalLink { core: &mut part.core, shared: &shared };
                     front.told(&shared, now, message, &mut link);
-                    part.core.end_turn();
+                    part.core.end_turn(now);
                 }
                 Effect::Tell(to, message) => {
                     let mailbox = &self.mailboxes[usize::from(to.0)];
@@ -335,6 +392,7 @@ impl IoThread {
                 }
             }
         }
+        Ok(())
     }
 
     fn send_to_others(&self, committed: &mut Committed) {

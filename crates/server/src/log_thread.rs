@@ -9,6 +9,9 @@
 //! good into groups that wait for each other's syncs. So after a batch of some size the log waits a
 //! moment for the others before it syncs again: fewer syncs, and on the whole shorter waits.
 //!
+//! In an ensemble the same thread saves the epochs and exchanges the history (module
+//! [`crate::member`]): those are writes that must not overtake each other, nor the appends.
+//!
 //! What does the work is a [`LogWorker`] over any [`Disk`], fed by any [`LogInbox`]; the thread is
 //! only where the real host runs it. Tests feed it by hand and move the time themselves.
 
@@ -20,7 +23,13 @@ use std::time::{Duration, Instant};
 
 use oxkeeper_node::Batch;
 use oxkeeper_proto::Zxid;
-use oxkeeper_storage::{Disk, LogError, TxnLog, frame_entry};
+use oxkeeper_storage::{DataDir, Disk, LogError, TxnLog, TxnLogOptions, frame_entry};
+pub use oxkeeper_zab::Epochs;
+
+use crate::boot::BootOptions;
+use crate::member::Member;
+pub use crate::member::Rebuilt;
+use crate::snapshot_link::SnapshotSource;
 
 /// How long the log must be idle before its mark of synced bytes is brought up to date.
 const IDLE_BEFORE_SETTLE: Duration = Duration::from_millis(200);
@@ -40,15 +49,56 @@ const GATHER_TXNS_MIN: usize = 4;
 /// A batch of this size is worth a sync of its own.
 const GATHER_TXNS_MAX: usize = 64;
 
-/// What the log thread is asked to do, in order.
-#[derive(Debug)]
+/// What the log thread is asked to do, in order. Each is reported when it is on disk, and what came
+/// before it is on disk then, too.
 pub enum LogCommand {
     /// Write and sync.
     Append(Batch),
     /// Begin a new file.
     Roll,
+    /// Write both epochs, the accepted one first.
+    SaveEpochs(Epochs),
+    /// Cut the log behind a transaction, and build a tree from what is left. If the log does not
+    /// have that one, it ends before it.
+    Truncate {
+        /// To be reported back.
+        generation: u64,
+        /// The last transaction to keep.
+        to: Zxid,
+    },
+    /// Take over a leader's snapshot as the whole history. If it does not arrive whole, nothing is
+    /// changed and nothing reported.
+    ReceiveSnapshot {
+        /// To be reported back.
+        generation: u64,
+        /// The last transaction in it.
+        zxid: Zxid,
+        /// Where it comes from.
+        source: Box<dyn SnapshotSource>,
+    },
+    /// Build a tree from what is on disk.
+    Reload {
+        /// To be reported back.
+        generation: u64,
+    },
     /// Write what is queued and end.
     Stop,
+}
+
+impl std::fmt::Debug for LogCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LogCommand::Append(batch) => write!(f, "Append(to {})", batch.last_zxid),
+            LogCommand::Roll => f.write_str("Roll"),
+            LogCommand::SaveEpochs(epochs) => write!(f, "SaveEpochs({epochs:?})"),
+            LogCommand::Truncate { generation, to } => write!(f, "Truncate({generation}, {to})"),
+            LogCommand::ReceiveSnapshot { generation, zxid, .. } => {
+                write!(f, "ReceiveSnapshot({generation}, {zxid})")
+            }
+            LogCommand::Reload { generation } => write!(f, "Reload({generation})"),
+            LogCommand::Stop => f.write_str("Stop"),
+        }
+    }
 }
 
 /// When a batch is synced (`SyncRequestProcessor`).
@@ -67,6 +117,10 @@ pub struct FlushPolicy {
 pub trait LogReports {
     /// Everything up to here is on disk.
     fn synced(&self, zxid: Zxid, took: Duration);
+    /// Both epochs are on disk.
+    fn epochs_saved(&self, epochs: Epochs);
+    /// The history was exchanged or read anew. What was reported as synced before is over.
+    fn rebuilt(&self, rebuilt: Rebuilt);
     /// Nothing more will be written. What is not yet reported as synced must not be answered.
     fn failed(&self, error: LogError);
 }
@@ -96,11 +150,25 @@ impl LogThread {
         log: TxnLog<D>,
         policy: FlushPolicy,
         reports: Arc<impl LogReports + Send + Sync + 'static>,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<Self>
+    where
+        LogWorker<D>: Send,
+    {
+        LogThread::run(LogWorker::new(log, policy), reports)
+    }
+
+    /// Starts the thread with a worker, which may be a member's.
+    pub fn run<D: Disk>(
+        worker: LogWorker<D>,
+        reports: Arc<impl LogReports + Send + Sync + 'static>,
+    ) -> std::io::Result<Self>
+    where
+        LogWorker<D>: Send,
+    {
         let (commands, inbox) = channel();
         let thread = std::thread::Builder::new().name("txn-log".into()).spawn(move || {
             let mut ending = Ending { reports: &*reports, error: LogError::AfterFailure };
-            match run(LogWorker::new(log, policy), inbox, &*reports) {
+            match run(worker, inbox, &*reports) {
                 Ok(()) => std::mem::forget(ending),
                 Err(error) => ending.error = error,
             }
@@ -189,6 +257,8 @@ impl LogInbox for Channel {
 /// Writes and syncs what it is given.
 pub struct LogWorker<D: Disk> {
     log: TxnLog<D>,
+    /// What only a member of an ensemble has.
+    member: Option<Box<Member<D>>>,
     policy: FlushPolicy,
     frames: Vec<u8>,
     /// Transactions of the batch before.
@@ -203,9 +273,30 @@ impl<D: Disk> std::fmt::Debug for LogWorker<D> {
 }
 
 impl<D: Disk> LogWorker<D> {
-    /// A worker over an open log.
+    /// A worker over an open log: a standalone server's.
     pub fn new(log: TxnLog<D>, policy: FlushPolicy) -> Self {
-        LogWorker { log, policy, frames: Vec::new(), txns_before: 0, slow: SlowSyncs::default() }
+        LogWorker {
+            log,
+            member: None,
+            policy,
+            frames: Vec::new(),
+            txns_before: 0,
+            slow: SlowSyncs::default(),
+        }
+    }
+
+    /// The worker of a member of an ensemble, whose log goes on behind `last`. `boot` says how the
+    /// directories are read when they have to be read again.
+    pub fn member(
+        dir: Arc<DataDir<D>>,
+        boot: BootOptions,
+        log: TxnLogOptions,
+        last: Zxid,
+        policy: FlushPolicy,
+    ) -> Self {
+        let member = Member { dir, options: boot, log, ready: false };
+        let log = member.log_behind(last);
+        LogWorker { member: Some(Box::new(member)), ..LogWorker::new(log, policy) }
     }
 
     /// Writes `first` and all that belongs to its batch, syncs once and reports how far the log is
@@ -222,7 +313,7 @@ impl<D: Disk> LogWorker<D> {
         let before = self.log.last_synced();
         let due = inbox.now() + self.policy.delay;
         let mut next = Some(first);
-        let mut goes_on = true;
+        let mut then = None;
         let mut last = None;
         let mut txns = 0;
         let mut gathered = false;
@@ -230,6 +321,9 @@ impl<D: Disk> LogWorker<D> {
         while let Some(command) = next.take() {
             match command {
                 LogCommand::Append(batch) => {
+                    if let Some(member) = &mut self.member {
+                        member.make_ready()?;
+                    }
                     self.frame(&batch);
                     last = Some(batch.last_zxid);
                     txns += batch.ends.len();
@@ -238,8 +332,8 @@ impl<D: Disk> LogWorker<D> {
                     self.write(&mut last)?;
                     self.log.roll()?;
                 }
-                LogCommand::Stop => {
-                    goes_on = false;
+                other => {
+                    then = Some(other);
                     break;
                 }
             }
@@ -266,10 +360,51 @@ impl<D: Disk> LogWorker<D> {
         if self.frames.capacity() > 2 * FRAMES_BYTES_MAX {
             self.frames = Vec::new();
         }
-        if !goes_on {
+        then.map_or(Ok(true), |command| self.carry_out(command, reports))
+    }
+
+    /// Does what is no append, when everything before it is on disk. False for a stop.
+    fn carry_out(
+        &mut self,
+        command: LogCommand,
+        reports: &impl LogReports,
+    ) -> Result<bool, LogError> {
+        if let LogCommand::Stop = command {
             self.settle()?;
+            return Ok(false);
         }
-        Ok(goes_on)
+        let Some(member) = &mut self.member else {
+            let what = format!("{command:?} is for members of ensembles");
+            return Err(LogError::Member(what.into()));
+        };
+        let (tree, disk) = match command {
+            LogCommand::SaveEpochs(epochs) => {
+                member.save_epochs(epochs)?;
+                reports.epochs_saved(epochs);
+                return Ok(true);
+            }
+            LogCommand::Truncate { generation, to } => {
+                self.log.settle()?;
+                let tree = member.truncate(to)?;
+                let last = tree.last_zxid();
+                (tree, oxkeeper_zab::Disk::Truncated { generation, last })
+            }
+            LogCommand::ReceiveSnapshot { generation, zxid, source } => {
+                self.log.settle()?;
+                let Some(tree) = member.receive(zxid, source)? else { return Ok(true) };
+                (tree, oxkeeper_zab::Disk::SnapshotInstalled { generation })
+            }
+            LogCommand::Reload { generation } => {
+                self.log.settle()?;
+                let tree = member.reload()?;
+                let last = tree.last_zxid();
+                (tree, oxkeeper_zab::Disk::Reloaded { generation, last })
+            }
+            LogCommand::Append(_) | LogCommand::Roll | LogCommand::Stop => return Ok(true),
+        };
+        self.log = member.log_behind(tree.last_zxid());
+        reports.rebuilt(Rebuilt { disk, tree: Box::new(tree) });
+        Ok(true)
     }
 
     /// Brings the log's mark up to date: to be called when it falls idle.
@@ -353,8 +488,8 @@ mod tests {
     use std::collections::VecDeque;
     use std::path::Path;
 
+    use oxkeeper_storage::SimDisk;
     use oxkeeper_storage::sim_disk::Fault;
-    use oxkeeper_storage::{SimDisk, TxnLogOptions};
 
     use super::*;
 
@@ -408,6 +543,14 @@ mod tests {
     impl LogReports for Heard {
         fn synced(&self, zxid: Zxid, _: Duration) {
             self.synced.borrow_mut().push(zxid.0);
+        }
+
+        fn epochs_saved(&self, epochs: Epochs) {
+            unreachable!("a standalone server has no {epochs:?}");
+        }
+
+        fn rebuilt(&self, rebuilt: Rebuilt) {
+            unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
         }
 
         fn failed(&self, error: LogError) {
@@ -569,6 +712,14 @@ mod tests {
     impl LogReports for Told {
         fn synced(&self, zxid: Zxid, _: Duration) {
             self.0.lock().unwrap().push(format!("synced {zxid}"));
+        }
+
+        fn epochs_saved(&self, epochs: Epochs) {
+            unreachable!("a standalone server has no {epochs:?}");
+        }
+
+        fn rebuilt(&self, rebuilt: Rebuilt) {
+            unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
         }
 
         fn failed(&self, error: LogError) {

@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use oxkeeper_node::{Committed, FrontId, OwnedToCore, ToFront};
 use oxkeeper_proto::Zxid;
 use oxkeeper_storage::LogError;
+use oxkeeper_zab::{Disk, Input, LinkId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::io_thread::IoThread;
+use crate::log_thread::Rebuilt;
 
 /// Something to run on a thread with its state at hand: new connections, questions for reports.
 pub type Work = Box<dyn FnOnce(&std::rc::Rc<IoThread>) + Send>;
@@ -28,6 +30,29 @@ pub enum FrontMail {
     Told(ToFront),
 }
 
+/// What a member's log thread has done, in the order of its commands.
+#[derive(Debug)]
+pub enum LogReport {
+    /// Something is on disk.
+    Disk(Disk),
+    /// History was cut, replaced or read anew.
+    Rebuilt(Rebuilt),
+}
+
+/// What a member's history thread has found.
+#[derive(Debug)]
+pub enum HistoryReport {
+    /// For the agreement.
+    Input(Input),
+    /// No snapshot reaches what a learner needs.
+    SnapshotTooOld {
+        /// The learner's link.
+        link: LinkId,
+        /// What it needs.
+        at_least: Zxid,
+    },
+}
+
 /// The mailbox of one I/O thread.
 #[derive(Default)]
 pub struct Mailbox {
@@ -39,6 +64,8 @@ pub struct Mailbox {
     chunks_written: AtomicUsize,
     snapshot_over: AtomicBool,
     failure: Mutex<Option<LogError>>,
+    log_reports: Mutex<VecDeque<LogReport>>,
+    history_reports: Mutex<VecDeque<HistoryReport>>,
 }
 
 impl std::fmt::Debug for Mailbox {
@@ -116,12 +143,43 @@ impl Mailbox {
         self.wake();
     }
 
+    /// Something was done by a member's log thread. How far the log is synced says what was said
+    /// before it, too.
+    pub fn put_log_report(&self, report: LogReport) {
+        let mut reports = self.log_reports.lock();
+        let synced = |report: &LogReport| matches!(report, LogReport::Disk(Disk::Synced(_)));
+        if synced(&report)
+            && let Some(last) = reports.back_mut().filter(|last| synced(last))
+        {
+            *last = report;
+        } else {
+            reports.push_back(report);
+        }
+        drop(reports);
+        self.wake();
+    }
+
+    /// Takes all reports of a member's log thread.
+    pub fn take_log_reports(&self) -> VecDeque<LogReport> {
+        std::mem::take(&mut *self.log_reports.lock())
+    }
+
+    /// Something was found by a member's history thread.
+    pub fn put_history_report(&self, report: HistoryReport) {
+        self.history_reports.lock().push_back(report);
+        self.wake();
+    }
+
+    /// Takes all reports of a member's history thread.
+    pub fn take_history_reports(&self) -> VecDeque<HistoryReport> {
+        std::mem::take(&mut *self.history_reports.lock())
+    }
+
     /// The log cannot be written any more.
     pub fn put_failure(&self, error: LogError) {
         *self.failure.lock() = Some(error);
         self.wake();
     }
-
     /// One piece of a snapshot is written.
     pub fn put_chunk_written(&self) {
         self.chunks_written.fetch_add(1, Ordering::AcqRel);

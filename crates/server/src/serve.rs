@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use oxkeeper_config::{Config, ExitCode};
+use oxkeeper_config::{Config, Ensemble, ExitCode};
 use oxkeeper_node::{Core, Front, FrontId};
-use oxkeeper_storage::{LogError, OsDisk, TxnLog, TxnLogOptions};
+use oxkeeper_proto::Zxid;
+use oxkeeper_storage::{DataDir, LogError, OsDisk, TxnLog, TxnLogOptions};
+use oxkeeper_zab as zab;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, LocalSet};
@@ -20,14 +22,20 @@ use crate::admin::AdminContext;
 use crate::boot::{self, BootOptions, Booted};
 use crate::client_port::{self, Door};
 use crate::clock::Clock;
-use crate::descriptors;
+use crate::dynamic_config::{self, DynamicConfig, DynamicConfigError};
+use crate::election_port::{self, ElectionPort};
+use crate::ensemble::{self, Member, Voice};
+use crate::history_thread::HistoryThread;
 use crate::host_stats::{HostStats, Reports};
 use crate::io_thread::{CorePart, Ended, IoThread};
-use crate::log_thread::{FlushPolicy, LogThread};
+use crate::log_thread::{FlushPolicy, LogThread, LogWorker};
 use crate::mailbox::Mailbox;
+use crate::member::boot_member;
+use crate::quorum_port::QuorumPort;
 use crate::settings::settings;
 use crate::snapshot_thread::{PurgePolicy, SnapshotPolicy, SnapshotThread};
 use crate::tree_lock::TreeLock;
+use crate::{descriptors, ensemble_settings};
 
 /// What a server that is ready has to say.
 #[derive(Debug, Clone)]
@@ -57,12 +65,64 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
         let seed = random_seed();
         let addr = listener.local_addr().map_err(|error| unexpected(error.to_string()))?;
         let booting = Instant::now();
-        let booted = boot::boot(OsDisk, &BootOptions::new(config, seed))?;
+        let options = BootOptions::new(config, seed);
         let host = Arc::new(HostStats::default());
+        let (booted, joining) = match &config.ensemble {
+            None => (boot::boot(OsDisk, &options)?, None),
+            Some(ensemble) => {
+                let member = ensemble_settings::boot(config, ensemble);
+                let (booted, recovered) = boot_member(OsDisk, &options, member)?;
+                (booted, Some(Joining::open(config, ensemble, recovered).await?))
+            }
+        };
         host.booted(booting.elapsed(), &booted.report);
-        let server = Server::start(config, booted, seed, addr, host)?;
+        let server = Server::start(config, booted, options, addr, host, joining)?;
         server.run(config, listener, began, ready).await
     })
+}
+
+/// What a member has before its core runs.
+struct Joining {
+    peer: zab::Peer,
+    quorum: QuorumPort,
+    election: ElectionPort,
+    handle: election_port::Handle,
+    heard: election_port::Events,
+    files: Option<DynamicConfig>,
+}
+
+impl Joining {
+    async fn open(
+        config: &Config,
+        ensemble: &Ensemble,
+        recovered: zab::Recovered,
+    ) -> Result<Joining, StartError> {
+        let unusable = |error: DynamicConfigError| StartError {
+            message: error.to_string(),
+            code: ExitCode::InvalidInvocation,
+        };
+        let files = DynamicConfig::new(config);
+        if let Some(files) = &files {
+            files.back_up().map_err(unusable)?;
+        }
+        let membership = dynamic_config::membership(config).map_err(unusable)?;
+        let Some(membership) = membership else { return Err(unexpected("no membership".into())) };
+        let settings = ensemble_settings::quorum_port(config, ensemble);
+        let quorum = QuorumPort::open(settings, &membership).await?;
+        let settings = ensemble_settings::election_port(ensemble);
+        let (handle, heard, election) = ElectionPort::open(settings, &membership).await?;
+        let agreement = ensemble_settings::agreement(config, ensemble);
+        let voting = ensemble_settings::voting(config, ensemble);
+        let peer = zab::Peer::new(agreement, voting, membership, recovered);
+        Ok(Joining { peer, quorum, election, handle, heard, files })
+    }
+}
+
+/// A member's ports, not served yet.
+struct Ports {
+    quorum: QuorumPort,
+    election: ElectionPort,
+    heard: election_port::Events,
 }
 
 struct Server {
@@ -70,16 +130,19 @@ struct Server {
     mailboxes: Arc<[Arc<Mailbox>]>,
     others: Vec<JoinHandle<()>>,
     door: Arc<Door>,
+    ports: Option<Ports>,
 }
 
 impl Server {
     fn start(
         config: &Config,
         booted: Booted<OsDisk>,
-        seed: u64,
+        options: BootOptions,
         addr: SocketAddr,
         host: Arc<HostStats>,
+        joining: Option<Joining>,
     ) -> Result<Server, StartError> {
+        let seed = options.tree.hash_seed;
         let Booted { dir, shared, wants_snapshot, .. } = booted;
         let clock = Clock::new();
         let threads = io_threads(config);
@@ -87,29 +150,38 @@ impl Server {
         let mailboxes: Arc<[Arc<Mailbox>]> = (0..threads).map(|_| Arc::default()).collect();
         let door = Arc::new(Door::new(config));
         let mut core = Core::new(Arc::clone(&settings), &shared, clock.now());
+        let is_member = joining.is_some();
         if wants_snapshot {
             core.request_snapshot();
         }
-        let log = TxnLog::new(
-            *dir.disk(),
-            dir.log_dir().to_owned(),
-            log_options(config),
-            shared.tree.last_zxid(),
-        );
-        let reports =
-            Arc::new(Reports { mailbox: Arc::clone(&mailboxes[0]), host: Arc::clone(&host) });
-        let log =
-            LogThread::start(log, flush_policy(config), Arc::clone(&reports)).map_err(no_thread)?;
+        let log = log_worker(config, &dir, shared.tree.last_zxid(), is_member.then_some(options));
+        let reports = Arc::new(Reports {
+            mailbox: Arc::clone(&mailboxes[0]),
+            host: Arc::clone(&host),
+            is_member,
+        });
+        let log = LogThread::run(log, Arc::clone(&reports)).map_err(no_thread)?;
         let policy = SnapshotPolicy {
             compression: boot::compression(config),
             zxid_section: config.storage.serialize_last_processed_zxid,
             purge: purge(config, dir.created_by_us()),
         };
         let admin = Arc::new(AdminContext::new(config, &dir, addr, Arc::clone(&door), host));
-        let snapshots = SnapshotThread::start(dir, policy, reports).map_err(no_thread)?;
+        let snapshots = SnapshotThread::start(Arc::clone(&dir), policy, Arc::clone(&reports))
+            .map_err(no_thread)?;
         let shared = Arc::new(TreeLock::new(shared));
         let front = Front::new(FrontId(0), Arc::clone(&settings));
-        let part = CorePart { core, log, snapshots };
+        let mut ports = None;
+        let member = match joining {
+            None => None,
+            Some(Joining { peer, quorum, election, handle, heard, files }) => {
+                core.join(peer, threads as u16, clock.now());
+                let history = HistoryThread::start(dir, reports).map_err(no_thread)?;
+                ports = Some(Ports { quorum: quorum.clone(), election, heard });
+                Some(Member::new(quorum, handle, history, files))
+            }
+        };
+        let part = CorePart { core, log, snapshots, member };
         let first = IoThread::new(
             clock,
             Arc::clone(&shared),
@@ -124,7 +196,7 @@ impl Server {
             let (shared, mailboxes) = (Arc::clone(&shared), Arc::clone(&mailboxes));
             others.push(start_thread(clock, shared, mailboxes, Arc::clone(&admin), front)?);
         }
-        Ok(Server { first, mailboxes, others, door })
+        Ok(Server { first, mailboxes, others, door, ports })
     }
 
     async fn run(
@@ -149,12 +221,20 @@ impl Server {
             Arc::clone(&self.mailboxes),
             u64::from(sessionless),
         ));
+        let (mut port_failed, quorum) = match self.ports.take() {
+            Some(ports) => {
+                let quorum = ports.quorum.clone();
+                (tokio::task::spawn_local(serve_ports(Rc::clone(&self.first), ports)), Some(quorum))
+            }
+            None => (tokio::task::spawn_local(std::future::pending()), None),
+        };
         let first = Rc::clone(&self.first);
         // A task among the connections' tasks, so that its turn comes behind theirs without the
         // runtime asking the kernel for more in between.
         let mut running = tokio::task::spawn_local(async move { first.run().await });
         let ended = tokio::select! {
             ended = &mut running => ended,
+            Ok(error) = &mut port_failed => return Err(error),
             _ = stop_signal() => {
                 accepting.abort();
                 let limit = config.limits.request_throttle.shutdown_timeout_ms;
@@ -163,6 +243,10 @@ impl Server {
         };
         let ended = ended.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
         sweeping.abort();
+        port_failed.abort();
+        if let Some(quorum) = quorum {
+            quorum.end().await;
+        }
         self.stop(ended)
     }
 
@@ -197,6 +281,10 @@ impl Server {
             // Nothing that waits for this log may be answered: the process ends here and now.
             return Err(log_failed(&error));
         }
+        if let Ended::Fatal(fatal) = ended {
+            let message = format!("stopping: {fatal}");
+            return Err(StartError { message, code: ExitCode::UnexpectedError });
+        }
         for thread in self.others {
             let _ = thread.join();
         }
@@ -215,8 +303,38 @@ impl Server {
     }
 }
 
+/// Serves a member's ports; ends only in trouble.
+async fn serve_ports(first: Rc<IoThread>, ports: Ports) -> StartError {
+    let Ports { quorum, election, heard } = ports;
+    let quorum = quorum.run(Rc::new(Voice(Rc::clone(&first))));
+    let listening = tokio::task::spawn_local(ensemble::listen(first, heard));
+    let failed = tokio::select! {
+        error = quorum => error,
+        Err(error) = election.run() => error,
+    };
+    listening.abort();
+    failed
+}
+
 fn log_failed(error: &LogError) -> StartError {
     StartError { message: format!("stopping: {error}"), code: ExitCode::TxnlogErrorTakingSnapshot }
+}
+
+/// The log that goes on behind `last`. `boot` says how a member reads its files again.
+fn log_worker(
+    config: &Config,
+    dir: &Arc<DataDir<OsDisk>>,
+    last: Zxid,
+    boot: Option<BootOptions>,
+) -> LogWorker<OsDisk> {
+    let (options, policy) = (log_options(config), flush_policy(config));
+    match boot {
+        Some(boot) => LogWorker::member(Arc::clone(dir), boot, options, last, policy),
+        None => {
+            let log = TxnLog::new(*dir.disk(), dir.log_dir().to_owned(), options, last);
+            LogWorker::new(log, policy)
+        }
+    }
 }
 
 fn start_thread(

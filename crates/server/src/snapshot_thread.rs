@@ -23,6 +23,8 @@ pub enum SnapshotCommand {
     Chunk(Chunk),
     /// Seal and publish.
     End,
+    /// What was begun is of no use any more: drop it.
+    Abandon,
     /// End the thread; an unfinished snapshot is dropped.
     Stop,
 }
@@ -59,7 +61,7 @@ pub struct PurgePolicy {
 
 /// Lets every other thread go first: clients wait for those, nobody for a snapshot. Linux keeps a
 /// niceness per thread; where that is not so, nothing is lost but some milliseconds.
-fn step_back() {
+pub(crate) fn step_back() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
 }
 
@@ -198,14 +200,19 @@ impl<D: Disk> SnapshotWorker<D> {
             SnapshotCommand::End => {
                 if let Some(Writing { began, .. }) = self.writing {
                     let ended = self.end();
-                    if ended.is_ok() {
+                    if let Ok(true) = ended {
                         reports.snapshot_published(began.elapsed());
                     }
-                    self.say(ended);
+                    self.say(ended.map(drop));
                     if self.policy.purge.is_some_and(|purge| purge.every.is_none()) {
                         self.purge();
                     }
                 }
+                self.buffer = Vec::new();
+                reports.snapshot_over();
+            }
+            SnapshotCommand::Abandon => {
+                self.writing = None;
                 self.buffer = Vec::new();
                 reports.snapshot_over();
             }
@@ -224,7 +231,7 @@ impl<D: Disk> SnapshotWorker<D> {
         while let Some(chunk) = tree.snapshot_next(ZNODES_AT_ONCE) {
             done = done.and_then(|()| self.chunk(&chunk));
         }
-        let done = done.and_then(|()| self.end());
+        let done = done.and_then(|()| self.end()).map(drop);
         self.writing = None;
         self.buffer = Vec::new();
         done
@@ -268,8 +275,11 @@ impl<D: Disk> SnapshotWorker<D> {
         writing.writer.write(&self.buffer)
     }
 
-    fn end(&mut self) -> Result<(), DiskError> {
-        let Some(Writing { head, mut writer, began }) = self.writing.take() else { return Ok(()) };
+    /// False if the history was replaced since the beginning: then there is no file.
+    fn end(&mut self) -> Result<bool, DiskError> {
+        let Some(Writing { head, mut writer, began }) = self.writing.take() else {
+            return Ok(false);
+        };
         self.buffer.clear();
         head.encode_end(&mut self.buffer);
         writer.write(&self.buffer)?;
@@ -286,10 +296,13 @@ impl<D: Disk> SnapshotWorker<D> {
                 writer.seal()?;
             }
         }
-        writer.finish()?;
-        let took = began.elapsed();
-        tracing::debug!(zxid = %head.zxid(), took_ms = took.as_millis() as u64, "snapshot done");
-        Ok(())
+        let published = self.dir.publish(writer.prepare()?, head.lineage())?;
+        let (zxid, took_ms) = (head.zxid(), began.elapsed().as_millis() as u64);
+        if published.is_none() {
+            tracing::info!(%zxid, "dropped a snapshot of a history that was replaced meanwhile");
+        }
+        tracing::debug!(%zxid, took_ms, "snapshot done");
+        Ok(published.is_some())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::disk::{Context, Disk, DiskError, LockError};
 use crate::epochs;
 use crate::log_reader::list_logs;
 use crate::names::{PURGED, UNFINISHED};
+use crate::past::Past;
 use crate::snapshots::list_snapshots;
 
 /// Directory of a format that has not changed since 2008 (`FileTxnSnapLog`).
@@ -61,11 +62,13 @@ pub enum OpenError {
 /// The directories of one server, locked for as long as this lives.
 pub struct DataDir<D: Disk> {
     disk: D,
+    data_dir: PathBuf,
     snapshot_dir: PathBuf,
     log_dir: PathBuf,
     /// Where `initialize` is looked for.
     log_parent: PathBuf,
     created_by_us: bool,
+    pub(crate) past: Past,
     _locks: Vec<D::Lock>,
 }
 
@@ -101,12 +104,27 @@ impl<D: Disk> DataDir<D> {
         remove_all(&disk, &snapshot_dir, PURGED)?;
         remove_all(&disk, &log_dir, PURGED)?;
         let created_by_us = note_creation(&disk, &data_dir, &snapshot_dir, &log_dir)?;
-        Ok(DataDir { disk, snapshot_dir, log_dir, log_parent, created_by_us, _locks: locks })
+        let past = Past::default();
+        Ok(DataDir {
+            disk,
+            data_dir,
+            snapshot_dir,
+            log_dir,
+            log_parent,
+            created_by_us,
+            past,
+            _locks: locks,
+        })
     }
 
     /// The disk it is on.
     pub fn disk(&self) -> &D {
         &self.disk
+    }
+
+    /// `dataDir` itself.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// `<dataDir>/version-2`: snapshots and epochs.
@@ -123,6 +141,16 @@ impl<D: Disk> DataDir<D> {
     /// purge without having been told to.
     pub fn created_by_us(&self) -> bool {
         self.created_by_us
+    }
+
+    /// Removes the file `initialize`, which says once that an empty directory is meant to be so.
+    /// [`crate::Recovery`] does it where something was found.
+    pub fn remove_initialize(&self) -> Result<(), DiskError> {
+        let path = self.initialize_file();
+        match self.disk.remove(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.at("remove", &path),
+        }
     }
 
     /// The file whose presence makes an empty directory count as intended (`initialize`).

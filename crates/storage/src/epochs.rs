@@ -38,12 +38,12 @@ impl Epochs {
 
     /// Makes the accepted epoch durable.
     pub fn write_accepted<D: Disk>(disk: &D, dir: &Path, epoch: i64) -> Result<(), DiskError> {
-        replace(disk, dir, ACCEPTED, epoch)
+        replace(disk, dir, ACCEPTED, &epoch.to_string())
     }
 
     /// Makes the current epoch durable.
     pub fn write_current<D: Disk>(disk: &D, dir: &Path, epoch: i64) -> Result<(), DiskError> {
-        replace(disk, dir, CURRENT, epoch)
+        replace(disk, dir, CURRENT, &epoch.to_string())
     }
 }
 
@@ -62,10 +62,16 @@ fn read_one<D: Disk>(disk: &D, path: &Path) -> Result<Option<i64>, DiskError> {
         .at("read", path)
 }
 
-fn replace<D: Disk>(disk: &D, dir: &Path, name: &str, epoch: i64) -> Result<(), DiskError> {
+/// Puts a small file in place of another, durably and as a whole.
+pub(crate) fn replace<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    name: &str,
+    text: &str,
+) -> Result<(), DiskError> {
     let (path, unfinished) = (dir.join(name), dir.join(format!("{name}.tmp")));
     let file = disk.create(&unfinished).at("create", &unfinished)?;
-    file.write_at(epoch.to_string().as_bytes(), 0).at("write", &unfinished)?;
+    file.write_at(text.as_bytes(), 0).at("write", &unfinished)?;
     file.sync_all().at("sync", &unfinished)?;
     disk.rename(&unfinished, &path).at("rename", &unfinished)?;
     disk.sync_dir(dir).at("sync", dir)

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!  <dataDir>/oxkeeper.lock                      one server per directory        data_dir
+//!  <dataDir>/oxkeeper.{held,received}           what a member must not forget    past
 //!  <dataDir>/version-2/snapshot.<zxid>[.gz]     the tree at a zxid              snapshot_*
 //!  <dataDir>/version-2/currentEpoch             promises of an ensemble member  epochs
 //!  <dataLogDir>/version-2/log.<zxid>            every write since               txn_log, log_*
@@ -41,6 +42,7 @@ pub mod limits;
 pub mod log_format;
 pub mod log_reader;
 mod names;
+pub mod past;
 pub mod purge;
 pub mod recovery;
 pub mod sim_disk;
@@ -59,7 +61,7 @@ pub use log_reader::{FileEnd, LogEntry, LogReader, LogReport, ReadError};
 pub use recovery::{Loaded, Recovery, RecoveryError, RecoveryOptions, Start};
 pub use sim_disk::SimDisk;
 pub use snapshot_reader::{SnapshotError, SnapshotReader};
-pub use snapshot_writer::SnapshotWriter;
+pub use snapshot_writer::{PreparedSnapshot, SnapshotWriter};
 pub use snapshots::{Compression, SnapshotFile};
 pub use truncate::{TruncateError, Truncated};
 pub use txn_log::{LogError, TxnLog, TxnLogOptions};

@@ -67,6 +67,9 @@ pub const SNAPPY_BLOCK_BYTES_MAX: usize = 4 << 20;
 /// Longest epoch file, in bytes: a decimal `i64` and white space.
 pub const EPOCH_FILE_BYTES_MAX: usize = 64;
 
+/// Longest text read of a small file of ours, in bytes. The longest written has 120.
+pub const SMALL_FILE_BYTES_MAX: usize = 256;
+
 /// Snapshots kept by a purge, at least (Java refuses fewer).
 pub const PURGE_RETAIN_MIN: usize = 3;
 

@@ -11,6 +11,9 @@ use crate::snapshots::Compression;
 /// Prefix of a snapshot that is being written. Must not look like a snapshot.
 pub(crate) const UNFINISHED: &str = "unfinished-";
 
+/// Prefix of a snapshot that is being received. Begins as [`UNFINISHED`] does.
+pub(crate) const UNFINISHED_RECEIVED: &str = "unfinished-received-";
+
 /// Prefix of a file that is being purged. Must look like no snapshot and no log.
 pub(crate) const PURGED: &str = "purged-";
 

@@ -83,6 +83,14 @@ pub enum RecoveryError {
         /// Where older snapshots and logs end.
         last: Zxid,
     },
+    /// A snapshot that a leader had sent, or a later one, cannot be read, and the older ones are of
+    /// another history.
+    #[error("{} cannot be read, and what is older than the leader's snapshot before it is not its \
+        past; remove this server's data, the others have it", snapshot.display())]
+    Received {
+        /// The newest unreadable snapshot.
+        snapshot: PathBuf,
+    },
     /// A log is damaged or unreadable.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -99,7 +107,7 @@ pub enum Start {
     /// Logs only, trusted to be everything: an empty tree at zxid 0, then replay.
     LogsOnly,
     /// Nothing: an empty tree at zxid 0. `snapshot.0` has to be written before anything else, or
-    /// Java could not take the directory over.
+    /// Java could not take the directory over; then [`DataDir::remove_initialize`].
     Empty,
     /// Nothing, though something was expected: zxid −1 and no part in elections.
     EmptyUntrusted,
@@ -127,6 +135,7 @@ pub struct Recovery<'a, D: Disk> {
     candidates: Vec<SnapshotFile>,
     loaded: Option<SnapshotFile>,
     newest_unreadable: Option<SnapshotFile>,
+    received: Zxid,
 }
 
 impl<'a, D: Disk> Recovery<'a, D> {
@@ -141,7 +150,9 @@ impl<'a, D: Disk> Recovery<'a, D> {
             false => Start::Snapshots,
             true => start_without_snapshot(dir, options)?,
         };
-        Ok(Recovery { dir, options, start, candidates, loaded: None, newest_unreadable: None })
+        let received = dir.received()?;
+        let (loaded, newest_unreadable) = (None, None);
+        Ok(Recovery { dir, options, start, candidates, loaded, newest_unreadable, received })
     }
 
     /// What there is to begin with.
@@ -204,6 +215,10 @@ impl<'a, D: Disk> Recovery<'a, D> {
         if let Some(unreadable) = self.newest_unreadable {
             let snapshot = self.loaded.as_ref().map_or(Zxid::ZERO, |file| file.zxid);
             let last = reader.report().last.unwrap_or(snapshot).max(snapshot);
+            // What lies below a received snapshot is not its past.
+            if snapshot < self.received && self.received <= unreadable.zxid {
+                return Err(RecoveryError::Received { snapshot: unreadable.path });
+            }
             if last < unreadable.zxid {
                 return Err(RecoveryError::Lost { snapshot: unreadable.path, last });
             }
@@ -214,9 +229,8 @@ impl<'a, D: Disk> Recovery<'a, D> {
             disk.sync_dir(self.dir.snapshot_dir()).at("sync", self.dir.snapshot_dir())?;
         }
         let report = reader.finish()?;
-        match disk.remove(&self.dir.initialize_file()) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            removed => removed.at("remove", &self.dir.initialize_file())?,
+        if self.start != Start::Empty {
+            self.dir.remove_initialize()?;
         }
         Ok(report)
     }

@@ -12,7 +12,7 @@ use simd_adler32::Adler32;
 
 use crate::disk::{Context, Disk, DiskError, DiskFile};
 use crate::limits::SNAPSHOT_SYNC_BYTES;
-use crate::names::{UNFINISHED, snapshot_name};
+use crate::names::{UNFINISHED, UNFINISHED_RECEIVED, snapshot_name};
 use crate::snapshot_codec::SnappyWriter;
 use crate::snapshots::{Compression, SnapshotFile};
 
@@ -52,9 +52,30 @@ impl<D: Disk> SnapshotWriter<D> {
         zxid: Zxid,
         compression: Compression,
     ) -> Result<SnapshotWriter<D>, DiskError> {
+        Self::begin(disk, dir, zxid, compression, UNFINISHED)
+    }
+
+    /// The same for one that comes from another server: it does not get into the way of one that
+    /// is being taken of our own tree.
+    pub fn receive(
+        disk: D,
+        dir: &Path,
+        zxid: Zxid,
+        compression: Compression,
+    ) -> Result<SnapshotWriter<D>, DiskError> {
+        Self::begin(disk, dir, zxid, compression, UNFINISHED_RECEIVED)
+    }
+
+    fn begin(
+        disk: D,
+        dir: &Path,
+        zxid: Zxid,
+        compression: Compression,
+        prefix: &str,
+    ) -> Result<SnapshotWriter<D>, DiskError> {
         let name = snapshot_name(zxid, compression);
         let target = SnapshotFile { zxid, compression, path: dir.join(&name) };
-        let unfinished = dir.join(format!("{UNFINISHED}{name}"));
+        let unfinished = dir.join(format!("{prefix}{name}"));
         let file = disk.create(&unfinished).at("create", &unfinished)?;
         let paced = Paced::new(file);
         let stream = match compression {
@@ -114,27 +135,29 @@ impl<D: Disk> SnapshotWriter<D> {
     }
 
     /// Makes the snapshot durable under its name and returns it.
-    pub fn finish(mut self) -> Result<SnapshotFile, DiskError> {
-        let Some(stream) = self.stream.take() else { return Ok(self.target.clone()) };
-        if let Err(error) = self.complete(stream) {
-            self.abandon();
-            return Err(error);
-        }
-        let file = self.target.path.display();
-        tracing::info!(%file, bytes = self.bytes, "snapshot written");
-        Ok(self.target.clone())
+    pub fn finish(self) -> Result<SnapshotFile, DiskError> {
+        self.prepare()?.publish()
     }
 
-    fn complete(&self, stream: Stream<Paced<D::File>>) -> Result<(), DiskError> {
-        let path = &self.unfinished;
-        let paced = match stream {
-            Stream::Plain(file) => Ok(file),
-            Stream::Gzip(gzip) => gzip.finish(),
-            Stream::Snappy(snappy) => snappy.finish(),
+    /// Makes the snapshot durable, still without its name.
+    pub fn prepare(mut self) -> Result<PreparedSnapshot<D>, DiskError> {
+        let written = match self.stream.take() {
+            Some(Stream::Plain(file)) => Ok(file),
+            Some(Stream::Gzip(gzip)) => gzip.finish(),
+            Some(Stream::Snappy(snappy)) => snappy.finish(),
+            None => Err(io::Error::other("it is finished")),
         };
-        paced.and_then(|mut paced| paced.write_out()).at("write", path)?;
-        self.disk.rename(path, &self.target.path).at("rename", path)?;
-        self.disk.sync_dir(&self.dir).at("sync", &self.dir)
+        // Removed when it is dropped, whatever happens.
+        let prepared = PreparedSnapshot {
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+            target: self.target.clone(),
+            unfinished: self.unfinished.clone(),
+            bytes: self.bytes,
+            published: false,
+        };
+        written.and_then(|mut paced| paced.write_out()).at("write", &self.unfinished)?;
+        Ok(prepared)
     }
 
     fn write_raw(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
@@ -146,20 +169,57 @@ impl<D: Disk> SnapshotWriter<D> {
         }
         .at("write", &self.unfinished)
     }
-
-    /// Best effort: what is left behind is removed at the next start.
-    fn abandon(&self) {
-        if let Err(error) = self.disk.remove(&self.unfinished) {
-            let file = self.unfinished.display();
-            tracing::debug!(%file, %error, "could not remove an unfinished snapshot");
-        }
-    }
 }
 
 impl<D: Disk> Drop for SnapshotWriter<D> {
     fn drop(&mut self) {
         if self.stream.take().is_some() {
-            self.abandon();
+            abandon(&self.disk, &self.unfinished);
+        }
+    }
+}
+
+/// Best effort: what is left behind is removed at the next start.
+fn abandon<D: Disk>(disk: &D, unfinished: &Path) {
+    if let Err(error) = disk.remove(unfinished) {
+        let file = unfinished.display();
+        tracing::debug!(%file, %error, "could not remove an unfinished snapshot");
+    }
+}
+
+/// A whole and durable snapshot that only lacks its name. Dropped before
+/// [`PreparedSnapshot::publish`], it is removed.
+#[derive(Debug)]
+pub struct PreparedSnapshot<D: Disk> {
+    disk: D,
+    dir: PathBuf,
+    target: SnapshotFile,
+    unfinished: PathBuf,
+    bytes: u64,
+    published: bool,
+}
+
+impl<D: Disk> PreparedSnapshot<D> {
+    /// What it will be.
+    pub fn target(&self) -> &SnapshotFile {
+        &self.target
+    }
+
+    /// Gives it its name, durably.
+    pub fn publish(mut self) -> Result<SnapshotFile, DiskError> {
+        let (from, to) = (&self.unfinished, &self.target.path);
+        self.disk.rename(from, to).at("rename", from)?;
+        self.published = true;
+        self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
+        tracing::info!(file = %to.display(), bytes = self.bytes, "snapshot written");
+        Ok(self.target.clone())
+    }
+}
+
+impl<D: Disk> Drop for PreparedSnapshot<D> {
+    fn drop(&mut self) {
+        if !self.published {
+            abandon(&self.disk, &self.unfinished);
         }
     }
 }

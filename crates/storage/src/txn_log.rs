@@ -66,6 +66,10 @@ pub enum LogError {
     /// A write or sync failed, hence it is unknown what the disk holds.
     #[error("the transaction log can no longer be trusted: {0}")]
     Failed(#[source] DiskError),
+    /// What a member of an ensemble keeps besides could not be read or written: its epochs, or the
+    /// history that it was told to give up or to take over.
+    #[error("this server's files can no longer be relied on: {0}")]
+    Member(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The log had already failed.
     #[error("the transaction log failed earlier; nothing more is written")]
     AfterFailure,

@@ -7,6 +7,8 @@
 //! only go up, and everything else that does not fit is passed over. The outcome is the same on
 //! every member.
 
+use std::borrow::Cow;
+
 use oxkeeper_proto::txn::{CreateTxn, MultiTxn, SetAclTxn, SetDataTxn};
 use oxkeeper_proto::{
     AclList, ErrorCode, OpCode, Payload, Put, SessionId, StatPersisted, StringList, Txn, TxnDigest,
@@ -42,7 +44,8 @@ pub(crate) struct NewNode<'a> {
 impl Tree {
     /// Applies a transaction, adds what it changed to `changes` and, if asked, the body of the
     /// reply to `reply`: the path of a create, path and stat of a create2 (container and TTL too),
-    /// the stat of a setData or setACL, the whole response of a multi; nothing otherwise, and
+    /// the stat of a setData or setACL, text and stat of a reconfig, the whole response of a multi;
+    /// nothing otherwise, and
     /// nothing on an error. The result is the code for the reply's header; a multi that failed says
     /// so in its body and is OK here, as on the wire.
     ///
@@ -114,6 +117,10 @@ impl Tree {
             Txn::Delete(path) => self.delete_node(path, header.zxid, changes),
             Txn::SetData(set) => self.set_data(header, set, crc, changes).map(|loc| {
                 if let Some(out) = reply {
+                    // Who reconfigures is told the configuration that it came to.
+                    if op == OpCode::RECONFIG {
+                        out.put_buffer(set.data);
+                    }
                     self.put_stat(loc, &set.path, out);
                 }
             }),
@@ -456,6 +463,25 @@ impl Tree {
         Ok(loc)
     }
 
+    /// Sets what `/zookeeper/config` holds, without a transaction: the configuration that a server
+    /// came up with, or was synchronised to, stands in no log
+    /// (`ZKDatabase.initConfigInZKDatabase`). `version` is the configuration's, the zxid of the
+    /// change that made it; `now_ms` the wall clock. No watch fires.
+    pub fn init_config(&mut self, text: &str, version: i64, now_ms: i64) {
+        self.complete();
+        let header = TxnHeader {
+            session: SessionId::NONE,
+            cxid: 0,
+            zxid: Zxid(version),
+            time_ms: now_ms,
+            op: OpCode::RECONFIG,
+        };
+        let path = Cow::Borrowed(path::CONFIG);
+        let set = SetDataTxn { path, data: Some(text.as_bytes()), version: -1 };
+        let written = self.set_data(&header, &set, None, &mut Changes::new());
+        debug_assert!(written.is_ok(), "the znode was just made sure of");
+    }
+
     fn set_acl(&mut self, set: &SetAclTxn<'_>) -> Result<Loc, ErrorCode> {
         let loc = self.locate(&set.path).ok_or(ErrorCode::NO_NODE)?;
         self.replace_acl(loc, &set.path, set.acl, |node| node.set_aversion(set.version));
@@ -530,10 +556,14 @@ impl Tree {
             }
         }
         self.digest_log.record(zxid, self.digest);
-        if let Some(digest) = digest
-            && digest.version == TxnDigest::VERSION
-            && digest.tree_digest != self.digest
-        {
+        let Some(digest) = digest.filter(|digest| digest.version == TxnDigest::VERSION) else {
+            return;
+        };
+        if digest.tree_digest == self.digest {
+            self.settling = 0;
+        } else if self.settling > 0 {
+            self.settling -= 1;
+        } else {
             self.mismatch(zxid);
         }
     }

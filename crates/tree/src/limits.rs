@@ -25,3 +25,7 @@ pub const DIGEST_LOG_ENTRIES: usize = 1024;
 /// The longest string or buffer taken from a snapshot. Lengths are signed 32-bit; a znode of this
 /// size can not be sent to any client.
 pub const SNAPSHOT_FIELD_BYTES_MAX: usize = 1 << 30;
+
+/// Transactions whose digest may be missed behind a snapshot that does not say how far it went:
+/// more than a leader of Apache's commits while it sends one.
+pub const SETTLING_TXNS_MAX: u32 = 100_000;

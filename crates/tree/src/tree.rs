@@ -75,6 +75,7 @@ pub struct Tree {
     pub(crate) digest: i64,
     pub(crate) digest_log: DigestLog,
     pub(crate) last_zxid: Zxid,
+    pub(crate) lineage: u64,
     pub(crate) sessions: BTreeMap<SessionId, i32>,
     pub(crate) ephemerals: BTreeMap<SessionId, BTreeSet<Box<str>>>,
     pub(crate) ephemeral_count: usize,
@@ -83,6 +84,9 @@ pub struct Tree {
     /// Directories with children whose own znode is gone: a damaged log can leave some.
     pub(crate) orphan_dirs: usize,
     pub(crate) fuzzy_until: Option<LoadedDigest>,
+    /// So many transactions may still miss the digest: nothing says how far the snapshot went that
+    /// was loaded, and it may hold parts of them. Zero from the first one that matches.
+    pub(crate) settling: u32,
     pub(crate) stats: TreeStats,
     pub(crate) cursor: Option<Box<Cursor>>,
     /// The buffer znodes are built in.
@@ -135,6 +139,7 @@ impl Tree {
             digest: 0,
             digest_log: DigestLog::default(),
             last_zxid: Zxid::ZERO,
+            lineage: 0,
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
             ephemeral_count: 0,
@@ -142,6 +147,7 @@ impl Tree {
             quota_roots: QuotaRoots::new(options.hash_seed),
             orphan_dirs: 0,
             fuzzy_until: None,
+            settling: 0,
             stats: TreeStats::default(),
             cursor: None,
             scratch: Vec::new(),
@@ -202,6 +208,17 @@ impl Tree {
         self.last_zxid
     }
 
+    /// Which history this tree belongs to: a number of the host's, 0 unless it set another.
+    /// Snapshots carry it, so that one of a tree that was replaced meanwhile can be told.
+    pub fn lineage(&self) -> u64 {
+        self.lineage
+    }
+
+    /// See [`Tree::lineage`].
+    pub fn set_lineage(&mut self, lineage: u64) {
+        self.lineage = lineage;
+    }
+
     /// Moves [`Tree::last_zxid`] where no transaction leads: a snapshot's name, a new epoch.
     pub fn set_last_zxid(&mut self, zxid: Zxid) {
         self.last_zxid = zxid;
@@ -210,6 +227,15 @@ impl Tree {
     /// The sessions with their timeouts in ms, by id.
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, i32)> {
         self.sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms))
+    }
+
+    /// Those behind `after`: `dump` goes through them in steps.
+    pub fn sessions_after(
+        &self,
+        after: Option<SessionId>,
+    ) -> impl Iterator<Item = (SessionId, i32)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sessions.range((from, Bound::Unbounded)).map(|(id, timeout_ms)| (*id, *timeout_ms))
     }
 
     /// The timeout of a session in ms; `None` if there is no such session.

@@ -17,7 +17,7 @@
 //! decides and goes back to it; its essay says how a node uses all this. [`leader`] and [`learner`]
 //! are the two sides of ZAB, [`sync_plan`] how a learner gets the leader's history. What outlives a
 //! role, history above all, is in [`ledger`] and [`cursors`]; what goes in and out, in
-//! [`messages`].
+//! [`messages`]. [`reconfig`] judges what a client wants the ensemble to become.
 
 pub mod cursors;
 pub mod election;
@@ -28,6 +28,7 @@ pub mod links;
 pub mod messages;
 pub mod peer;
 pub mod quorum;
+pub mod reconfig;
 pub mod settings;
 pub mod sync_plan;
 pub mod vote;

@@ -211,6 +211,16 @@ impl QuorumVerifier {
         self
     }
 
+    /// The same configuration, with the client address that a member's static file gives it. That
+    /// is no part of the text, and nothing changes for a member that has one already.
+    pub fn with_static_client(mut self, sid: Sid, client: Address) -> QuorumVerifier {
+        if let Some(server) = self.members.get_mut(&sid).filter(|server| server.client.is_none()) {
+            server.client = Some(client);
+            server.client_is_static = true;
+        }
+        self
+    }
+
     /// Whether groups decide (`QuorumHierarchical`) instead of a plain majority (`QuorumMaj`).
     pub fn is_hierarchical(&self) -> bool {
         self.hierarchy.is_some()

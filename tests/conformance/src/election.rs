@@ -14,14 +14,20 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::PeerState;
-use oxkeeper_server::election_port::{ElectionPort, Event, Events, Handle, Heard, Settings};
-use oxkeeper_zab::election::Standing;
+use oxkeeper_server::election_port::{ElectionPort, Settings};
+use oxkeeper_zab::election::{self, Election, Standing};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier, Role};
 use oxkeeper_zab::vote::Vote;
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
+use self::voter::{Event, Events, Handle, Heard};
 use crate::Findings;
 use crate::peers::{Peers, RunningServer, ServerUnderTest, StartOpts, four_letter_word};
+
+/// The same voter that the port's own tests elect with.
+#[path = "../../../crates/server/tests/election/voter.rs"]
+#[expect(dead_code, reason = "reconfigurations and the like are tried there")]
+mod voter;
 
 /// How long any one outcome may take, the start of a JVM included.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -156,14 +162,16 @@ impl Port {
     async fn open(my_sid: i64, config: &str) -> Result<Port> {
         let membership = Membership::new(Arc::new(QuorumVerifier::parse(config, false)?), None);
         let settings = Settings::new(Sid(my_sid));
-        let (handle, events, port) =
-            ElectionPort::open(settings, membership, standing(NOTHING)).await?;
-        spawn_local(port.run());
+        let (carrier, carried, port) = ElectionPort::open(settings, &membership).await?;
+        let rules = election::Settings::default();
+        let election = Election::new(Sid(my_sid), membership, standing(NOTHING), rules);
+        let (handle, events, voting) = voter::voter(election, carrier, carried);
+        spawn_local(async move { tokio::join!(port.run(), voting) });
         Ok(Port { handle, events })
     }
 
     fn look(&self, has: (i64, i64)) {
-        self.handle.look(standing(has), 0);
+        self.handle.look(standing(has));
     }
 
     async fn decides(&mut self, expected: PeerState) -> Result<Vote> {

@@ -115,7 +115,7 @@ pub const ROOMS: [Room; 13] = [
         name: NODE,
         core: true,
         product: true,
-        knows: &[PROTO, TREE],
+        knows: &[PROTO, TREE, ZAB],
         tests_know: &[],
         budget: &[
             SLICES,

@@ -390,17 +390,19 @@ impl World {
     }
 
     fn server_effects(&mut self) {
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         while let Some(effect) = self.core.poll_effect() {
             match effect {
                 ServerEffect::Append(batch) => self.unsynced.push(batch),
                 ServerEffect::Tell(_, message) => {
                     let mut link = Link { core: &mut self.core, shared: &self.shared };
                     self.front.told(&self.shared, self.now, message, &mut link);
-                    self.core.end_turn();
+                    self.core.end_turn(self.now);
                 }
                 ServerEffect::SnapshotChunk(_) => self.core.snapshot_written(),
                 ServerEffect::SnapshotEnd => self.core.snapshot_done(),
+                // A server that is alone has neither.
+                ServerEffect::SnapshotAbandon | ServerEffect::Peer(_) => {}
                 ServerEffect::RollLog | ServerEffect::SnapshotBegin(_) => {}
             }
         }

@@ -135,5 +135,5 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         "Checks ACLs on the client's server before a write travels to the leader.",
     )
-    .later("ensembles are not supported yet"),
+    .later("the leader alone checks the ACLs of a write"),
 ];

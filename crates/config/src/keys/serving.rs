@@ -82,14 +82,14 @@ pub(super) const KEYS: &[Key] = &[
         "readonlymode.enabled",
         Kind::Bool,
         "false",
-        "Allows the word isro; serving reads without a quorum comes with ensembles.",
+        "Allows the word isro, and lets a server without a quorum serve reads.",
     )
     .as_system_property(),
     key(
         "reconfigEnabled",
         Kind::Bool,
         "false",
-        "Decides how a standalone server refuses reconfig: as disabled, or as unimplemented.",
+        "Allows reconfig; a standalone server refuses it as disabled, or else as unimplemented.",
     )
     .in_file(),
 ];

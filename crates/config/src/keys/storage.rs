@@ -107,15 +107,12 @@ pub(super) const KEYS: &[Key] = &[
     )
     .unit("ms")
     .no_meaning("the log syncs as soon as no write is waiting"),
-    key("db.autocreate", Kind::Bool, "true", "Lets a server with an empty database vote.")
-        .later("ensembles are not supported yet"),
-    key("commitLogCount", INT, "500", "Transactions kept in memory to bring followers up to date.")
-        .later("ensembles are not supported yet"),
+    key("db.autocreate", Kind::Bool, "true", "Lets a server with an empty database vote."),
+    key("commitLogCount", INT, "500", "Transactions kept in memory to bring followers up to date."),
     key(
         "snapshotSizeFactor",
         Kind::Real { min: f64::MIN, max: f64::MAX },
         "0.33",
         "Share of a snapshot's size up to which followers are brought up to date from the log.",
-    )
-    .later("ensembles are not supported yet"),
+    ),
 ];

@@ -7,12 +7,17 @@
 //! says who waits for it. Between proposal and apply a transaction exists once, as the bytes that
 //! go to the log: what is applied is what was written.
 //!
+//! In an ensemble what may be applied is decided by [`ensemble`] instead of the log alone, and a
+//! learner's requests make a detour over its leader.
+//!
 //! # Cursors
-//! `applied ≤ synced ≤ appended ≤ proposed`, asserted where they move.
+//! `applied ≤ synced ≤ appended ≤ proposed`, asserted where they move; in an ensemble
+//! `applied ≤ committed ≤ appended` instead, because a quorum may be made of others.
 //!
 //! # Sources
 //! `PrepRequestProcessor`, `SyncRequestProcessor`, `FinalRequestProcessor`, `ContainerManager`.
 
+mod ensemble;
 mod reap;
 mod sessions;
 mod snapshots;
@@ -26,14 +31,16 @@ use oxkeeper_proto::codec::Reader;
 use oxkeeper_proto::{ErrorCode, OpCode, Payload, Request, SessionId, Txn, Zxid};
 use oxkeeper_tree::overlay::Overlay;
 use oxkeeper_tree::prep::PrepContext;
+use oxkeeper_zab as zab;
 
-pub use sessions::{BucketCursor, Due, SessionClock};
+use ensemble::Ensemble;
+pub use sessions::{BucketCursor, Due, Owner, SessionClock};
 pub use throttle::ThrottleSettings;
 
 use crate::front::Shared;
 use crate::limits;
 use crate::messages::{
-    AuthSet, Batch, Committed, ConnId, Effect, FrontId, Now, Outcome, OutcomeKind, ToCore, ToFront,
+    AuthSet, Committed, ConnId, Effect, FrontId, Now, Outcome, OutcomeKind, ToCore, ToFront,
 };
 use crate::settings::Settings;
 use crate::stats::CoreStats;
@@ -46,6 +53,8 @@ use throttle::ConnectionThrottle;
 struct Waiter {
     front: FrontId,
     conn: ConnId,
+    /// When the client asked, monotonic ms.
+    asked_ms: u64,
     kind: WaiterKind,
 }
 
@@ -53,6 +62,15 @@ struct Waiter {
 enum WaiterKind {
     Reply { xid: i32, op: OpCode },
     Handshake { timeout_ms: i32 },
+}
+
+/// Where a write comes from.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// A client of this server.
+    Here(Waiter),
+    /// A client of a learner.
+    Learner { link: zab::LinkId, cxid: i32, op: OpCode },
 }
 
 /// A batch that the log has or had, until all of it is applied.
@@ -78,6 +96,8 @@ pub struct Core {
     appended: Zxid,
     synced: Zxid,
     applied: Zxid,
+    /// The other servers; none standalone.
+    ensemble: Option<Box<Ensemble>>,
     effects: VecDeque<Effect>,
     snapshot: SnapshotState,
     reaper: Reaper,
@@ -105,6 +125,7 @@ impl Core {
             appended: zxid,
             synced: zxid,
             applied: zxid,
+            ensemble: None,
             effects: VecDeque::new(),
             snapshot: SnapshotState::new(&settings),
             reaper: Reaper::new(&settings, now),
@@ -118,8 +139,13 @@ impl Core {
     pub fn submit(&mut self, shared: &Shared, now: Now, front: FrontId, message: ToCore<'_>) {
         match message {
             ToCore::Write { conn, session, xid, nth, op, body, auth } => {
-                let waiter = Waiter { front, conn, kind: WaiterKind::Reply { xid, op } };
-                if !self.write(shared, now, waiter, session, body, auth) {
+                let kind = WaiterKind::Reply { xid, op };
+                let waiter = Waiter { front, conn, asked_ms: now.mono_ms(), kind };
+                let readable = match self.forwards() {
+                    true => self.forward(now, waiter, session, body, auth),
+                    false => self.write(shared, now, Origin::Here(waiter), session, body, auth),
+                };
+                if !readable {
                     let told = ToFront::Unreadable { conn, nth };
                     self.effects.push_back(Effect::Tell(front, told));
                 }
@@ -127,9 +153,14 @@ impl Core {
             ToCore::Connect { conn, session, password_ok, timeout_ms } => {
                 self.connect(shared, now, front, conn, session, password_ok, timeout_ms)
             }
-            ToCore::Closed { conn, session, heard_us } => {
-                self.sessions.connection_closed(session, (front, conn), heard_us)
+            ToCore::Closed { conn, session, heard_us } => match self.forwards() {
+                true => self.learner_closed(session, (front, conn)),
+                false => self.sessions.connection_closed(session, (front, conn), heard_us),
+            },
+            ToCore::Sync { conn, session, xid, nth } => {
+                self.sync(now, front, conn, session, xid, nth)
             }
+            ToCore::Touched(touched) => self.touched(now, &touched),
             ToCore::Heard(heard) => {
                 for (session, heard_us) in heard {
                     if self.sessions.heard(now, session, heard_us) {
@@ -145,23 +176,34 @@ impl Core {
         &mut self,
         shared: &Shared,
         now: Now,
-        waiter: Waiter,
+        origin: Origin,
         session: SessionId,
         body: &[u8],
         auth: &AuthSet,
     ) -> bool {
-        let WaiterKind::Reply { xid, op } = waiter.kind else { return true };
-        let context = self.context(now, session, xid, auth);
+        let (xid, op, waiter, link) = match origin {
+            Origin::Here(waiter) => {
+                let WaiterKind::Reply { xid, op } = waiter.kind else { return true };
+                (xid, op, Some(waiter), None)
+            }
+            Origin::Learner { link, cxid, op } => (cxid, op, None, Some(link)),
+        };
+        let Some(context) = self.context(now, session, xid, auth) else {
+            self.cannot_propose(waiter);
+            return true;
+        };
         let mut reader = Reader::with_field_max(body, self.settings.field_bytes_max);
         let rules = &self.settings.rules;
         if op == OpCode::CLOSE_SESSION {
             self.overlay.prep_close_session(&shared.tree, rules, &context, session, &mut self.open);
             self.sessions.closing(session);
-        } else if !self.sessions.is_open(session) {
-            let code = ErrorCode::SESSION_EXPIRED;
+        } else if let Err(code) = self.sessions.check(session, link) {
             self.overlay.prep_error(&context, code, &mut self.open);
         } else {
             match Request::decode(op, &mut reader) {
+                Ok(Some(Request::Reconfig(request))) if self.ensemble.is_some() => {
+                    self.reconfigure(shared, now, session, xid, &request, auth);
+                }
                 Ok(Some(request)) => {
                     let tree = &shared.tree;
                     let outcome =
@@ -171,33 +213,36 @@ impl Core {
                     }
                 }
                 // Java gives such a request the zxid before its own, a multi alone a new one; we
-                // log nothing where no zxid is used.
-                Ok(None) | Err(_) if op != OpCode::MULTI => return false,
+                // log nothing where no zxid is used. A learner waits for an answer, though.
+                Ok(None) | Err(_) if op != OpCode::MULTI && link.is_none() => return false,
                 Ok(None) | Err(_) => {
                     let code = ErrorCode::MARSHALLING_ERROR;
                     self.overlay.prep_error(&context, code, &mut self.open);
                 }
             }
         }
-        self.proposed(Some(waiter));
+        self.proposed(waiter);
         true
     }
 
-    /// What the next transaction starts from.
+    /// There is no zxid to be had: this server's role is about to end, and so is the connection.
+    fn cannot_propose(&mut self, waiter: Option<Waiter>) {
+        if let Some(Waiter { front, conn, .. }) = waiter {
+            let close = ToFront::Close { conn, why: "this server does not lead any more" };
+            self.effects.push_back(Effect::Tell(front, close));
+        }
+    }
+
+    /// What the next transaction starts from. `None` if none can be proposed.
     fn context<'a>(
-        &self,
+        &mut self,
         now: Now,
         session: SessionId,
         cxid: i32,
         auth: &'a AuthSet,
-    ) -> PrepContext<'a> {
-        PrepContext {
-            session,
-            cxid,
-            zxid: self.proposed.next(),
-            time_ms: now.wall_ms,
-            auth: &auth[..],
-        }
+    ) -> Option<PrepContext<'a>> {
+        let zxid = self.next_zxid()?;
+        Some(PrepContext { session, cxid, zxid, time_ms: now.wall_ms, auth: &auth[..] })
     }
 
     /// Notes that one transaction was appended to the open batch.
@@ -206,6 +251,27 @@ impl Core {
         self.open_ends.push(self.open.len() as u32);
         self.waiters.push_back(waiter);
         self.stats.proposed += 1;
+    }
+
+    /// Begins a session.
+    fn create_session(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        session: SessionId,
+        timeout_ms: i32,
+        owner: Owner,
+        waiter: Option<Waiter>,
+    ) {
+        let nobody: AuthSet = Arc::from([]);
+        let Some(context) = self.context(now, session, 0, &nobody) else {
+            return self.cannot_propose(waiter);
+        };
+        let rules = &self.settings.rules;
+        let tree = &shared.tree;
+        self.overlay.prep_create_session(tree, rules, &context, timeout_ms, &mut self.open);
+        self.sessions.start(now, session, timeout_ms, Some(owner));
+        self.proposed(waiter);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -226,16 +292,23 @@ impl Core {
             let close = ToFront::Close { conn, why: "connection throttle" };
             return self.effects.push_back(Effect::Tell(front, close));
         }
+        if !self.orders() && !self.forwards() {
+            // Nobody here knows which sessions live: to refuse one would be to end it.
+            let close = ToFront::Close { conn, why: "this server serves nobody at present" };
+            return self.effects.push_back(Effect::Tell(front, close));
+        }
         if session == SessionId::NONE {
             let session = self.sessions.next_id();
-            let nobody: AuthSet = Arc::from([]);
-            let context = self.context(now, session, 0, &nobody);
-            let rules = &self.settings.rules;
-            let tree = &shared.tree;
-            self.overlay.prep_create_session(tree, rules, &context, timeout_ms, &mut self.open);
-            self.sessions.start(now, session, timeout_ms, Some((front, conn)));
             let kind = WaiterKind::Handshake { timeout_ms };
-            return self.proposed(Some(Waiter { front, conn, kind }));
+            let waiter = Waiter { front, conn, asked_ms: now.mono_ms(), kind };
+            if self.forwards() {
+                return self.forward_session(now, waiter, session);
+            }
+            let owner = Owner::Front(front, conn);
+            return self.create_session(shared, now, session, timeout_ms, owner, Some(waiter));
+        }
+        if self.forwards() {
+            return self.ask_leader(now, front, conn, session, password_ok, timeout_ms);
         }
         // The other connection goes even if the password turns out wrong, as in Java.
         if let Some((other_front, other)) = self.sessions.disown(session)
@@ -244,8 +317,7 @@ impl Core {
             let close = ToFront::Close { conn: other, why: "session renewed elsewhere" };
             self.effects.push_back(Effect::Tell(other_front, close));
         }
-        let renewed =
-            password_ok && self.sessions.renew(now, session, timeout_ms, (front, conn)).is_some();
+        let renewed = password_ok && self.sessions.renew(now, session, timeout_ms, (front, conn));
         let message = if renewed {
             self.stats.sessions_renewed += 1;
             ToFront::Renewed { conn, session, timeout_ms }
@@ -260,10 +332,10 @@ impl Core {
         if !self.sessions.is_open(session) {
             return;
         }
+        let nobody: AuthSet = Arc::from([]);
+        let Some(context) = self.context(now, session, 0, &nobody) else { return };
         tracing::info!(%session, "expiring a session: nothing heard within its timeout");
         self.stats.sessions_expired += 1;
-        let nobody: AuthSet = Arc::from([]);
-        let context = self.context(now, session, 0, &nobody);
         let rules = &self.settings.rules;
         self.overlay.prep_close_session(&shared.tree, rules, &context, session, &mut self.open);
         self.sessions.closing(session);
@@ -272,6 +344,15 @@ impl Core {
 
     /// Runs what is due by the clock.
     pub fn wake(&mut self, shared: &Shared, now: Now) {
+        if let Some(ensemble) = &mut self.ensemble {
+            if ensemble.peer.deadline_ms().is_some_and(|due_ms| due_ms <= now.mono_ms()) {
+                ensemble.peer.wake(now.mono_ms());
+                self.absorb(now);
+            }
+            if !self.orders() {
+                return;
+            }
+        }
         let due = self.sessions.look(now, limits::EXPIRIES_PER_TURN);
         for (front, asked) in due.ask {
             self.effects.push_back(Effect::Tell(front, ToFront::AskHeard(asked)));
@@ -284,23 +365,29 @@ impl Core {
 
     /// When [`Core::wake`] has work next, monotonic µs.
     pub fn deadline_us(&self) -> Option<u64> {
-        [self.sessions.next_look_us(), self.reaper.next_look_us()].into_iter().flatten().min()
+        let peer = self.peer().and_then(zab::Peer::deadline_ms).map(|ms| ms * 1000);
+        let own = match self.orders() {
+            true => [self.sessions.next_look_us(), self.reaper.next_look_us()],
+            false => [None, None],
+        };
+        own.into_iter().flatten().chain(peer).min()
     }
 
     /// Ends a turn: what was proposed in it goes to the log as one batch.
-    pub fn end_turn(&mut self) {
+    pub fn end_turn(&mut self, now: Now) {
         if self.open_ends.is_empty() {
             return;
         }
+        if self.ensemble.is_some() {
+            return match self.orders() {
+                true => self.propose_batch(now),
+                false => self.close_batch(),
+            };
+        }
         let next = Vec::with_capacity(self.open.len().next_power_of_two().min(1 << 16));
         let payloads = Bytes::from(std::mem::replace(&mut self.open, next));
-        let ends: Arc<[u32]> = Arc::from(&self.open_ends[..]);
-        self.open_ends.clear();
         self.appended = self.proposed;
-        let batch =
-            Batch { payloads: payloads.clone(), ends: Arc::clone(&ends), last_zxid: self.proposed };
-        self.in_flight.push_back(InFlight { payloads, ends, next: 0 });
-        self.effects.push_back(Effect::Append(batch));
+        self.queue_batch(payloads);
     }
 
     /// The next thing the host must do.
@@ -308,7 +395,7 @@ impl Core {
         self.effects.pop_front()
     }
 
-    /// The log is on disk up to and with `zxid`.
+    /// The log of a server that is alone is on disk up to and with `zxid`.
     pub fn synced(&mut self, zxid: Zxid) {
         assert!(self.synced <= zxid && zxid <= self.appended, "synced {zxid} was never appended");
         self.synced = zxid;
@@ -326,7 +413,7 @@ impl Core {
 
     /// True if [`Core::apply_next`] would apply something.
     pub fn can_apply(&self) -> bool {
-        self.applied < self.synced
+        (self.applied < self.appliable() && !self.in_flight.is_empty()) || self.role_change_due()
     }
 
     /// Transactions proposed and not applied.
@@ -334,12 +421,17 @@ impl Core {
         self.waiters.len()
     }
 
-    /// Applies the next transaction that is on disk and says in `out` what came of it. False if
-    /// there is none.
+    /// Applies the next transaction that may be applied and says in `out` what came of it. False
+    /// if there is none. In an ensemble a change of role that readers of the tree must know of is
+    /// a step, too, of which nothing comes.
     pub fn apply_next(&mut self, shared: &mut Shared, now: Now, out: &mut Committed) -> bool {
         out.clear();
         if !self.can_apply() {
             return false;
+        }
+        if self.role_change_due() {
+            self.change_role(shared, now);
+            return true;
         }
         let Some(batch) = self.in_flight.front_mut() else { return false };
         let start = if batch.next == 0 { 0 } else { batch.ends[batch.next - 1] as usize };
@@ -350,20 +442,23 @@ impl Core {
         if done {
             self.in_flight.pop_front();
         }
-        let waiter = self.waiters.pop_front().flatten();
         let bytes = &payloads[start..end];
         let payload = Payload::decode(bytes).expect("what prep encoded decodes");
         let zxid = payload.header.zxid;
-        assert_eq!(zxid, self.applied.next(), "transactions apply in order");
+        let waiter = self.waiter_of(payload.header.session, payload.header.cxid);
+        let follows = zxid == self.applied.next() || zxid.epoch() > self.applied.epoch();
+        assert!(follows, "transactions apply in order: {zxid} behind {}", self.applied);
         let reply = waiter.is_some().then_some(&mut out.body);
         let crcs = self.overlay.prepared_crcs();
         let applied = shared.tree.apply_prepared(&payload, crcs, &mut out.changes, reply);
         self.stats.wrote(&out.changes);
+        self.count_applied(now, &payload, waiter);
         self.overlay.applied(zxid);
         self.applied = zxid;
         out.zxid = zxid;
         out.outcome = self.outcome(now, &payload, applied, waiter);
         self.snapshot.applied(bytes.len());
+        self.answer_syncs();
         true
     }
 
@@ -378,7 +473,10 @@ impl Core {
         let session = payload.header.session;
         let mut owner = None;
         if payload.header.op == OpCode::CLOSE_SESSION {
-            owner = self.sessions.end(session);
+            owner = match self.forwards() {
+                true => self.learner_session_ended(session),
+                false => self.sessions.end(session),
+            };
         }
         let Some(waiter) = waiter else {
             let (front, conn) = owner?;
@@ -408,6 +506,9 @@ impl Core {
     /// `srst`: forgets what was counted so far.
     pub fn reset_stats(&mut self) {
         self.stats.reset();
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.tally.reset();
+        }
     }
 
     /// The chance that the connection throttle drops a handshake now.

@@ -76,11 +76,11 @@ impl Core {
             if !self.is_still_due(shared, now, &path, czxid) {
                 continue;
             }
+            let nobody: AuthSet = Arc::from([]);
+            let Some(context) = self.context(now, SessionId::NONE, 0, &nobody) else { return };
             self.reaper.next_removal_us =
                 self.reaper.next_removal_us.max(now.mono_us.saturating_sub(1_000_000))
                     + self.reaper.pace_us;
-            let nobody: AuthSet = Arc::from([]);
-            let context = self.context(now, SessionId::NONE, 0, &nobody);
             let rules = &settings.rules;
             let tree = &shared.tree;
             self.overlay.prep_delete_container(tree, rules, &context, &path, &mut self.open);

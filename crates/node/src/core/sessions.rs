@@ -7,10 +7,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use oxkeeper_proto::SessionId;
+use oxkeeper_proto::{ErrorCode, SessionId};
 use oxkeeper_tree::wrong::{self, Wrong};
+use oxkeeper_zab::LinkId;
 
 use crate::messages::{ConnId, FrontId, Now};
+
+/// Where a session's client is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// To this server.
+    Front(FrontId, ConnId),
+    /// To the learner behind this link, which tells in its pings whom it hears.
+    Learner(LinkId),
+}
 
 /// One live session.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +28,7 @@ struct Session {
     /// The timeout that expiry goes by, ms: that of the last handshake.
     timeout_ms: i32,
     deadline_us: u64,
-    owner: Option<(FrontId, ConnId)>,
+    owner: Option<Owner>,
     closing: bool,
 }
 
@@ -72,6 +82,17 @@ impl SessionClock {
         clock
     }
 
+    /// Forgets all sessions and follows these, each with its whole timeout.
+    pub fn reset(&mut self, now: Now, sessions: impl IntoIterator<Item = (SessionId, i32)>) {
+        self.sessions.clear();
+        self.buckets.clear();
+        self.last_look_us = now.mono_us;
+        self.resume_us = 0;
+        for (session, timeout_ms) in sessions {
+            self.start(now, session, timeout_ms, None);
+        }
+    }
+
     /// An id no session has had (`SessionTrackerImpl.initializeNextSessionId`).
     pub fn next_id(&mut self) -> SessionId {
         loop {
@@ -85,13 +106,7 @@ impl SessionClock {
     }
 
     /// Follows a session from now on.
-    pub fn start(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        timeout_ms: i32,
-        owner: Option<(FrontId, ConnId)>,
-    ) {
+    pub fn start(&mut self, now: Now, session: SessionId, timeout_ms: i32, owner: Option<Owner>) {
         let deadline_us = self.deadline(now.mono_us, timeout_ms);
         let entry = Session { timeout_ms, deadline_us, owner, closing: false };
         self.sessions.insert(session, entry);
@@ -101,6 +116,51 @@ impl SessionClock {
     /// True if the session is known and not about to end.
     pub fn is_open(&self, session: SessionId) -> bool {
         self.sessions.get(&session).is_some_and(|entry| !entry.closing)
+    }
+
+    /// Whether a request may be done for a session: SESSIONEXPIRED if it is unknown or about to
+    /// end, SESSIONMOVED if it came by a way that is not the session's any more. `link`: by which
+    /// learner, `None` for this server (`SessionTrackerImpl.checkSession`).
+    pub fn check(&mut self, session: SessionId, link: Option<LinkId>) -> Result<(), ErrorCode> {
+        let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing);
+        let Some(entry) = entry else { return Err(ErrorCode::SESSION_EXPIRED) };
+        match (entry.owner, link) {
+            (None | Some(Owner::Front(..)), None) => Ok(()),
+            (None, Some(link)) => {
+                entry.owner = Some(Owner::Learner(link));
+                Ok(())
+            }
+            (Some(Owner::Learner(owner)), Some(link)) if owner == link => Ok(()),
+            (Some(_), _) => Err(ErrorCode::SESSION_MOVED),
+        }
+    }
+
+    /// A learner has heard of a session.
+    pub fn touch(&mut self, now: Now, session: SessionId, timeout_ms: i32) {
+        let deadline_us = self.deadline(now.mono_us, timeout_ms);
+        let Some(entry) = self.sessions.get_mut(&session).filter(|entry| !entry.closing) else {
+            return;
+        };
+        entry.timeout_ms = timeout_ms;
+        if deadline_us > entry.deadline_us {
+            entry.deadline_us = deadline_us;
+            self.buckets.entry(deadline_us).or_default().push(session);
+        }
+    }
+
+    /// Notes where a session's client is connected now. False if it is unknown or closing.
+    pub fn moved(&mut self, now: Now, session: SessionId, timeout_ms: i32, owner: Owner) -> bool {
+        let deadline_us = self.deadline(now.mono_us, timeout_ms);
+        let Some(entry) = self.sessions.get_mut(&session).filter(|entry| !entry.closing) else {
+            return false;
+        };
+        entry.timeout_ms = timeout_ms;
+        entry.owner = Some(owner);
+        if deadline_us != entry.deadline_us {
+            entry.deadline_us = deadline_us;
+            self.buckets.entry(deadline_us).or_default().push(session);
+        }
+        true
     }
 
     /// Sessions followed now.
@@ -113,29 +173,20 @@ impl SessionClock {
         self.sessions.is_empty()
     }
 
-    /// Hands a session to another connection; returns the one that had it.
-    /// `None` if the session is unknown or closing.
+    /// Hands a session to another connection of this server. False if it is unknown or closing.
     pub fn renew(
         &mut self,
         now: Now,
         session: SessionId,
         timeout_ms: i32,
-        owner: (FrontId, ConnId),
-    ) -> Option<()> {
-        let deadline_us = self.deadline(now.mono_us, timeout_ms);
-        let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing)?;
-        entry.timeout_ms = timeout_ms;
-        entry.owner = Some(owner);
-        if deadline_us != entry.deadline_us {
-            entry.deadline_us = deadline_us;
-            self.buckets.entry(deadline_us).or_default().push(session);
-        }
-        Some(())
+        (front, conn): (FrontId, ConnId),
+    ) -> bool {
+        self.moved(now, session, timeout_ms, Owner::Front(front, conn))
     }
 
     /// Takes a session's connection away, to be closed.
     pub fn disown(&mut self, session: SessionId) -> Option<(FrontId, ConnId)> {
-        self.sessions.get_mut(&session)?.owner.take()
+        connection(self.sessions.get_mut(&session)?.owner.take()?)
     }
 
     /// A connection is gone; its session lives on from when it was last heard there.
@@ -148,7 +199,7 @@ impl SessionClock {
         let Some(entry) = self.sessions.get(&session) else { return };
         let deadline_us = self.deadline(heard_us, entry.timeout_ms).max(entry.deadline_us);
         if let Some(entry) = self.sessions.get_mut(&session) {
-            if entry.owner == Some(owner) {
+            if entry.owner == Some(Owner::Front(owner.0, owner.1)) {
                 entry.owner = None;
             }
             entry.deadline_us = deadline_us;
@@ -165,7 +216,7 @@ impl SessionClock {
 
     /// Forgets a session and returns its connection.
     pub fn end(&mut self, session: SessionId) -> Option<(FrontId, ConnId)> {
-        self.sessions.remove(&session)?.owner
+        connection(self.sessions.remove(&session)?.owner?)
     }
 
     /// A Front's answer. True if the session was not heard of in time and ends.
@@ -215,8 +266,11 @@ impl SessionClock {
             }
             left -= 1;
             match entry.owner {
-                Some((front, conn)) => due.ask.entry(front).or_default().push((conn, session)),
-                None => due.expired.push(session),
+                Some(Owner::Front(front, conn)) => {
+                    due.ask.entry(front).or_default().push((conn, session))
+                }
+                // A learner that had heard of it would have said so.
+                Some(Owner::Learner(_)) | None => due.expired.push(session),
             }
         }
         due
@@ -261,6 +315,14 @@ impl SessionClock {
     }
 }
 
+/// The connection here, if it is here.
+fn connection(owner: Owner) -> Option<(FrontId, ConnId)> {
+    match owner {
+        Owner::Front(front, conn) => Some((front, conn)),
+        Owner::Learner(_) => None,
+    }
+}
+
 fn first_id(wall_ms: i64, server_id: u8) -> i64 {
     let millis = ((wall_ms as u64) << 24) >> 8;
     (millis | (u64::from(server_id) << 56)) as i64
@@ -302,7 +364,7 @@ mod tests {
     #[test]
     fn a_connected_session_is_asked_about_and_lives_if_it_was_heard() {
         let mut clock = SessionClock::new(1000, 1, at(0), []);
-        clock.start(at(0), SessionId(7), 2000, Some(OWNER));
+        clock.start(at(0), SessionId(7), 2000, Some(Owner::Front(OWNER.0, OWNER.1)));
         let found = look_until(&mut clock, 0, 3000);
         assert_eq!(found[0].1.ask[&OWNER.0], [(OWNER.1, SessionId(7))]);
         assert!(!clock.heard(at(3000), SessionId(7), 2_500_000));

@@ -4,6 +4,8 @@
 //! takes a bounded number of znodes, and no more steps are made while the disk is behind, so
 //! neither the lock nor memory is held for long.
 
+use oxkeeper_proto::Zxid;
+
 use super::Core;
 use crate::front::Shared;
 use crate::limits;
@@ -19,10 +21,14 @@ pub(super) struct SnapshotState {
     bytes_due: u64,
     random: u64,
     wanted: bool,
+    /// Wanted by a learner that can get nothing else.
+    needed: bool,
     /// A walk is under way, with this many pieces handed out and not written.
     walking: Option<usize>,
     /// The walk is done; the last pieces are being written.
     finishing: bool,
+    /// The transaction as of which the walk is.
+    zxid: Zxid,
 }
 
 impl SnapshotState {
@@ -34,8 +40,10 @@ impl SnapshotState {
             bytes_due: 0,
             random: settings.seed | 1,
             wanted: false,
+            needed: false,
             walking: None,
             finishing: false,
+            zxid: Zxid::ZERO,
         };
         state.draw(settings);
         state
@@ -70,14 +78,29 @@ impl Core {
         self.snapshot.wanted = true;
     }
 
+    /// Asks for a snapshot that a learner waits for: it is written before anyone is served, too.
+    pub fn request_snapshot_for_learner(&mut self) {
+        self.snapshot.needed = true;
+    }
+
     /// True if [`Core::snapshot_step`] has something to do now.
     pub fn snapshot_wants_step(&self) -> bool {
         let state = &self.snapshot;
+        if let Some(ensemble) = &self.ensemble {
+            // A snapshot must not say more than this server's own log does, and none is begun
+            // before history stands; a learner may need one before anyone is served.
+            let complete = self.applied >= self.appliable();
+            let stands = ensemble.serving || (state.needed && complete);
+            if self.synced < state.zxid || (state.walking.is_none() && !stands) {
+                return false;
+            }
+        }
         match state.walking {
             Some(ahead) => !state.finishing && ahead < limits::SNAPSHOT_CHUNKS_AHEAD,
             None => {
                 !state.finishing
                     && (state.wanted
+                        || state.needed
                         || state.count > state.count_due
                         || state.bytes > state.bytes_due)
             }
@@ -91,8 +114,10 @@ impl Core {
         }
         let Some(ahead) = self.snapshot.walking else {
             self.snapshot.wanted = false;
+            self.snapshot.needed = false;
             self.snapshot.draw(&self.settings);
             self.snapshot.walking = Some(0);
+            self.snapshot.zxid = self.applied;
             self.stats.snapshots += 1;
             let Ok(head) = shared.tree.snapshot_begin() else { return };
             self.effects.push_back(Effect::RollLog);
@@ -122,6 +147,16 @@ impl Core {
     pub fn snapshot_done(&mut self) {
         self.snapshot.walking = None;
         self.snapshot.finishing = false;
+    }
+
+    /// The tree is about to be another: what was walked of this one is of no use.
+    pub(super) fn abandon_snapshot(&mut self) {
+        self.snapshot.zxid = Zxid::ZERO;
+        if self.snapshot.walking.is_some() && !self.snapshot.finishing {
+            // Busy until the host has dropped it.
+            self.snapshot.finishing = true;
+            self.effects.push_back(Effect::SnapshotAbandon);
+        }
     }
 
     /// True while a snapshot is being walked or written.

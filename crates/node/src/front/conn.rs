@@ -41,6 +41,10 @@ pub(crate) enum Waiting {
     },
     /// A write whose body the core could not read: an error, in its turn.
     Unreadable { xid: i32 },
+    /// A sync on its way through the leader.
+    Sync { nth: u32, frame: Box<[u8]>, at_us: u64 },
+    /// A sync that has come back: to be answered as a read, in its turn.
+    Synced { frame: Box<[u8]>, at_us: u64 },
     /// A frame that waits behind such a write.
     Held { frame: Box<[u8]>, at_us: u64 },
 }
@@ -123,7 +127,7 @@ pub(crate) struct Conn {
     pub held_writes: u32,
     /// Writes in the gate that the core has.
     pub writes: u32,
-    /// Writes that the core has been given, the next one's number.
+    /// Writes and syncs that the core has been given, the next one's number.
     pub next_write: u32,
     /// True once the host must drop the socket without sending more.
     pub dead: bool,

@@ -64,6 +64,15 @@ impl Front {
                 self.unreadable(conn, nth);
                 self.release(shared, now, conn, link);
             }
+            ToFront::Synced { conn, nth } => {
+                self.synced(conn, nth);
+                self.release(shared, now, conn, link);
+            }
+            ToFront::AskTouched => {
+                let touched = self.touched(now);
+                link.submit(now, self.id, ToCore::Touched(touched));
+            }
+            ToFront::Stop => self.stop_serving(),
             ToFront::Renewed { conn, session, timeout_ms } => {
                 self.connected(now, conn, session, timeout_ms)
             }

@@ -103,6 +103,8 @@ pub struct Front {
     /// Writes that the core has, over all connections.
     outstanding: usize,
     large_bytes: usize,
+    /// When the sessions heard since were told last, µs.
+    touched_us: u64,
     stats: FrontStats,
     /// An encoded event, kept while it goes to one watcher after the other.
     event: Vec<u8>,
@@ -127,6 +129,7 @@ impl Front {
             released: Vec::new(),
             outstanding: 0,
             large_bytes: 0,
+            touched_us: 0,
             stats: FrontStats::default(),
             event: Vec::new(),
             last_ip: None,
@@ -279,6 +282,31 @@ impl Front {
             if self.dirty.last() == Some(&id) {
                 self.dirty.pop();
             }
+        }
+    }
+
+    /// The sessions heard since the last call, with their timeouts in ms, for a learner's leader.
+    fn touched(&mut self, now: Now) -> Vec<(SessionId, i32)> {
+        let since_us = std::mem::replace(&mut self.touched_us, now.mono_us);
+        let heard = |conn: &&Conn| {
+            conn.session != SessionId::NONE && conn.heard_us >= since_us && !conn.dead
+        };
+        let conns = self.conns.iter().map(|(_, conn)| conn);
+        conns.filter(heard).map(|conn| (conn.session, conn.timeout_ms)).collect()
+    }
+
+    /// Drops every connection that has or asks for a session: there is nobody to serve it.
+    fn stop_serving(&mut self) {
+        let ids: Vec<ConnId> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| {
+                matches!(conn.phase, Phase::Connecting { .. } | Phase::Ready | Phase::Ending)
+            })
+            .map(|(slot, conn)| ConnId { slot: slot as u32, generation: conn.generation })
+            .collect();
+        for id in ids {
+            self.kill(id, "this server serves nobody at present");
         }
     }
 

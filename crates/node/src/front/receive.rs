@@ -170,6 +170,9 @@ impl Front {
         if !self.may_ask(id, header.xid) || !self.admit_large(id, frame.len()) {
             return;
         }
+        if header.op.class() == Class::Sync && self.settings.sync_by_leader && !self.must_hold(id) {
+            return self.submit_sync(now, id, header, frame.into(), link);
+        }
         let Some(conn) = self.conn_mut(id) else { return };
         let idle = conn.gate.is_empty() && conn.job.is_none();
         if idle && header.op.class() != Class::Write {
@@ -238,6 +241,11 @@ impl Front {
             if conn.dead || conn.job.is_some() {
                 return;
             }
+            if let Some(Waiting::Synced { .. }) = conn.gate.front() {
+                let Some(Waiting::Synced { frame, at_us }) = conn.gate.pop_front() else { return };
+                self.answer_sync(shared, now, id, &frame, at_us);
+                continue;
+            }
             if let Some(Waiting::Unreadable { xid }) = conn.gate.front() {
                 let (xid, zxid) = (*xid, shared.tree.last_zxid());
                 read::error_reply(&mut conn.out, xid, zxid, ErrorCode::MARSHALLING_ERROR);
@@ -283,6 +291,43 @@ impl Front {
         }
     }
 
+    /// A sync goes to the core and waits in the gate, as a write does.
+    fn submit_sync(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        header: RequestHeader,
+        frame: Box<[u8]>,
+        link: &mut impl CoreLink,
+    ) {
+        let front = self.id;
+        let Some(conn) = self.conn_mut(id) else { return };
+        let (nth, session) = (conn.next_write, conn.session);
+        conn.next_write = nth.wrapping_add(1);
+        conn.gate.push_back(Waiting::Sync { nth, frame, at_us: now.mono_us });
+        link.submit(now, front, ToCore::Sync { conn: id, session, xid: header.xid, nth });
+    }
+
+    /// A sync has come back: it is answered when those before it are.
+    pub(super) fn synced(&mut self, id: ConnId, synced: u32) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        let meant = conn
+            .gate
+            .iter_mut()
+            .find(|waiting| matches!(waiting, Waiting::Sync { nth, .. } if *nth == synced));
+        if let Some(waiting) = meant
+            && let Waiting::Sync { frame, at_us, .. } = waiting
+        {
+            *waiting = Waiting::Synced { frame: mem::take(frame), at_us: *at_us };
+        }
+    }
+
+    fn answer_sync(&mut self, shared: &Shared, now: Now, id: ConnId, frame: &[u8], at_us: u64) {
+        let mut reader = Reader::with_field_max(frame, self.settings.field_bytes_max);
+        let Ok(header) = RequestHeader::decode(&mut reader) else { return };
+        self.read(shared, now, id, header, reader, at_us);
+    }
+
     /// Runs a request whose turn has come.
     fn run_held(
         &mut self,
@@ -299,6 +344,13 @@ impl Front {
             Class::Write => {
                 let large_bytes = self.large_bytes_of(frame.len());
                 self.submit_held_write(now, id, header, reader.rest(), large_bytes, link);
+            }
+            Class::Sync if self.settings.sync_by_leader => {
+                let Some(conn) = self.conn_mut(id) else { return };
+                let behind = mem::take(&mut conn.gate);
+                self.submit_sync(now, id, header, frame.into(), link);
+                let Some(conn) = self.conn_mut(id) else { return };
+                conn.gate.extend(behind);
             }
             Class::Read | Class::Sync => self.read(shared, now, id, header, reader, at_us),
             Class::Connection | Class::Refused => self.refuse_op(id, header),

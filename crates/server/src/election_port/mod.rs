@@ -1,14 +1,15 @@
 //! The election port: where servers tell each other whom they vote for.
 //!
-//! What is said and who keeps which connection is decided by two values, [`Election`] and
-//! [`Links`]; this is their host. It listens at all election addresses of this server, calls the
-//! peers, cuts the streams into hellos and messages, keeps the time, and carries out what the two
-//! decide, one after the other in one task. Connections and calls have tasks of their own, so that
-//! neither a peer that does not read nor a name that does not resolve delays anybody else.
+//! What is said is decided by the [`oxkeeper_zab::Peer`], and who keeps which connection by
+//! [`Links`]; this carries it. It listens at all election addresses of this server, calls the
+//! peers, cuts the streams into hellos and messages, keeps the time for the links, and carries out
+//! what they decide, one after the other in one task. Connections and calls have tasks of their
+//! own, so that neither a peer that does not read nor a name that does not resolve delays anybody
+//! else.
 //!
 //! Everything runs on the thread that [`ElectionPort::run`] is awaited on, inside a `LocalSet`. The
-//! rest of the server has a [`Handle`] to say what happened to it, and [`Events`] that tell what to
-//! be; both can live on other threads. When the last handle is dropped the port closes.
+//! rest of the server has a [`Handle`] to say something and [`Events`] that tell what was heard;
+//! both can live on other threads. When the last handle is dropped the port closes.
 //!
 //! The port is open to anybody who can reach it, so nothing on it costs more than a connection and
 //! a line in the log: lengths are checked before they are believed, connections that say nothing
@@ -17,11 +18,9 @@
 //!
 //! There are no heartbeats here. Who is silent after an election is watched on the quorum port.
 
-mod dial;
-mod listen;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,34 +28,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oxkeeper_config::ExitCode;
-use oxkeeper_proto::ids::{Sid, Zxid};
+use oxkeeper_proto::ids::Sid;
 use oxkeeper_proto::notification::{Address, Hello, Notification, PeerState};
-use oxkeeper_zab::election::{self, Election, Standing};
 use oxkeeper_zab::links::{self, ConnId, DialError, Links};
-use oxkeeper_zab::quorum::{Membership, QuorumVerifier, Role};
-use oxkeeper_zab::vote::{Received, Vote};
+use oxkeeper_zab::quorum::Membership;
+use oxkeeper_zab::vote::Vote;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use self::dial::Resolver;
 use self::wire::{Fault, Out, Wire};
 use crate::StartError;
+use crate::peer_sockets::Port;
+use crate::peer_sockets::dial::{self, Resolver};
+use crate::peer_sockets::listen::{self, Listening};
 use crate::seldom::Seldom;
 
 /// What connections have to say and we have not heard yet. Each entry may be a message of half a
 /// megabyte; who has more to say waits.
 const INPUTS_MAX: usize = 16;
 
+/// What was heard and the server has not taken yet. Again each may be half a megabyte.
+const EVENTS_MAX: usize = 16;
+
 /// What can be configured.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Who we are.
     pub my_sid: Sid,
-    /// How to elect.
-    pub election: election::Settings,
     /// How to connect.
     pub links: links::Settings,
     /// `quorumListenOnAllIPs`: only the ports of our addresses count.
@@ -72,78 +73,68 @@ impl Settings {
     pub fn new(my_sid: Sid) -> Settings {
         Settings {
             my_sid,
-            election: election::Settings::default(),
             links: links::Settings::default(),
             listen_on_all_ips: false,
             bind_attempts: 3,
             tcp_keep_alive: false,
         }
     }
+
+    fn listening(&self) -> Listening {
+        Listening {
+            port: Port::Election,
+            on_all_ips: self.listen_on_all_ips,
+            attempts: self.bind_attempts,
+            keep_alive: self.tcp_keep_alive,
+        }
+    }
 }
 
-/// What the election comes to, in the order in which to act on it.
+/// What happens on the port, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A peer brought a newer configuration: to be stored before anything that follows is done.
-    Adopted(Arc<QuorumVerifier>),
-    /// The election is over, or [`Handle::designate`] made it needless.
-    Decided {
-        /// What to be now: anything but [`PeerState::Looking`].
-        state: PeerState,
-        /// Who leads.
-        vote: Vote,
+    /// A server told us its vote: for [`oxkeeper_zab::Peer::notification`].
+    Heard {
+        /// Who it says it is.
+        from: Sid,
+        /// What it said.
+        told: Notification<'static>,
+    },
+    /// A server is connected, or known not to be there: for
+    /// [`oxkeeper_zab::Peer::election_link`].
+    Link {
+        /// Which.
+        sid: Sid,
+        /// Connected.
+        up: bool,
     },
 }
 
-/// Where events come out: a decision per [`Handle`] call at most, and whatever newer configurations
-/// peers bring while we look.
-pub type Events = mpsc::UnboundedReceiver<Event>;
-
-/// What each member said last, by id: for those who want to watch an election.
-pub type Heard = BTreeMap<Sid, Received>;
+/// Where events come out. Whoever does not take them makes the peers wait.
+pub type Events = mpsc::Receiver<Event>;
 
 /// The server's side of its election port. Calls never block; they are acted on in their order.
 #[derive(Debug, Clone)]
 pub struct Handle {
     commands: mpsc::UnboundedSender<Command>,
-    heard: watch::Receiver<Heard>,
 }
 
 #[derive(Debug)]
 enum Command {
-    Look { standing: Standing, delay_ms: u64 },
-    Established { epoch: i64 },
-    Designate { leader: Sid, zxid: Zxid },
-    Reconfigure { membership: Membership, role: Role },
+    Notify { to: Sid, state: PeerState, vote: Vote, config: Arc<str> },
+    Reconfigure(Membership),
 }
 
 impl Handle {
-    /// Looks for a leader from now on, or from `delay_ms` on (see
-    /// [`election::observer_delay_ms`]). Ends with [`Event::Decided`].
-    pub fn look(&self, standing: Standing, delay_ms: u64) {
-        self.tell(Command::Look { standing, delay_ms });
-    }
-
-    /// The leader that was decided on is established, with this epoch, which others are told.
-    pub fn established(&self, epoch: i64) {
-        self.tell(Command::Established { epoch });
-    }
-
-    /// A reconfiguration named the next leader: there is nothing to elect. Answered by
-    /// [`Event::Decided`].
-    pub fn designate(&self, leader: Sid, zxid: Zxid) {
-        self.tell(Command::Designate { leader, zxid });
+    /// Tells a server of a vote, instead of whatever it has not been told yet. Connects if need be.
+    pub fn notify(&self, to: Sid, state: PeerState, vote: Vote, config: Arc<str>) {
+        self.tell(Command::Notify { to, state, vote, config });
     }
 
     /// The configuration changed. If our own election addresses are others now, the port moves
     /// there, and its connections are made anew.
-    pub fn reconfigure(&self, membership: Membership, role: Role) {
-        self.tell(Command::Reconfigure { membership, role });
-    }
-
-    /// What the members said last.
-    pub fn heard(&self) -> watch::Receiver<Heard> {
-        self.heard.clone()
+    pub fn reconfigure(&self, membership: Membership) {
+        self.tell(Command::Reconfigure(membership));
     }
 
     /// The port may have ended, with an error that its owner was told.
@@ -170,13 +161,11 @@ enum Input {
 pub struct ElectionPort {
     settings: Settings,
     my_addresses: Vec<Address>,
-    election: Election,
     links: Links,
     sockets: Sockets,
     listeners: Vec<TcpListener>,
     commands: mpsc::UnboundedReceiver<Command>,
-    events: mpsc::UnboundedSender<Event>,
-    heard: watch::Sender<Heard>,
+    events: mpsc::Sender<Event>,
     resolver: Rc<Resolver>,
     faults: Seldom,
     started: Instant,
@@ -249,8 +238,7 @@ impl ElectionPort {
     /// authentication, which this port cannot do.
     pub async fn open(
         settings: Settings,
-        membership: Membership,
-        standing: Standing,
+        membership: &Membership,
     ) -> Result<(Handle, Events, ElectionPort), StartError> {
         let refused = |message: String| StartError { message, code: ExitCode::InvalidInvocation };
         let my_sid = settings.my_sid;
@@ -258,31 +246,27 @@ impl ElectionPort {
             let message = "quorum.auth.enableSasl: the election port cannot authenticate yet";
             return Err(refused(message.to_owned()));
         }
-        let my_addresses = addresses_of(my_sid, &membership);
+        let my_addresses = Port::Election.addresses_of(my_sid, membership);
         if my_addresses.is_empty() {
             return Err(refused(format!("server.{my_sid} is not in the configuration")));
         }
-        let listeners = listen::bind_all(&my_addresses, &settings).await?;
+        let listeners = listen::bind_all(&my_addresses, settings.listening()).await?;
         let (commander, commands) = mpsc::unbounded_channel();
-        let (events, told) = mpsc::unbounded_channel();
-        let (heard, hears) = watch::channel(Heard::new());
-        let links = new_links(&settings, &my_addresses, &membership);
-        let election = Election::new(my_sid, membership, standing, settings.election.clone());
+        let (events, told) = mpsc::channel(EVENTS_MAX);
+        let links = new_links(&settings, &my_addresses, membership);
         let port = ElectionPort {
             settings,
             my_addresses,
-            election,
             links,
             sockets: Sockets::new(),
             listeners,
             commands,
             events,
-            heard,
             resolver: Rc::default(),
             faults: Seldom::default(),
             started: Instant::now(),
         };
-        Ok((Handle { commands: commander, heard: hears }, told, port))
+        Ok((Handle { commands: commander }, told, port))
     }
 
     /// Serves the port until the last handle is dropped. To be awaited inside a `LocalSet`.
@@ -295,8 +279,7 @@ impl ElectionPort {
         loop {
             self.carry_out().await;
             self.sockets.reap();
-            let election_ms = self.election.deadline_ms();
-            let due_ms = [election_ms, self.links.deadline_ms()].into_iter().flatten().min();
+            let due_ms = self.links.deadline_ms();
             let due = self.started + Duration::from_millis(due_ms.unwrap_or_default());
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -306,11 +289,9 @@ impl ElectionPort {
                         return Ok(());
                     }
                 },
-                Some(input) = self.sockets.inputs.recv() => self.take(input)?,
+                Some(input) = self.sockets.inputs.recv() => self.take(input).await?,
                 () = tokio::time::sleep_until(due), if due_ms.is_some() => {
-                    let now_ms = self.now_ms();
-                    self.links.tick(now_ms);
-                    self.election.tick(now_ms);
+                    self.links.tick(self.now_ms());
                 }
             }
         }
@@ -323,28 +304,26 @@ impl ElectionPort {
     fn listen_at(&mut self, listeners: Vec<TcpListener>) {
         for listener in listeners {
             let inputs = self.sockets.sender.clone();
-            self.sockets.tasks.spawn_local(listen::accept(listener, inputs));
+            let accepting = listen::accept(listener, Port::Election, async move |stream, from| {
+                // How many may wait to be greeted is decided by the links.
+                inputs.send(Input::Accepted(stream, from)).await.is_ok()
+            });
+            self.sockets.tasks.spawn_local(accepting);
         }
     }
 
     async fn obey(&mut self, command: Command) {
-        let now_ms = self.now_ms();
         match command {
-            Command::Look { standing, delay_ms } => self.election.look(now_ms, standing, delay_ms),
-            Command::Established { epoch } => self.election.established(epoch),
-            Command::Designate { leader, zxid } => {
-                let state = self.election.designate(leader, zxid);
-                let vote = self.election.settled_on();
-                self.events.send(Event::Decided { state, vote }).ok();
+            Command::Notify { to, state, vote, config } => {
+                let mut message = Vec::new();
+                vote.notification(state, &config).encode(&mut message);
+                self.links.send(self.now_ms(), to, message.into());
             }
-            Command::Reconfigure { membership, role } => {
-                self.configure_links(&membership).await;
-                self.election.reconfigure(now_ms, membership, role);
-            }
+            Command::Reconfigure(membership) => self.configure_links(&membership).await,
         }
     }
 
-    fn take(&mut self, input: Input) -> Result<(), StartError> {
+    async fn take(&mut self, input: Input) -> Result<(), StartError> {
         let now_ms = self.now_ms();
         match input {
             Input::Accepted(stream, from) => {
@@ -357,7 +336,7 @@ impl ElectionPort {
                 }
                 self.links.greeted(now_ms, conn, &hello);
             }
-            Input::Message(conn, payload) => self.hear(now_ms, conn, &payload),
+            Input::Message(conn, payload) => self.hear(conn, &payload).await,
             Input::Written(conn) => self.links.written(conn),
             Input::Ended(conn, fault) => {
                 if let (Some(open), Some(fault)) = (self.sockets.wires.remove(&conn), fault) {
@@ -382,27 +361,21 @@ impl ElectionPort {
         Ok(())
     }
 
-    fn hear(&mut self, now_ms: u64, conn: ConnId, payload: &[u8]) {
+    async fn hear(&mut self, conn: ConnId, payload: &[u8]) {
         let Some(from) = self.links.received(conn) else { return };
-        let told = match Notification::decode(payload) {
-            Ok(told) => told,
+        match Notification::decode(payload) {
+            Ok(told) => self.report(Event::Heard { from, told: told.into_owned() }).await,
             Err(error) => {
                 if let Some(before) = self.faults.may_speak() {
                     warn!(%from, %error, before, "an election message that cannot be understood");
                 }
-                return;
             }
-        };
-        let membership = self.election.membership();
-        let configs = [Some(membership.current()), membership.last_seen()];
-        if configs.into_iter().flatten().any(|config| config.server(from).is_some()) {
-            let vote = Vote::from(&told);
-            let received = Received { vote, state: told.state, version: told.version };
-            self.heard.send_modify(|heard| {
-                heard.insert(from, received);
-            });
         }
-        self.election.notification(now_ms, from, &told);
+    }
+
+    /// A server that listens no more is about to let go of the port.
+    async fn report(&self, event: Event) {
+        self.events.send(event).await.ok();
     }
 
     fn say_why(&mut self, open: &Open, fault: &Fault) {
@@ -414,35 +387,15 @@ impl ElectionPort {
         }
     }
 
-    /// Carries out what both values have decided, until neither has anything left.
+    /// Carries out what the links have decided, until they have nothing left.
     async fn carry_out(&mut self) {
         let now_ms = self.now_ms();
-        loop {
-            if let Some(effect) = self.election.poll_effect() {
-                match effect {
-                    election::Effect::Send { to, state, vote, config } => {
-                        let mut message = Vec::new();
-                        vote.notification(state, &config).encode(&mut message);
-                        self.links.send(now_ms, to, message.into());
-                    }
-                    election::Effect::Adopt(config) => {
-                        let membership = self.election.membership().clone();
-                        self.configure_links(&membership).await;
-                        self.events.send(Event::Adopted(config)).ok();
-                    }
-                    election::Effect::Decided { state, vote } => {
-                        self.events.send(Event::Decided { state, vote }).ok();
-                    }
-                }
-            } else if let Some(effect) = self.links.poll_effect() {
-                self.connect(now_ms, effect);
-            } else {
-                return;
-            }
+        while let Some(effect) = self.links.poll_effect() {
+            self.connect(now_ms, effect).await;
         }
     }
 
-    fn connect(&mut self, now_ms: u64, effect: links::Effect) {
+    async fn connect(&mut self, now_ms: u64, effect: links::Effect) {
         match effect {
             links::Effect::Dial { conn, sid, addresses } => {
                 let (sender, resolver) = (self.sockets.sender.clone(), Rc::clone(&self.resolver));
@@ -465,8 +418,8 @@ impl ElectionPort {
                 self.put(now_ms, conn, Out::Message(bytes));
             }
             links::Effect::Close(conn) => self.sockets.close(conn),
-            links::Effect::Up(sid) => self.election.peer_up(sid),
-            links::Effect::Down(sid) => self.election.peer_down(now_ms, sid),
+            links::Effect::Up(sid) => self.report(Event::Link { sid, up: true }).await,
+            links::Effect::Down(sid) => self.report(Event::Link { sid, up: false }).await,
             links::Effect::Authenticate { conn, opened: _ } => {
                 // Refused when the port was opened; in no case is it as good as proved.
                 self.sockets.close(conn);
@@ -486,7 +439,7 @@ impl ElectionPort {
     /// Tells the links of a configuration, and moves the port if it gives us other addresses. Who
     /// is removed from the configuration listens where it did.
     async fn configure_links(&mut self, membership: &Membership) {
-        let my_addresses = addresses_of(self.settings.my_sid, membership);
+        let my_addresses = Port::Election.addresses_of(self.settings.my_sid, membership);
         if my_addresses.is_empty() || my_addresses == self.my_addresses {
             return self.links.configure(membership);
         }
@@ -494,10 +447,10 @@ impl ElectionPort {
         self.links = new_links(&self.settings, &self.my_addresses, membership);
         let mut old = std::mem::replace(&mut self.sockets, Sockets::new());
         old.tasks.shutdown().await;
-        let (addresses, settings) = (self.my_addresses.clone(), self.settings.clone());
+        let (addresses, listening) = (self.my_addresses.clone(), self.settings.listening());
         let sender = self.sockets.sender.clone();
         self.sockets.tasks.spawn_local(async move {
-            let input = match listen::bind_all(&addresses, &settings).await {
+            let input = match listen::bind_all(&addresses, listening).await {
                 Ok(listeners) => Input::Listening(listeners),
                 Err(error) => Input::NotListening(error),
             };
@@ -511,11 +464,4 @@ fn new_links(settings: &Settings, my_addresses: &[Address], membership: &Members
     let mut links = Links::new(settings.my_sid, told, settings.links.clone());
     links.configure(membership);
     links
-}
-
-/// Our election addresses by the committed configuration, or by the one that is to bring us in.
-fn addresses_of(my_sid: Sid, membership: &Membership) -> Vec<Address> {
-    let configs = [Some(membership.current()), membership.last_seen()];
-    let ours = configs.into_iter().flatten().find_map(|config| config.server(my_sid));
-    ours.map(|server| server.election_addresses().collect()).unwrap_or_default()
 }

@@ -23,12 +23,15 @@ use oxkeeper_proto::request::RequestHeader;
 use oxkeeper_proto::response::ReplyHeader;
 use oxkeeper_proto::{Request, SessionId, Zxid};
 use oxkeeper_server::boot::{BootError, BootOptions, BootReport, boot};
-use oxkeeper_server::log_thread::{FlushPolicy, LogCommand, LogInbox, LogReports, LogWorker};
+use oxkeeper_server::log_thread::{
+    FlushPolicy, LogCommand, LogInbox, LogReports, LogWorker, Rebuilt,
+};
 use oxkeeper_server::snapshot_thread::{
     PurgePolicy, SnapshotCommand, SnapshotPolicy, SnapshotReports, SnapshotWorker,
 };
 use oxkeeper_storage::{Compression, LogError, SimDisk, TxnLog, TxnLogOptions};
 use oxkeeper_tree::{OwnerRules, TreeOptions};
+use oxkeeper_zab::Epochs;
 
 use crate::state::State;
 
@@ -80,6 +83,14 @@ struct Reports {
 impl LogReports for Reports {
     fn synced(&self, zxid: Zxid, _: Duration) {
         self.synced.set(Some(zxid));
+    }
+
+    fn epochs_saved(&self, epochs: Epochs) {
+        unreachable!("a standalone server has no {epochs:?}");
+    }
+
+    fn rebuilt(&self, rebuilt: Rebuilt) {
+        unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
     }
 
     fn failed(&self, error: LogError) {
@@ -257,7 +268,7 @@ impl Host {
         self.now.mono_us += ms * 1000;
         self.now.wall_ms += ms as i64;
         self.core.wake(&self.shared, self.now);
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         self.effects();
     }
 
@@ -330,7 +341,7 @@ impl Host {
         let mut link = Link { core: &mut self.core, shared: &self.shared };
         let used = self.front.receive(&self.shared, self.now, id, bytes, &mut link);
         assert!(used == bytes.len() || self.front.state(id).close_now, "requests are held back");
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         self.effects();
     }
 
@@ -346,10 +357,12 @@ impl Host {
                     self.to_snapshots.push_back(SnapshotCommand::Chunk(chunk));
                 }
                 Effect::SnapshotEnd => self.to_snapshots.push_back(SnapshotCommand::End),
+                // A server that is alone has neither.
+                Effect::SnapshotAbandon | Effect::Peer(_) => {}
                 Effect::Tell(_, message) => {
                     let mut link = Link { core: &mut self.core, shared: &self.shared };
                     self.front.told(&self.shared, self.now, message, &mut link);
-                    self.core.end_turn();
+                    self.core.end_turn(self.now);
                 }
             }
         }
@@ -364,7 +377,7 @@ impl Host {
                 states.push(Rc::new(State::of(&self.shared.tree)));
             }
         }
-        self.core.end_turn();
+        self.core.end_turn(self.now);
         self.effects();
     }
 }

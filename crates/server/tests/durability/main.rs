@@ -6,8 +6,10 @@
 mod crash_images;
 mod failing_disk;
 mod golden;
+mod history;
 mod host;
 mod lives;
+mod member;
 mod starting;
 mod state;
 mod workload;

@@ -4,11 +4,11 @@
 
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::PeerState;
-use oxkeeper_server::election_port::{Event, Heard};
 use oxkeeper_zab::election;
 use oxkeeper_zab::quorum::Role;
 
-use crate::ensemble::{Ensemble, PORT, fresh_ip, membership, run, settings, standing};
+use crate::ensemble::{Ensemble, PORT, fresh_ip, membership, patient, run, settings, standing};
+use crate::voter::{Event, Heard};
 
 /// Elects among servers with these epochs and zxids, by ascending id.
 async fn elect(standings: &[(i64, i64)], leader: i64) {
@@ -108,9 +108,7 @@ fn a_name_that_does_not_resolve_delays_nobody() {
         let config = format!("{}server.3=oxkeeper.invalid:2888:{PORT}", ensemble.config);
         // Whether the third is alive cannot be known: the others wait for it a moment.
         for sid in 1..=2 {
-            let mut settings = settings(sid);
-            settings.election = election::Settings::default();
-            ensemble.open_with(settings, &config).await;
+            ensemble.open_with(settings(sid), election::Settings::default(), &config).await;
         }
         ensemble.look(1, standing(1, 5));
         ensemble.look(2, standing(1, 5));
@@ -134,7 +132,7 @@ fn of_several_addresses_the_one_that_answers_is_found() {
             let pairs = several.lines().zip(ensemble.config.lines());
             let lines = pairs.map(|(both, one)| if one.starts_with(&own) { one } else { both });
             let config: Vec<&str> = lines.collect();
-            ensemble.open_with(settings(sid), &config.join("\n")).await;
+            ensemble.open_with(settings(sid), patient(), &config.join("\n")).await;
         }
         (1..=3).for_each(|sid| ensemble.look(sid, standing(1, 5)));
         ensemble.settles_on(3).await;
@@ -147,10 +145,9 @@ fn a_newer_configuration_of_a_peer_is_told_before_the_decision() {
         let mut ensemble = Ensemble::of(3);
         let newer = format!("{}version=100000007", ensemble.config);
         for sid in 1..=3 {
-            let mut settings = settings(sid);
-            settings.election.reconfig_enabled = true;
+            let rules = election::Settings { reconfig_enabled: true, ..patient() };
             let config = if sid == 2 { newer.clone() } else { ensemble.config.clone() };
-            ensemble.open_with(settings, &config).await;
+            ensemble.open_with(settings(sid), rules, &config).await;
         }
         (1..=3).for_each(|sid| ensemble.look(sid, standing(1, 5)));
         for sid in [1, 3] {

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::PeerState;
-use oxkeeper_server::election_port::{ElectionPort, Event, Events, Handle, Settings};
-use oxkeeper_zab::election::{self, Standing};
+use oxkeeper_server::election_port::{ElectionPort, Settings};
+use oxkeeper_zab::election::{self, Election, Standing};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier, Role};
 use oxkeeper_zab::vote::Vote;
 use tokio::task::{JoinHandle, LocalSet};
+
+use crate::voter::{self, Event, Events, Handle};
 
 /// How long anything may take.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -48,11 +50,15 @@ pub fn membership(text: &str) -> Membership {
     Membership::new(Arc::new(QuorumVerifier::parse(text, true).unwrap()), None)
 }
 
-/// Settings under which only an election that heard of everybody ends in time.
+/// Settings of a port with ZooKeeper's defaults.
 pub fn settings(sid: i64) -> Settings {
+    Settings::new(Sid(sid))
+}
+
+/// Rules under which only an election that heard of everybody ends in time.
+pub fn patient() -> election::Settings {
     let finalize_wait_ms = 10 * LIMIT.as_millis() as u64;
-    let election = election::Settings { finalize_wait_ms, ..election::Settings::default() };
-    Settings { election, ..Settings::new(Sid(sid)) }
+    election::Settings { finalize_wait_ms, ..election::Settings::default() }
 }
 
 /// Servers of one configuration; those that run.
@@ -80,22 +86,27 @@ impl Ensemble {
     /// Opens the ports of these servers, so that nobody finds them closed when looking begins.
     pub async fn open(&mut self, sids: impl IntoIterator<Item = i64>) {
         for sid in sids {
-            self.open_with(settings(sid), &self.config.clone()).await;
+            self.open_with(settings(sid), patient(), &self.config.clone()).await;
         }
     }
 
     /// Opens one port, which believes in this configuration.
-    pub async fn open_with(&mut self, settings: Settings, config: &str) {
-        let sid = settings.my_sid.0;
-        let opened = ElectionPort::open(settings, membership(config), standing(0, 0)).await;
-        let (handle, events, port) = opened.unwrap();
-        let task = tokio::task::spawn_local(async move { port.run().await.unwrap() });
-        self.servers.insert(sid, Server { handle, events, task });
+    pub async fn open_with(&mut self, settings: Settings, rules: election::Settings, config: &str) {
+        let my_sid = settings.my_sid;
+        let membership = membership(config);
+        let election = Election::new(my_sid, membership.clone(), standing(0, 0), rules);
+        let (carrier, carried, port) = ElectionPort::open(settings, &membership).await.unwrap();
+        let (handle, events, voting) = voter::voter(election, carrier, carried);
+        let task = tokio::task::spawn_local(async move {
+            let (ended, ()) = tokio::join!(port.run(), voting);
+            ended.unwrap();
+        });
+        self.servers.insert(my_sid.0, Server { handle, events, task });
     }
 
     /// Lets a server look for a leader.
     pub fn look(&self, sid: i64, standing: Standing) {
-        self.handle(sid).look(standing, 0);
+        self.handle(sid).look(standing);
     }
 
     /// What a server said to do.

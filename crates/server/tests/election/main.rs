@@ -9,3 +9,4 @@ mod electing;
 mod ensemble;
 mod listening;
 mod strangers;
+mod voter;

@@ -10,7 +10,7 @@ use oxkeeper_zab::links::UNPROVEN_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::ensemble::{Ensemble, PORT, run, settings, standing};
+use crate::ensemble::{Ensemble, PORT, patient, run, settings, standing};
 
 async fn connect(ip: Ipv4Addr, say: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect((ip, PORT)).await.unwrap();
@@ -117,13 +117,13 @@ fn who_says_nothing_is_cut_in_time_and_when_there_are_too_many() {
         let config = ensemble.config.clone();
         let mut hasty = settings(1);
         hasty.links.greeting_timeout_ms = 200;
-        ensemble.open_with(hasty, &config).await;
+        ensemble.open_with(hasty, patient(), &config).await;
         is_cut(connect(ensemble.ips[&1], b"").await, "silence").await;
         ensemble.kill(1).await;
 
-        let mut patient = settings(1);
-        patient.links.greeting_timeout_ms = u64::MAX;
-        ensemble.open_with(patient, &config).await;
+        let mut calm = settings(1);
+        calm.links.greeting_timeout_ms = u64::MAX;
+        ensemble.open_with(calm, patient(), &config).await;
         let mut silent = Vec::new();
         for _ in 0..UNPROVEN_MAX + 5 {
             silent.push(connect(ensemble.ips[&1], b"").await);

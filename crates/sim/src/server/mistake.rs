@@ -75,8 +75,11 @@ fn conn_of(message: &OwnedToCore) -> Option<ConnId> {
     match message {
         OwnedToCore::Write { conn, .. }
         | OwnedToCore::Other(
-            ToCore::Write { conn, .. } | ToCore::Connect { conn, .. } | ToCore::Closed { conn, .. },
+            ToCore::Write { conn, .. }
+            | ToCore::Connect { conn, .. }
+            | ToCore::Closed { conn, .. }
+            | ToCore::Sync { conn, .. },
         ) => Some(*conn),
-        OwnedToCore::Other(ToCore::Heard(_)) => None,
+        OwnedToCore::Other(ToCore::Heard(_) | ToCore::Touched(_)) => None,
     }
 }

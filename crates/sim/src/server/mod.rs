@@ -372,7 +372,7 @@ impl Server {
             running.core.submit(&running.shared, now, from, message.borrow());
         }
         running.core.wake(&running.shared, now);
-        running.core.end_turn();
+        running.core.end_turn(now);
         self.effects(ground);
         let Some(running) = &mut self.running else { return };
         if let Some(synced) = running.reports.synced.take() {
@@ -389,7 +389,7 @@ impl Server {
             running.deliver(now, &mut self.dice);
         }
         running.core.snapshot_step(&mut running.shared);
-        running.core.end_turn();
+        running.core.end_turn(now);
         self.effects(ground);
         let Some(running) = &mut self.running else { return };
         running.work(now, 0);
@@ -402,7 +402,7 @@ impl Server {
     fn effects(&mut self, ground: &mut Ground) {
         let now = self.now(ground);
         let Some(running) = &mut self.running else { return };
-        running.core.end_turn();
+        running.core.end_turn(now);
         while let Some(effect) = running.core.poll_effect() {
             match effect {
                 Effect::Append(batch) => {
@@ -421,11 +421,13 @@ impl Server {
                     running.to_snapshots.push_back(SnapshotCommand::Chunk(chunk));
                 }
                 Effect::SnapshotEnd => running.to_snapshots.push_back(SnapshotCommand::End),
+                // A server that is alone has neither.
+                Effect::SnapshotAbandon | Effect::Peer(_) => {}
                 Effect::Tell(FrontId(0), message) => {
                     let Running { core, shared, io, .. } = &mut **running;
                     let mut link = LocalLink { core, shared };
                     io[0].front.told(shared, now, message, &mut link);
-                    running.core.end_turn();
+                    running.core.end_turn(now);
                 }
                 Effect::Tell(to, message) => {
                     running.io[usize::from(to.0)].mail.push_back(Mail::Told(message));

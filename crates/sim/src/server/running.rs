@@ -9,7 +9,7 @@ use oxkeeper_node::{
     Committed, ConnId, Core, CoreLink, Front, FrontId, Now, OwnedToCore, Shared, ToCore, ToFront,
 };
 use oxkeeper_proto::Zxid;
-use oxkeeper_server::log_thread::{LogCommand, LogInbox, LogReports, LogWorker};
+use oxkeeper_server::log_thread::{Epochs, LogCommand, LogInbox, LogReports, LogWorker, Rebuilt};
 use oxkeeper_server::snapshot_thread::{SnapshotCommand, SnapshotReports, SnapshotWorker};
 use oxkeeper_storage::{LogError, SimDisk};
 
@@ -72,6 +72,14 @@ pub(super) struct Reports {
 impl LogReports for Reports {
     fn synced(&self, zxid: Zxid, _: Duration) {
         self.synced.set(Some(zxid));
+    }
+
+    fn epochs_saved(&self, epochs: Epochs) {
+        unreachable!("a standalone server has no {epochs:?}");
+    }
+
+    fn rebuilt(&self, rebuilt: Rebuilt) {
+        unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
     }
 
     fn failed(&self, error: LogError) {

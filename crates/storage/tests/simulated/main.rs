@@ -6,6 +6,7 @@
 
 mod crash_images;
 mod housekeeping;
+mod installing;
 mod rot;
 mod snapshot_files;
 mod starting;

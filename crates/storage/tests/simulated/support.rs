@@ -50,13 +50,17 @@ pub fn write_snapshot<D: Disk>(
 ) -> Result<(), DiskError> {
     let disk = dir.disk().clone();
     let mut writer = SnapshotWriter::create(disk, dir.snapshot_dir(), Zxid(zxid), compression)?;
-    writer.write(b"ZKSN")?;
-    writer.write(&zxid.to_be_bytes())?;
-    for i in 0..200 {
-        writer.write(&[i; 17])?;
-    }
+    writer.write(&snapshot_bytes(zxid))?;
     writer.seal()?;
     writer.finish().map(drop)
+}
+
+/// A snapshot without its seal.
+pub fn snapshot_bytes(zxid: i64) -> Vec<u8> {
+    let mut bytes = b"ZKSN".to_vec();
+    bytes.extend(zxid.to_be_bytes());
+    (0..200).for_each(|i| bytes.extend([i; 17]));
+    bytes
 }
 
 /// Reads a snapshot of [`write_snapshot`].

@@ -37,7 +37,9 @@ fn every_zxid_can_be_gone_back_to() {
         let disk = whole.crash(0);
         let dir = open(&disk).unwrap();
         let truncated = dir.truncate(Zxid(zxid)).unwrap();
-        assert_eq!(truncated.log, format!("log.{:x}", (zxid - 1) / 8 * 8 + 1));
+        let log = truncated.log.map(|(name, _)| name);
+        assert_eq!(log, Some(format!("log.{:x}", (zxid - 1) / 8 * 8 + 1)));
+        assert_eq!(truncated.last, Some(Zxid(zxid)));
         let image = disk.crash(zxid as u64);
         let recovered = recover(&open(&image).unwrap()).unwrap();
         assert_eq!(recovered.last, zxid);
@@ -54,19 +56,23 @@ fn every_zxid_can_be_gone_back_to() {
     }
 }
 
+/// The leader believes that we have it. What is left is a beginning of what it knows, too.
 #[test]
-fn a_zxid_that_is_not_there_changes_nothing() {
+fn what_is_before_a_zxid_that_is_not_there_is_kept() {
     let disk = disk();
     let dir = open(&disk).unwrap();
     let mut log = TxnLog::new(disk.clone(), dir.log_dir().to_owned(), log_options(), Zxid(LAST));
     log.append(&batch(LAST + 5, LAST + 5), Zxid(LAST + 5)).unwrap();
-    let before = files(&disk);
-    let operations = disk.operations();
-    for zxid in [0, LAST + 1, LAST + 4, LAST + 6, i64::MAX] {
-        let error = dir.truncate(Zxid(zxid)).unwrap_err();
-        assert!(matches!(error, TruncateError::Impossible { .. }), "{zxid}: {error}");
+    drop(dir);
+    for (zxid, last) in [(LAST + 9, LAST + 5), (LAST + 4, LAST), (LAST + 1, LAST)] {
+        let disk = disk.crash(0);
+        let truncated = open(&disk).unwrap().truncate(Zxid(zxid)).unwrap();
+        assert_eq!(truncated.last, Some(Zxid(last)), "{zxid}");
     }
-    assert_eq!((files(&disk), disk.operations()), (before, operations));
+    let truncated = open(&disk).unwrap().truncate(Zxid(0)).unwrap();
+    assert_eq!((truncated.last, truncated.log), (None, None));
+    assert_eq!(files(&disk), ["snapshot.0"]);
+    assert_eq!(recover(&open(&disk).unwrap()).unwrap().last, 0);
 }
 
 #[test]
@@ -112,6 +118,7 @@ fn an_interrupted_truncation_leaves_a_prefix_and_can_be_repeated() {
                 let (last, snapshot) = (recovered.last, recovered.snapshot.unwrap());
                 assert!((zxid..=LAST).contains(&last), "{zxid} at {operation}: {last}");
                 assert!(snapshot <= last);
+                assert_eq!(recovered.report.gap, None);
                 open(&image).unwrap().truncate(Zxid(zxid)).unwrap();
                 let again = recover(&open(&image).unwrap()).unwrap();
                 assert_eq!(again.last, zxid);

@@ -120,7 +120,8 @@ impl Overlay {
             Request::SetData(set) => prep.set_data(set),
             Request::SetAcl(set) => prep.set_acl(set),
             Request::Multi(multi) => prep.multi(multi),
-            // Standalone: only a leader has a configuration to change.
+            // Standalone: only a leader has a configuration to change, and it judges the change
+            // before it calls `prep_reconfig`.
             Request::Reconfig(_) if !prep.rules.reconfig_enabled => {
                 Err(ErrorCode::RECONFIG_DISABLED)
             }
@@ -155,6 +156,20 @@ impl Overlay {
         self.payload(tree, rules, ctx, OpCode::DELETE_CONTAINER, out, |prep| {
             prep.delete_container(path)
         })
+    }
+
+    /// Appends a change of the ensemble's configuration to `text`, which the leader has found to be
+    /// possible. What is left to judge is whether the client may write to `/zookeeper/config`
+    /// (NOAUTH).
+    pub fn prep_reconfig(
+        &mut self,
+        tree: &Tree,
+        rules: &Rules,
+        ctx: &PrepContext<'_>,
+        text: &str,
+        out: &mut Vec<u8>,
+    ) -> Prepared {
+        self.payload(tree, rules, ctx, OpCode::RECONFIG, out, |prep| prep.reconfig(text))
     }
 
     /// Appends header, record and digest, or an `error` transaction in their place.

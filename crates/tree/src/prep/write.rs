@@ -69,6 +69,21 @@ impl Prep<'_, '_> {
         Ok(())
     }
 
+    /// The configuration's znode never has another version than -1.
+    pub(super) fn reconfig(&mut self, text: &str) -> Checked {
+        let key = self.overlay.key(path::CONFIG);
+        let node = self.node(key)?;
+        self.permit(&node, perms::WRITE)?;
+        let data = Some(text.as_bytes());
+        self.put_path(path::CONFIG);
+        self.out.put_buffer(data);
+        self.out.put_int(-1);
+        self.fits()?;
+        let PrepContext { zxid, time_ms, .. } = *self.ctx;
+        self.overlay.set_data((key, node), data, -1, zxid, time_ms);
+        Ok(())
+    }
+
     pub(super) fn set_acl(&mut self, request: &SetAclRequest<'_>) -> Checked {
         let path = &*request.path;
         writable(path)?;

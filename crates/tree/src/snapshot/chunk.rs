@@ -16,10 +16,18 @@ pub(crate) const MAGIC: i32 = 0x5a4b_534e;
 /// The version of the format.
 pub(crate) const VERSION: i32 = 2;
 
+/// Appends the header of a file.
+pub fn encode_header(out: &mut Vec<u8>) {
+    out.put_int(MAGIC);
+    out.put_int(VERSION);
+    out.put_long(-1);
+}
+
 /// Everything of a snapshot but the znodes, captured at the beginning.
 #[derive(Debug, Clone)]
 pub struct SnapshotHead {
     zxid: Zxid,
+    lineage: u64,
     digest: Option<i64>,
     sessions: Vec<(SessionId, i32)>,
     acls: Vec<(AclId, AclHandle)>,
@@ -29,6 +37,7 @@ impl SnapshotHead {
     pub(crate) fn of(tree: &Tree) -> SnapshotHead {
         SnapshotHead {
             zxid: tree.last_zxid(),
+            lineage: tree.lineage(),
             digest: tree.options().digest_enabled.then(|| tree.digest()),
             sessions: tree.sessions().collect(),
             acls: tree.acls.iter().map(|(id, list)| (id, list.clone())).collect(),
@@ -40,6 +49,11 @@ impl SnapshotHead {
         self.zxid
     }
 
+    /// The history it belongs to, see [`Tree::lineage`].
+    pub fn lineage(&self) -> u64 {
+        self.lineage
+    }
+
     /// The tree's digest; `None` with digests off: then nothing follows the first seal.
     pub fn digest(&self) -> Option<i64> {
         self.digest
@@ -47,9 +61,7 @@ impl SnapshotHead {
 
     /// Appends header, sessions and access control lists.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.put_int(MAGIC);
-        out.put_int(VERSION);
-        out.put_long(-1);
+        encode_header(out);
         out.put_int(self.sessions.len() as i32);
         for (session, timeout_ms) in &self.sessions {
             out.put_long(session.0);

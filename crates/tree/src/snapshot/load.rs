@@ -12,7 +12,7 @@ use oxkeeper_proto::{AclList, DecodeError, Reader, SessionId, StatPersisted, Txn
 use crate::acl_table::AclId;
 use crate::dir::{Children, Dir};
 use crate::ephemeral_type::EphemeralType;
-use crate::limits::{NAME_BYTES_MAX, SNAPSHOT_FIELD_BYTES_MAX};
+use crate::limits::{NAME_BYTES_MAX, SETTLING_TXNS_MAX, SNAPSHOT_FIELD_BYTES_MAX};
 use crate::path;
 use crate::quota::QuotaNode;
 use crate::snapshot::chunk::{MAGIC, VERSION};
@@ -78,7 +78,7 @@ pub struct Loaded {
     pub unreadable_acls: usize,
 }
 
-type Outcome<T, E> = Result<T, LoadError<E>>;
+pub(super) type Outcome<T, E> = Result<T, LoadError<E>>;
 
 /// Loads a snapshot named after `zxid`: what comes later in the log has to be applied to it. Up to
 /// the zxid of its digest section the result may hold parts of later transactions; comparing
@@ -90,7 +90,8 @@ pub fn load<S: SnapshotSource>(
 ) -> Outcome<Loaded, S::Error> {
     let mut loader = Loader::new(options);
     let mut fields = Fields { source };
-    loader.head(&mut fields)?;
+    fields.header()?;
+    loader.tables(&mut fields)?;
     loader.nodes(&mut fields)?;
     fields.source.check_seal()?;
     let digest = read_digest(&mut fields)?;
@@ -106,10 +107,32 @@ pub fn load<S: SnapshotSource>(
     let (mut tree, unreadable_acls) = loader.finish();
     tree.last_zxid = zxid;
     // A digest from before the snapshot says nothing: a new leader's first zxid is no transaction.
-    if let Some(digest) = digest.filter(|d| d.zxid.0 > 0 && d.zxid >= zxid) {
-        tree.loaded_digest(digest);
+    match digest {
+        Some(digest) if digest.zxid.0 > 0 && digest.zxid >= zxid => tree.loaded_digest(digest),
+        Some(_) => {}
+        None => tree.settling = SETTLING_TXNS_MAX,
     }
     Ok(Loaded { tree, last_zxid, unreadable_acls })
+}
+
+/// Loads what a leader sends behind SNAP: sessions, lists and znodes alone, without header, seals
+/// and digest (`SerializeUtils.deserializeSnapshot`). What follows is left in the source.
+///
+/// A leader of Apache's sends its tree while it changes: transactions behind `zxid` may be in it
+/// already, and until they have been repeated its digest says nothing.
+pub fn load_stream<S: SnapshotSource>(
+    source: &mut S,
+    options: TreeOptions,
+    zxid: Zxid,
+) -> Outcome<Loaded, S::Error> {
+    let mut loader = Loader::new(options);
+    let mut fields = Fields { source };
+    loader.tables(&mut fields)?;
+    loader.nodes(&mut fields)?;
+    let (mut tree, unreadable_acls) = loader.finish();
+    tree.last_zxid = zxid;
+    tree.settling = SETTLING_TXNS_MAX;
+    Ok(Loaded { tree, last_zxid: None, unreadable_acls })
 }
 
 /// The last section: a zxid and a seal.
@@ -144,16 +167,26 @@ fn read_digest<S: SnapshotSource>(
 }
 
 /// Fields of the file, one after the other.
-struct Fields<'s, S> {
-    source: &'s mut S,
+pub(super) struct Fields<'s, S> {
+    pub(super) source: &'s mut S,
 }
 
 impl<S: SnapshotSource> Fields<'_, S> {
-    fn int(&mut self) -> Outcome<i32, S::Error> {
+    /// The file's header.
+    pub(super) fn header(&mut self) -> Outcome<(), S::Error> {
+        let (magic, version) = (self.int()?, self.int()?);
+        if (magic, version) != (MAGIC, VERSION) {
+            return Err(LoadError::Magic { magic, version });
+        }
+        // The database id: Java writes −1 and looks at none.
+        self.long().map(drop)
+    }
+
+    pub(super) fn int(&mut self) -> Outcome<i32, S::Error> {
         Ok(int(self.source.next_bytes(4)?))
     }
 
-    fn long(&mut self) -> Outcome<i64, S::Error> {
+    pub(super) fn long(&mut self) -> Outcome<i64, S::Error> {
         Ok(long(self.source.next_bytes(8)?))
     }
 
@@ -174,7 +207,7 @@ fn long(bytes: &[u8]) -> i64 {
     bytes.iter().fold(0, |n, b| n << 8 | i64::from(*b))
 }
 
-fn checked<E>(len: i32) -> Outcome<Option<usize>, E> {
+pub(super) fn checked<E>(len: i32) -> Outcome<Option<usize>, E> {
     match len {
         -1 => Ok(None),
         len if len < -1 || len as usize > SNAPSHOT_FIELD_BYTES_MAX => {
@@ -215,13 +248,8 @@ impl Loader {
         }
     }
 
-    fn head<S: SnapshotSource>(&mut self, fields: &mut Fields<'_, S>) -> Outcome<(), S::Error> {
-        let (magic, version) = (fields.int()?, fields.int()?);
-        if (magic, version) != (MAGIC, VERSION) {
-            return Err(LoadError::Magic { magic, version });
-        }
-        // The database id: Java writes −1 and looks at none.
-        fields.long()?;
+    /// Sessions and access control lists.
+    fn tables<S: SnapshotSource>(&mut self, fields: &mut Fields<'_, S>) -> Outcome<(), S::Error> {
         for _ in 0..fields.int()? {
             let session = SessionId(fields.long()?);
             self.tree.sessions.insert(session, fields.int()?);

@@ -16,14 +16,19 @@
 //! seal. Without digests nothing follows the first seal: a reader tells the sections apart by
 //! length, and Java takes a lone last one for a digest. Seals are the business of whoever counts
 //! the bytes.
+//!
+//! Between servers a snapshot travels as its sessions, lists and znodes alone: [`Body`] takes them
+//! out of a file, [`load_stream`] reads them.
 
+mod body;
 mod chunk;
 mod cursor;
 mod load;
 
-pub use chunk::{Chunk, SnapshotHead};
+pub use body::{Body, SIGNATURE};
+pub use chunk::{Chunk, SnapshotHead, encode_header};
 pub(crate) use cursor::Cursor;
-pub use load::{LoadError, Loaded, SnapshotSource, load};
+pub use load::{LoadError, Loaded, SnapshotSource, load, load_stream};
 
 use crate::tree::Tree;
 

@@ -14,7 +14,7 @@ use oxkeeper_tree::{AuthId, Changes, Overlay, Tree, TreeOptions};
 use crate::world::extended;
 
 /// The payloads of a log file: a header of 16 bytes, then checksum, length, payload, end mark.
-fn payloads(log: &'static [u8]) -> Vec<&'static [u8]> {
+pub fn payloads(log: &'static [u8]) -> Vec<&'static [u8]> {
     let mut rest = &log[16..];
     let mut out = Vec::new();
     while let Some((head, tail)) = rest.split_at_checked(12) {
@@ -98,6 +98,10 @@ impl Replay {
                 overlay.prep_create_session(tree, rules, ctx, timeout_ms, out)
             }
             Txn::CloseSession(_) => overlay.prep_close_session(tree, rules, ctx, ctx.session, out),
+            Txn::SetData(set) if op_code == OpCode::RECONFIG => {
+                let text = str::from_utf8(set.data?).ok()?;
+                overlay.prep_reconfig(tree, rules, ctx, text, out)
+            }
             Txn::Delete(path) if op_code == OpCode::DELETE_CONTAINER => {
                 overlay.prep_delete_container(tree, rules, ctx, &path, out)
             }
@@ -212,10 +216,19 @@ const PLAIN: [&[u8]; 2] = [
 ];
 const CONTAINERS: [&[u8]; 1] = [include_bytes!("../fixtures/3.9.5-container-gc.log.1")];
 
+pub const ENSEMBLE: &[u8] = include_bytes!("../fixtures/3.9.5-ensemble-s1.log.100000001");
+
 #[test]
 fn a_workload_of_everything_is_written_as_java_wrote_it() {
     for depth in [1, 3, 1000] {
         replay(&PLAIN, depth, 110);
+    }
+}
+
+#[test]
+fn reconfigurations_are_written_as_java_wrote_them() {
+    for depth in [1, 3, 1000] {
+        replay(&[ENSEMBLE], depth, 13);
     }
 }
 

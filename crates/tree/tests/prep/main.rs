@@ -3,5 +3,6 @@
 mod captures;
 mod logs;
 mod properties;
+mod reconfig;
 mod rules;
 mod world;

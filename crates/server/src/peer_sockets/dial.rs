@@ -33,7 +33,7 @@ const TOLD_MAX: usize = 256;
 
 /// Resolves names, each at most once at a time.
 #[derive(Debug, Default)]
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     busy: Arc<Mutex<HashSet<Address>>>,
     told: RefCell<HashMap<Address, Seldom>>,
 }
@@ -90,7 +90,7 @@ impl Resolver {
 
 /// Connects to the first of `addresses` that answers. Has no end of its own: whoever called gives
 /// up by dropping it.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     addresses: Vec<Address>,
     keep_alive: bool,
     resolver: Rc<Resolver>,
@@ -133,7 +133,7 @@ async fn connect(
         match connected {
             Ok(stream) => return Ok(stream),
             Err(error) => {
-                debug!(%address, %at, %error, "a peer's election port does not answer");
+                debug!(%address, %at, %error, "a peer does not answer");
                 if error.kind() != io::ErrorKind::ConnectionRefused {
                     worst = DialError::Unreachable;
                 }

@@ -1,0 +1,81 @@
+//! From the configuration to what the agreement and its two ports are told.
+
+use std::time::Duration;
+
+use oxkeeper_config::{Config, Ensemble, Role};
+use oxkeeper_proto::Sid;
+use oxkeeper_proto::notification::HelloForm;
+use oxkeeper_zab as zab;
+
+use crate::member::MemberOptions;
+use crate::{election_port, quorum_port};
+
+/// How the member's files are read.
+pub fn boot(config: &Config, ensemble: &Ensemble) -> MemberOptions {
+    let agreement = agreement(config, ensemble);
+    MemberOptions {
+        db_autocreate: ensemble.db_autocreate,
+        tail_count_max: agreement.committed_count_max,
+        tail_bytes_max: agreement.committed_bytes_max,
+    }
+}
+
+/// What the agreement is told.
+pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
+    let history = &ensemble.history;
+    zab::Settings {
+        tick_time_ms: u64::from(config.sessions.tick_time_ms),
+        init_limit: u64::from(ensemble.init_limit),
+        sync_limit: u64::from(ensemble.sync_limit),
+        observer: ensemble.role() == Role::Observer,
+        sync_enabled: ensemble.observers.sync_enabled,
+        reconfig_enabled: config.tree.reconfig_enabled,
+        multi_address: ensemble.multi_address,
+        force_snapshot: history.force_snapshot,
+        snapshot_size_permille: history.snapshot_size_permille,
+        committed_count_max: history.commit_log_count as usize,
+        ..zab::Settings::new(Sid(ensemble.my_id))
+    }
+}
+
+/// What its elections are told.
+pub fn voting(config: &Config, ensemble: &Ensemble) -> zab::election::Settings {
+    zab::election::Settings {
+        interval_min_ms: u64::from(ensemble.election.interval_min_ms),
+        interval_max_ms: u64::from(ensemble.election.interval_max_ms),
+        reconfig_enabled: config.tree.reconfig_enabled,
+        multi_address: ensemble.multi_address,
+        ..zab::election::Settings::default()
+    }
+}
+
+/// What the election port is told.
+pub fn election_port(ensemble: &Ensemble) -> election_port::Settings {
+    let election = &ensemble.election;
+    election_port::Settings {
+        links: zab::links::Settings {
+            hello: if ensemble.multi_address { HelloForm::V2 } else { HelloForm::V1 },
+            dial_timeout_ms: u64::from(election.dial_timeout_ms),
+            greeting_timeout_ms: u64::from(election.greeting_timeout_ms),
+            ..zab::links::Settings::default()
+        },
+        listen_on_all_ips: election.listen_on_all_ips,
+        bind_attempts: election.bind_attempts,
+        tcp_keep_alive: election.tcp_keep_alive,
+        ..election_port::Settings::new(Sid(ensemble.my_id))
+    }
+}
+
+/// What the quorum port is told.
+pub fn quorum_port(config: &Config, ensemble: &Ensemble) -> quorum_port::Settings {
+    let connect_ms = u64::from(ensemble.connect_limit) * u64::from(config.sessions.tick_time_ms);
+    let limits = &config.limits;
+    quorum_port::Settings {
+        listen_on_all_ips: ensemble.election.listen_on_all_ips,
+        bind_attempts: ensemble.election.bind_attempts,
+        tcp_keep_alive: ensemble.election.tcp_keep_alive,
+        connect_timeout: Duration::from_millis(connect_ms),
+        data_bytes_max: limits.jute_maxbuffer as usize + limits.jute_extrasize as usize,
+        ..quorum_port::Settings::new(Sid(ensemble.my_id))
+    }
+}
