@@ -11,7 +11,7 @@
 //! | [`args`], [`catalogue`] | what can be asked: options, scenarios and their numbers |
 //! | [`compare`], [`rounds`], [`figures`] | rounds in turns, medians, ratios |
 //! | [`report`], [`units`], [`progress`] | what people and programs see of them |
-//! | [`target`], [`launch`], [`procfs`] | servers, their processes, what they use |
+//! | [`target`], [`members`], [`launch`], [`procfs`] | servers, their processes, what they use |
 //! | [`stage`], [`layout`] | the trees that are loaded first and removed afterwards |
 //! | [`drive`], [`engine`], [`timer`], [`tally`] | threads, the loop over sockets, what it counts |
 //! | [`work`], [`template`], [`session`] | the requests themselves |
@@ -26,6 +26,7 @@ pub mod engine;
 pub mod figures;
 pub mod launch;
 pub mod layout;
+pub mod members;
 pub mod procfs;
 pub mod progress;
 pub mod report;

@@ -57,7 +57,7 @@ impl ServerReport {
         ServerReport {
             role: target.role,
             name: target.name.clone(),
-            address: target.address.to_string(),
+            address: target.address_text(),
             median: medians(rounds),
             rounds: rounds.iter().map(flat).collect(),
             errors,

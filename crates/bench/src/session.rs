@@ -53,19 +53,24 @@ impl Session {
         Ok(session)
     }
 
-    /// Opens `count` sessions, many handshakes at a time.
+    /// Opens `count` sessions, many handshakes at a time, with the servers of `addresses` in turns.
     ///
     /// # Errors
     /// When any of them fails; the others are closed.
-    pub fn open_many(address: SocketAddr, count: usize, timeout_ms: i32) -> Result<Vec<Session>> {
+    pub fn open_many(
+        addresses: &[SocketAddr],
+        count: usize,
+        timeout_ms: i32,
+    ) -> Result<Vec<Session>> {
+        let address_of = |number: usize| addresses[number % addresses.len()];
         let mut sessions = Vec::with_capacity(count);
         while sessions.len() < count {
             let start = sessions.len();
-            for _ in start..count.min(start + HANDSHAKES) {
-                sessions.push(Session::dial(address, timeout_ms)?);
+            for number in start..count.min(start + HANDSHAKES) {
+                sessions.push(Session::dial(address_of(number), timeout_ms)?);
             }
-            for session in &mut sessions[start..] {
-                session.finish_handshake(address).with_context(|| {
+            for (offset, session) in sessions[start..].iter_mut().enumerate() {
+                session.finish_handshake(address_of(start + offset)).with_context(|| {
                     format!("only {start} of {count} sessions were granted (maxClientCnxns?)")
                 })?;
             }
@@ -196,6 +201,16 @@ impl Session {
     pub fn delete(&mut self, path: &str) -> Result<ErrorCode> {
         let delete = PathVersion { path: path.into(), version: -1 };
         Ok(self.call(&Request::Delete(delete))?.err)
+    }
+
+    /// Waits until the server has what others have committed before.
+    ///
+    /// # Errors
+    /// When the connection breaks or the server refuses.
+    pub fn sync(&mut self) -> Result<()> {
+        let answer = self.call(&Request::Sync(Some("/".into())))?;
+        ensure!(answer.err.is_ok(), "cannot sync: {:?}", answer.err);
+        Ok(())
     }
 
     /// The next frame, whole.
