@@ -4,9 +4,10 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::catalogue;
+use crate::ensemble::args::EnsembleArgs;
 use crate::layout::Shape;
 
 const EXAMPLES: &str = "\
@@ -22,6 +23,9 @@ Examples:
 
   An ensemble; CPU is that of all its servers together, and of leader and followers apart:
     oxkeeper bench ensemble-load --hosts 127.0.0.1:2181,127.0.0.1:2182,127.0.0.1:2183
+
+  Three servers that are started for it, ours and Apache's in turns; leaders that are killed:
+    oxkeeper bench ensemble set-pipelined leader-killed --java-classpath 'zookeeper/lib/*'
 
   Does latency survive snapshots? Latency counts from when a request was due:
     oxkeeper bench paced --rate 6000 --duration 60 --znodes 1000000 --shape one-parent
@@ -46,8 +50,12 @@ pub enum Via {
 
 /// Load a ZooKeeper server and report what its requests cost.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    /// What else it can do.
+    #[command(subcommand)]
+    pub command: Option<BenchCommand>,
+
     /// Scenarios or groups of them.
     #[arg(
         value_name = "SCENARIO",
@@ -94,6 +102,25 @@ pub struct BenchArgs {
     #[arg(long)]
     pub limit: bool,
 
+    /// The numbers of a load.
+    #[command(flatten)]
+    pub load: LoadArgs,
+
+    /// Where `canned` listens.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", hide = true)]
+    pub listen: SocketAddr,
+}
+
+/// What the load generator does beside loading servers that run already.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BenchCommand {
+    /// Start ensembles of its own, and measure what they do when servers fail, start and grow.
+    Ensemble(Box<EnsembleArgs>),
+}
+
+/// The numbers of a load and of its rounds.
+#[derive(Debug, Clone, Args)]
+pub struct LoadArgs {
     /// Rounds per server; the median counts [default: 5 when comparing, else 1].
     #[arg(long, value_parser = at_least_one)]
     pub rounds: Option<usize>,
@@ -158,10 +185,6 @@ pub struct BenchArgs {
     /// Print JSON, with every round, in nanoseconds and bytes.
     #[arg(long)]
     pub json: bool,
-
-    /// Where `canned` listens.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", hide = true)]
-    pub listen: SocketAddr,
 }
 
 impl BenchArgs {

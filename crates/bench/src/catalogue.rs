@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, LoadArgs};
 use crate::layout::Shape;
 use crate::work::mix::Mix;
 
@@ -242,13 +242,21 @@ impl Plan {
     /// # Errors
     /// When `--mix` cannot be read.
     pub fn new(preset: &Preset, args: &BenchArgs) -> Result<Plan> {
+        Plan::of(preset, &args.load, args.cmd.is_some(), args.compares())
+    }
+
+    /// The same for servers that we start anew when we want to (`managed`), or several (`compares`).
+    ///
+    /// # Errors
+    /// When `--mix` cannot be read.
+    pub fn of(preset: &Preset, args: &LoadArgs, managed: bool, compares: bool) -> Result<Plan> {
         let wants_mix = matches!(preset.kind, Kind::Paced) || preset.name == "mix";
         let mix = args.mix.as_deref().filter(|_| wants_mix).unwrap_or(preset.mix);
         // Memory does not come back between rounds; one round of a fresh server says it.
         let rounds = match preset.kind {
-            Kind::Load | Kind::Empty | Kind::Watches | Kind::Sessions if args.cmd.is_none() => 1,
+            Kind::Load | Kind::Empty | Kind::Watches | Kind::Sessions if !managed => 1,
             Kind::Start => 5,
-            _ if args.compares() => 5,
+            _ if compares => 5,
             _ => 1,
         };
         let connections = args.connections.unwrap_or(preset.connections);

@@ -36,6 +36,16 @@ impl Figures {
         self.all.push(Figure { name: name.into(), unit, value });
     }
 
+    /// Takes in those of another measurement, each name led by `prefix`.
+    pub fn add_all(&mut self, prefix: &str, other: Figures) {
+        for figure in other.all {
+            self.add(format!("{prefix}, {}", figure.name), figure.unit, figure.value);
+        }
+        for (code, count) in other.errors {
+            *self.errors.entry(code).or_default() += count;
+        }
+    }
+
     /// Adds one if it could be measured.
     pub fn add_known(&mut self, name: &str, unit: Unit, value: Option<f64>) {
         if let Some(value) = value {
