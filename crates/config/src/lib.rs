@@ -22,6 +22,7 @@ mod explain;
 mod files;
 pub mod keys;
 mod properties;
+mod rewrite;
 mod settings;
 mod value;
 
@@ -37,6 +38,7 @@ pub use ensemble::{
 pub use error::{ConfigError, ExitCode};
 pub use explain::{EffectiveValue, explain, explain_json, explain_text};
 pub use files::{Files, NoFiles, OsFiles, PathKind};
+pub use rewrite::{NotRewritable, point_to_dynamic_file};
 pub use settings::{Notice, NoticeLevel, Source};
 
 use settings::Settings;

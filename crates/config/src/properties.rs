@@ -9,6 +9,8 @@
 //! A crate exists for this format; it refuses comments that hold a stray `\u`, decodes
 //! Windows-1252 and honours byte order marks, none of which Java does.
 
+use std::ops::Range;
+
 /// One `key=value` of the file, unescaped but not trimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Property {
@@ -27,7 +29,7 @@ pub(crate) struct BadEscape {
 
 /// Reads every property in file order. Keys may repeat; Java keeps the last.
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Property>, BadEscape> {
-    let mut lines = LogicalLines { bytes, at: 0, line: 1 };
+    let mut lines = LogicalLines::new(bytes);
     let mut properties = Vec::new();
     while let Some((line, text)) = lines.next_line() {
         let (key_end, value_start) = split(&text);
@@ -38,10 +40,22 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Property>, BadEscape> {
     Ok(properties)
 }
 
+/// Where each property stands, from the beginning of its first line to the beginning of the line
+/// behind its last, and its key.
+pub(crate) fn places(bytes: &[u8]) -> Result<Vec<(Range<usize>, String)>, BadEscape> {
+    let mut lines = LogicalLines::new(bytes);
+    let mut places = Vec::new();
+    while let Some((line, text)) = lines.next_line() {
+        let key = unescape(&text[..split(&text).0]).ok_or(BadEscape { line })?;
+        places.push((lines.began_at..lines.at, key));
+    }
+    Ok(places)
+}
+
 /// Whether any byte outside comments is above 0x7f, where Java's ISO-8859-1 reading and the UTF-8
 /// that editors write part ways.
 pub(crate) fn first_non_ascii_line(bytes: &[u8]) -> Option<usize> {
-    let mut lines = LogicalLines { bytes, at: 0, line: 1 };
+    let mut lines = LogicalLines::new(bytes);
     while let Some((line, text)) = lines.next_line() {
         if !text.is_ascii() {
             return Some(line);
@@ -55,9 +69,17 @@ struct LogicalLines<'a> {
     bytes: &'a [u8],
     at: usize,
     line: usize,
+    /// Where that line begins.
+    line_at: usize,
+    /// Where the first line of the last property begins.
+    began_at: usize,
 }
 
 impl LogicalLines<'_> {
+    fn new(bytes: &[u8]) -> LogicalLines<'_> {
+        LogicalLines { bytes, at: 0, line: 1, line_at: 0, began_at: 0 }
+    }
+
     /// The next property's text with continuations joined, and the line it begins on.
     fn next_line(&mut self) -> Option<(usize, Vec<u8>)> {
         let mut text = Vec::new();
@@ -66,7 +88,7 @@ impl LogicalLines<'_> {
         let mut continued = false;
         let mut backslash = false;
         while let Some(&byte) = self.bytes.get(self.at) {
-            let line = self.line;
+            let (line, line_at) = (self.line, self.line_at);
             let end_of_line = self.advance(byte);
             if skip_blanks {
                 if is_blank(byte) || (end_of_line && !continued) {
@@ -77,6 +99,7 @@ impl LogicalLines<'_> {
             }
             if text.is_empty() {
                 began = line;
+                self.began_at = line_at;
                 if byte == b'#' || byte == b'!' {
                     self.skip_comment();
                     skip_blanks = true;
@@ -121,10 +144,12 @@ impl LogicalLines<'_> {
                     self.at += 1;
                 }
                 self.line += 1;
+                self.line_at = self.at;
                 true
             }
             b'\n' => {
                 self.line += 1;
+                self.line_at = self.at;
                 true
             }
             _ => false,

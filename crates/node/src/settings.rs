@@ -52,6 +52,10 @@ pub struct Settings {
     pub hold_writes_behind_reads: bool,
     /// Whether a sync has to pass the leader: always in an ensemble.
     pub sync_by_leader: bool,
+    /// Whether an ensemble of one participant is refused (`standaloneEnabled`).
+    pub standalone_enabled: bool,
+    /// Whether a server may have several addresses (`multiAddress.enabled`).
+    pub multi_address: bool,
     /// Seed of everything that is drawn at random.
     pub seed: u64,
 }
@@ -80,6 +84,8 @@ impl Default for Settings {
             throttle: ThrottleSettings::default(),
             hold_writes_behind_reads: false,
             sync_by_leader: false,
+            standalone_enabled: true,
+            multi_address: false,
             seed: 0,
         }
     }

@@ -9,6 +9,7 @@ use oxkeeper_proto::OpCode;
 use oxkeeper_tree::watch::Fired;
 use oxkeeper_tree::{ChangeKind, Changes};
 
+use crate::messages::Now;
 use crate::metrics::{DetailedSummary, Keyed, Merge, Metrics, Summary, top_namespace};
 
 /// Counters of one Front.
@@ -49,7 +50,7 @@ pub struct FrontStats {
     /// How long reads waited behind writes of their session, ms; only those that did.
     pub read_wait: DetailedSummary,
     /// Sizes of replies.
-    pub response_sizes: ResponseSizes,
+    pub response_sizes: Sizes,
     /// Watchers of one creation.
     pub created_watchers: Summary,
     /// Watchers of one deletion, per table.
@@ -143,9 +144,9 @@ impl FrontStats {
     }
 }
 
-/// Sizes of replies without their length field (`BufferStats`).
+/// Sizes of replies without their length field, or of proposals (`BufferStats`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ResponseSizes {
+pub struct Sizes {
     /// The last; −1 before the first, like the others.
     pub last: i64,
     /// The smallest.
@@ -154,15 +155,16 @@ pub struct ResponseSizes {
     pub max: i64,
 }
 
-impl Default for ResponseSizes {
+impl Default for Sizes {
     fn default() -> Self {
-        ResponseSizes { last: -1, min: -1, max: -1 }
+        Sizes { last: -1, min: -1, max: -1 }
     }
 }
 
-impl ResponseSizes {
+impl Sizes {
+    /// Adds one.
     #[inline]
-    fn record(&mut self, bytes: usize) {
+    pub fn record(&mut self, bytes: usize) {
         let bytes = bytes as i64;
         self.last = bytes;
         self.max = self.max.max(bytes);
@@ -172,7 +174,7 @@ impl ResponseSizes {
     }
 
     /// Adds another Front's. Which reply was the last of all is not known; one of the last is.
-    pub fn merge(&mut self, other: &ResponseSizes) {
+    pub fn merge(&mut self, other: &Sizes) {
         if other.last < 0 {
             return;
         }
@@ -203,6 +205,104 @@ pub struct CoreStats {
     pub quota_exceeded: Keyed<u64>,
     /// Bytes of one write, by the first element of its path.
     pub writes: Keyed<Summary>,
+    /// From a transaction's proposal to its application here, ms.
+    pub propagation: DetailedSummary,
+    /// The ensemble's work.
+    pub ensemble: EnsembleStats,
+}
+
+/// Counters of a member of an ensemble.
+#[derive(Debug, Clone, Default)]
+pub struct EnsembleStats {
+    /// Times it began to look for a leader.
+    pub looked: u64,
+    /// Times it gave up leading for a voter that had promised to follow a later leader.
+    pub outpromised: u64,
+    /// Transactions proposed as a leader.
+    pub proposed: u64,
+    /// Transactions committed as a leader.
+    pub committed: u64,
+    /// Commits, in every role, and syncs that came back.
+    pub commits_queued: u64,
+    /// PROPOSALs received as a follower.
+    pub proposals_received: u64,
+    /// COMMITs and INFORMs received as a learner.
+    pub commits_received: u64,
+    /// Transactions logged as a learner.
+    pub logged: u64,
+    /// Learners synchronised by DIFF or TRUNC.
+    pub diffs: u64,
+    /// Learners synchronised by SNAP.
+    pub snaps: u64,
+    /// REVALIDATEs of learners.
+    pub revalidations: u64,
+    /// From beginning to look for a leader to leading or following, ms.
+    pub election: Summary,
+    /// From ceasing to serve to serving again, ms.
+    pub unavailable: Summary,
+    /// The same where this server leads then, ms.
+    pub leader_unavailable: Summary,
+    /// Taking over history as a follower, ms.
+    pub follower_sync: Summary,
+    /// Taking over history as an observer, ms.
+    pub observer_sync: Summary,
+    /// Synchronisations by DIFF or TRUNC under way, whenever one begins or ends.
+    pub diffs_under_way: Summary,
+    /// The same by SNAP.
+    pub snaps_under_way: Summary,
+    /// From a transaction's header to its PROPOSAL, ms.
+    pub proposal: DetailedSummary,
+    /// From a transaction's header to its being on this voter's disk, ms.
+    pub own_ack: DetailedSummary,
+    /// From a transaction's header to its quorum, as a leader, ms.
+    pub quorum_ack: DetailedSummary,
+    /// From a transaction's header to its commit, as a learner, ms.
+    pub commit_propagation: DetailedSummary,
+    /// From a commit to its application, for writes of clients here, ms.
+    pub own_committed: DetailedSummary,
+    /// The same for all other writes, ms.
+    pub others_committed: DetailedSummary,
+    /// From a request to its application, for writes of clients here, ms.
+    pub own_write: DetailedSummary,
+    /// From a transaction's header to each server's ACK, ms; a sample.
+    pub acks: Keyed<DetailedSummary>,
+}
+
+impl EnsembleStats {
+    fn add_to(&self, metrics: &mut Metrics) {
+        metrics.looking_count += self.looked;
+        metrics.quit_leading_due_to_disloyal_voter += self.outpromised;
+        metrics.proposal_count += self.proposed;
+        metrics.commit_count += self.committed;
+        metrics.request_commit_queued += self.commits_queued;
+        metrics.learner_proposal_received_count += self.proposals_received;
+        metrics.learner_commit_received_count += self.commits_received;
+        metrics.sync_processor_request_queued += self.logged;
+        metrics.diff_count += self.diffs;
+        metrics.snap_count += self.snaps;
+        metrics.revalidate_count += self.revalidations;
+        metrics.election_time.merge(&self.election);
+        metrics.unavailable_time.merge(&self.unavailable);
+        metrics.leader_unavailable_time.merge(&self.leader_unavailable);
+        metrics.follower_sync_time.merge(&self.follower_sync);
+        metrics.observer_sync_time.merge(&self.observer_sync);
+        metrics.inflight_diff_count.merge(&self.diffs_under_way);
+        metrics.inflight_snap_count.merge(&self.snaps_under_way);
+        metrics.proposal_latency.merge(&self.proposal);
+        metrics.proposal_ack_creation_latency.merge(&self.own_ack);
+        metrics.quorum_ack_latency.merge(&self.quorum_ack);
+        metrics.commit_propagation_latency.merge(&self.commit_propagation);
+        metrics.local_write_committed_time_ms.merge(&self.own_committed);
+        metrics.server_write_committed_time_ms.merge(&self.others_committed);
+        metrics.write_commitproc_time_ms.merge(&self.own_write);
+        metrics.ack_latency.merge_from(&self.acks);
+    }
+
+    fn reset(&mut self) {
+        let mut acks = std::mem::take(&mut self.acks);
+        acks.reset();
+        *self = EnsembleStats { acks, ..EnsembleStats::default() };
+    }
 }
 
 impl CoreStats {
@@ -215,6 +315,15 @@ impl CoreStats {
             {
                 summary.record((change.path.len() + change.data_bytes) as u64);
             }
+        }
+    }
+
+    /// Notes that a transaction is applied, which was proposed at `time_ms` by its leader's clock. If
+    /// that is ahead of ours, nothing is learnt from it.
+    #[inline]
+    pub fn propagated(&mut self, now: Now, time_ms: i64) {
+        if let Ok(took_ms) = u64::try_from(now.wall_ms - time_ms) {
+            self.propagation.record(took_ms);
         }
     }
 
@@ -236,6 +345,8 @@ impl CoreStats {
         metrics.connection_token_deficit.merge(&self.token_deficit);
         metrics.quota_exceeded_error_per_namespace.merge_from(&self.quota_exceeded);
         metrics.write_per_namespace.merge_from(&self.writes);
+        metrics.propagation_latency.merge(&self.propagation);
+        self.ensemble.add_to(metrics);
     }
 
     /// `srst`: starts anew. Namespaces stay, as in ZooKeeper.
@@ -244,7 +355,9 @@ impl CoreStats {
         let mut writes = std::mem::take(&mut self.writes);
         quota_exceeded.reset();
         writes.reset();
-        *self = CoreStats { quota_exceeded, writes, ..CoreStats::default() };
+        let mut ensemble = std::mem::take(&mut self.ensemble);
+        ensemble.reset();
+        *self = CoreStats { quota_exceeded, writes, ensemble, ..CoreStats::default() };
     }
 }
 
@@ -272,7 +385,7 @@ mod tests {
         assert_eq!(read, Some(("app", 6 + 10 + 68)));
         let latency = front.latency();
         assert_eq!((latency.min(), latency.max(), latency.avg()), (3, 7, 5.0));
-        assert_eq!(front.response_sizes, ResponseSizes { last: 100, min: 20, max: 100 });
+        assert_eq!(front.response_sizes, Sizes { last: 100, min: 20, max: 100 });
     }
 
     #[test]
@@ -293,11 +406,11 @@ mod tests {
 
     #[test]
     fn sizes_of_several_fronts_add_up() {
-        let mut all = ResponseSizes::default();
-        all.merge(&ResponseSizes::default());
-        assert_eq!(all, ResponseSizes { last: -1, min: -1, max: -1 });
-        all.merge(&ResponseSizes { last: 5, min: 5, max: 9 });
-        all.merge(&ResponseSizes { last: 7, min: 2, max: 7 });
-        assert_eq!(all, ResponseSizes { last: 7, min: 2, max: 9 });
+        let mut all = Sizes::default();
+        all.merge(&Sizes::default());
+        assert_eq!(all, Sizes { last: -1, min: -1, max: -1 });
+        all.merge(&Sizes { last: 5, min: 5, max: 9 });
+        all.merge(&Sizes { last: 7, min: 2, max: 7 });
+        assert_eq!(all, Sizes { last: 7, min: 2, max: 9 });
     }
 }

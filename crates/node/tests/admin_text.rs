@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use oxkeeper_node::admin::{
-    AdminView, ConfigView, ConnLine, ENVIRONMENT_NAMES, EnsembleView, Mode, SessionsView,
-    TRACE_MASK_DEFAULT, WatchDump, answer, refusal,
+    AdminView, ConfigView, ConnLine, ENVIRONMENT_NAMES, EnsembleView, GlobalSessions, MemberView,
+    Mode, SessionsView, TRACE_MASK_DEFAULT, WatchDump, answer, refusal,
 };
 use oxkeeper_node::metrics::{DetailedSummary, Gauges, Metrics, QuotaGauges, Value};
 use oxkeeper_proto::{AdminWord, OpCode, SessionId, Zxid};
@@ -92,7 +92,7 @@ fn words_without_any_state() {
     }
     assert_eq!(answer(AdminWord::Stmk, 511, &view), golden("standalone.stmk"));
     let reader = AdminView { mode: Mode::ReadOnly, ..serving() };
-    assert_eq!(answer(AdminWord::Isro, 0, &reader), "ro");
+    assert_eq!(answer(AdminWord::Isro, 0, &reader), golden("read-only.isro"));
     assert_eq!(answer(AdminWord::TelnetClose, 0, &view), "");
 }
 
@@ -175,10 +175,18 @@ fn srvr_of_members() {
     };
     assert_eq!(answer(AdminWord::Srvr, 0, &view), golden("follower.srvr"));
     view.mode = Mode::ReadOnly;
-    let text = answer(AdminWord::Srvr, 0, &view);
-    let second = text.lines().nth(1);
-    assert_eq!(second, Some("READ-ONLY mode; serving only read-only clients"));
-    assert!(text.contains("\nMode: read-only\n"));
+    view.zxid = Zxid(0x1_0000_0006);
+    view.gauges = Gauges {
+        min_latency: 1,
+        avg_latency: 1.0,
+        max_latency: 1,
+        packets_received: 28,
+        packets_sent: 29,
+        num_alive_connections: 2,
+        znode_count: 8,
+        ..Gauges::default()
+    };
+    assert_eq!(answer(AdminWord::Srvr, 0, &view), golden("read-only.srvr"));
 }
 
 #[test]
@@ -234,15 +242,28 @@ fn conf_and_dirs() {
             init_limit: 10,
             sync_limit: 5,
             election_alg: 3,
-            election_port: 24_520 + sid as i32,
-            quorum_port: 24_510 + sid as i32,
+            election_port: (24_520 + sid).to_string(),
+            quorum_port: (24_510 + sid).to_string(),
             peer_type,
-            membership: recorded[at..].into(),
+            membership: Some(recorded[at..].into()),
         });
         view.data_dir_bytes = 67_109_543;
         view.log_dir_bytes = 67_109_543;
         assert_eq!(answer(AdminWord::Conf, 0, &view), recorded, "{role}");
     }
+    // Without a quorum there is no membership to tell of.
+    let ensemble = view.config.ensemble.expect("a member's");
+    let ensemble = EnsembleView {
+        election_port: "27022".into(),
+        quorum_port: "27012".into(),
+        peer_type: 0,
+        membership: None,
+        ..ensemble
+    };
+    view.config = ConfigView { server_id: 2, ensemble: Some(ensemble), ..config(27_002) };
+    view.data_dir_bytes = 67_110_194;
+    view.log_dir_bytes = 67_110_194;
+    assert_eq!(answer(AdminWord::Conf, 0, &view), golden("read-only.conf"));
 }
 
 /// 2026-11-20, UTC, as the recordings say it.
@@ -253,7 +274,10 @@ fn at(minute: i64, second: i64) -> i64 {
 #[test]
 fn dump() {
     let view = AdminView {
-        sessions: SessionsView::Buckets(vec![(at(50, 46), vec![SESSION])]),
+        sessions: SessionsView {
+            local: None,
+            global: GlobalSessions::Buckets(vec![(at(50, 46), vec![SESSION])]),
+        },
         ephemerals: vec![(SESSION, vec!["/w/e".into()])],
         connection_buckets: vec![
             (at(50, 30), vec![(([127, 0, 0, 1], 47004).into(), SessionId::NONE)]),
@@ -264,7 +288,10 @@ fn dump() {
     assert_eq!(answer(AdminWord::Dump, 0, &view), golden("standalone.dump"));
     let session = SessionId(0x1000022734b0000);
     let view = AdminView {
-        sessions: SessionsView::Global(vec![(session, 30_000)]),
+        sessions: SessionsView {
+            local: None,
+            global: GlobalSessions::Timeouts(vec![(session, 30_000)]),
+        },
         ephemerals: vec![(session, vec!["/w".into()])],
         connection_buckets: vec![
             (at(50, 40), vec![(([127, 0, 0, 1], 46140).into(), SessionId::NONE)]),
@@ -273,6 +300,37 @@ fn dump() {
         ..serving()
     };
     assert_eq!(answer(AdminWord::Dump, 0, &view), golden("follower.dump"));
+}
+
+/// Where there are local sessions, they come first and the others are called global.
+#[test]
+fn dump_with_local_sessions() {
+    // 19:10:00 of the same day.
+    let at = |second: i64| at(50, 0) + (8 * 60 + 20) * 60_000 + second * 1_000;
+    let of_leader =
+        [0x400016adacb0000, 0x300016ad9070000, 0x100016ad9050000].map(SessionId).to_vec();
+    let timeouts = [0x100016ad9050000, 0x300016ad9070000, 0x400016adacb0000]
+        .map(|id| (SessionId(id), 30_000))
+        .to_vec();
+    let paths = ["/o", "/w", "/f"].map(|path| vec![path.to_owned()]);
+    let ephemerals: Vec<_> = of_leader.iter().copied().zip(paths).collect();
+    let of = |local: i64, global, ports: [u16; 3], session: i64| {
+        let conn = |port: u16, id: i64| (([127, 0, 0, 1], port).into(), SessionId(id));
+        let sessions = SessionsView { local: Some(vec![(at(42), vec![SessionId(local)])]), global };
+        let [asker, one, other] = ports;
+        let connection_buckets = vec![
+            (at(20), vec![]),
+            (at(30), vec![conn(asker, 0)]),
+            (at(50), vec![conn(one, local), conn(other, session)]),
+        ];
+        AdminView { sessions, ephemerals: ephemerals.clone(), connection_buckets, ..serving() }
+    };
+    let global = GlobalSessions::Buckets(vec![(at(42), of_leader.clone())]);
+    let view = of(0x300016ad9070001, global, [45136, 45100, 45086], 0x300016ad9070000);
+    assert_eq!(answer(AdminWord::Dump, 0, &view), golden("leader-local.dump"));
+    let global = GlobalSessions::Timeouts(timeouts);
+    let view = of(0x100016ad9050001, global, [33044, 33016, 33006], 0x100016ad9050000);
+    assert_eq!(answer(AdminWord::Dump, 0, &view), golden("follower-local.dump"));
 }
 
 #[test]
@@ -368,23 +426,7 @@ fn names(text: &str) -> BTreeSet<&str> {
 fn mntr_of_a_leader_has_its_names() {
     let mut view = monitored();
     view.quotas.clear();
-    view.mode = Mode::Leader;
-    view.peer_state = Some("leading - broadcast".into());
-    let gauges = &mut view.gauges;
-    for gauge in [
-        &mut gauges.min_proposal_size,
-        &mut gauges.max_proposal_size,
-        &mut gauges.last_proposal_size,
-        &mut gauges.synced_followers,
-        &mut gauges.synced_non_voting_followers,
-        &mut gauges.synced_observers,
-        &mut gauges.pending_syncs,
-        &mut gauges.leader_uptime,
-        &mut gauges.learners,
-        &mut gauges.quorum_size,
-    ] {
-        *gauge = Some(1);
-    }
+    view.put_member(leader());
     view.metrics = Metrics::default();
     for key in ["w", "zookeeper"] {
         view.metrics.write_per_namespace.entry(key).expect("room");
@@ -399,12 +441,71 @@ fn mntr_of_a_leader_has_its_names() {
     let line = "zk_peer_state\tleading - broadcast";
     assert_eq!(text.lines().nth(2), Some(line));
     assert_eq!(recorded.lines().nth(2), Some(line));
-    view.mode = Mode::Observer;
-    view.observer_master_id = Some(2);
-    assert_eq!(
-        answer(AdminWord::Mntr, 0, &view).lines().nth(3),
-        golden("observer.mntr").lines().nth(3)
-    );
+    view.gauges.unresolved_peer_names = Some(0);
+    let more = answer(AdminWord::Mntr, 0, &view);
+    let ours: Vec<_> = names(&more).difference(&names(&recorded)).copied().collect();
+    assert_eq!(ours, ["zk_unresolved_peer_names"]);
+}
+
+fn leader() -> MemberView {
+    MemberView {
+        mode: Mode::Leader,
+        peer_state: Some("leading - broadcast".into()),
+        uptime_ms: 470,
+        quorum_size: Some(2),
+        learners: Some(2),
+        synced_followers: Some(1),
+        synced_non_voting_followers: Some(0),
+        synced_observers: Some(1),
+        pending_syncs: Some(0),
+        leader_uptime_ms: Some(414),
+        proposal_sizes: Some([86, 48, 86]),
+        ..MemberView::default()
+    }
+}
+
+/// The lines of mntr that say what a server is, in the order recorded, with the values recorded.
+#[test]
+fn mntr_says_what_each_member_is() {
+    let learner =
+        MemberView { mode: Mode::Follower, quorum_size: Some(2), ..MemberView::default() };
+    let follower =
+        MemberView { peer_state: Some("following - broadcast".into()), ..learner.clone() };
+    let observer = MemberView {
+        mode: Mode::Observer,
+        peer_state: Some("observing - broadcast".into()),
+        observer_master_id: Some(2),
+        ..learner
+    };
+    let reader = MemberView::default();
+    for (name, member) in [
+        ("leader", leader()),
+        ("follower", follower),
+        ("observer", observer),
+        ("read-only", reader),
+    ] {
+        let (mut standalone, mut view) = (serving(), serving());
+        standalone.gauges.uptime = 1;
+        view.put_member(member);
+        let plain = answer(AdminWord::Mntr, 0, &standalone);
+        let known: BTreeSet<&str> = names(&plain);
+        let own = |text: &str| -> Vec<String> {
+            let said = |line: &&str| {
+                let name = line.split('\t').next().unwrap_or(line);
+                name == "zk_server_state" || !known.contains(name)
+            };
+            let of_sets = |line: &&str| line.contains("_per_namespace") || line.contains("_qp_");
+            text.lines().filter(said).filter(|line| !of_sets(line)).map(Into::into).collect()
+        };
+        let recorded = golden(&format!("{name}.mntr"));
+        // How long it has led is another matter each time.
+        let timeless = |lines: Vec<String>| -> Vec<String> {
+            lines.into_iter().filter(|line| !line.starts_with("zk_leader_uptime\t")).collect()
+        };
+        let text = answer(AdminWord::Mntr, 0, &view);
+        assert_eq!(timeless(own(&text)), timeless(own(&recorded)), "{name}");
+        assert_eq!(text.contains("zk_leader_uptime\t414"), name == "leader");
+    }
 }
 
 #[test]

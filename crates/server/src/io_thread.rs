@@ -16,12 +16,11 @@ use oxkeeper_node::{
     AdminRequest, Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Now, Shared, ToCore,
 };
 use oxkeeper_storage::LogError;
-use oxkeeper_zab::messages::Fatal;
 
 use crate::admin::{AdminContext, Deliveries};
 use crate::clock::Clock;
 use crate::connection::{self, Scratch};
-use crate::ensemble::Member;
+use crate::ensemble::{Member, Unfit};
 use crate::log_thread::{LogCommand, LogThread};
 use crate::mailbox::{FrontMail, HistoryReport, LogReport, Mailbox};
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
@@ -81,7 +80,7 @@ pub enum Ended {
     /// The log cannot be written any more.
     LogFailed(LogError),
     /// The agreement with the other servers cannot go on.
-    Fatal(Fatal),
+    Fatal(Unfit),
 }
 
 impl IoThread {
@@ -355,7 +354,7 @@ impl IoThread {
             match report {
                 HistoryReport::Input(input) => part.core.peer_input(now, input),
                 HistoryReport::SnapshotTooOld { link, at_least } => {
-                    part.core.request_snapshot();
+                    part.core.request_snapshot_for_learner();
                     if let Some(member) = &mut part.member {
                         member.await_snapshot(link, at_least);
                     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use oxkeeper_config::{Config, Ensemble, ExitCode};
 use oxkeeper_node::{Core, Front, FrontId};
-use oxkeeper_storage::{LogError, OsDisk, TxnLog, TxnLogOptions};
+use oxkeeper_proto::Zxid;
+use oxkeeper_storage::{DataDir, LogError, OsDisk, TxnLog, TxnLogOptions};
 use oxkeeper_zab as zab;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +22,7 @@ use crate::admin::AdminContext;
 use crate::boot::{self, BootOptions, Booted};
 use crate::client_port::{self, Door};
 use crate::clock::Clock;
+use crate::dynamic_config::{self, DynamicConfig, DynamicConfigError};
 use crate::election_port::{self, ElectionPort};
 use crate::ensemble::{self, Member, Voice};
 use crate::history_thread::HistoryThread;
@@ -86,6 +88,7 @@ struct Joining {
     election: ElectionPort,
     handle: election_port::Handle,
     heard: election_port::Events,
+    files: Option<DynamicConfig>,
 }
 
 impl Joining {
@@ -94,15 +97,25 @@ impl Joining {
         ensemble: &Ensemble,
         recovered: zab::Recovered,
     ) -> Result<Joining, StartError> {
-        let membership = ensemble_settings::membership(ensemble)?;
+        let unusable = |error: DynamicConfigError| StartError {
+            message: error.to_string(),
+            code: ExitCode::InvalidInvocation,
+        };
+        let files = DynamicConfig::new(config);
+        if let Some(files) = &files {
+            files.back_up().map_err(unusable)?;
+        }
+        let membership = dynamic_config::membership(config).map_err(unusable)?;
+        let Some(membership) = membership else { return Err(unexpected("no membership".into())) };
         let settings = ensemble_settings::quorum_port(config, ensemble);
         let quorum = QuorumPort::open(settings, &membership).await?;
-        let settings = ensemble_settings::election_port(ensemble);
+        let mut settings = ensemble_settings::election_port(ensemble);
+        settings.unresolved = quorum.unresolved_names().clone();
         let (handle, heard, election) = ElectionPort::open(settings, &membership).await?;
         let agreement = ensemble_settings::agreement(config, ensemble);
         let voting = ensemble_settings::voting(config, ensemble);
         let peer = zab::Peer::new(agreement, voting, membership, recovered);
-        Ok(Joining { peer, quorum, election, handle, heard })
+        Ok(Joining { peer, quorum, election, handle, heard, files })
     }
 }
 
@@ -142,15 +155,7 @@ impl Server {
         if wants_snapshot {
             core.request_snapshot();
         }
-        let (last, policy) = (shared.tree.last_zxid(), flush_policy(config));
-        let log = match is_member {
-            true => LogWorker::member(Arc::clone(&dir), options, log_options(config), last, policy),
-            false => {
-                let log_dir = dir.log_dir().to_owned();
-                let log = TxnLog::new(*dir.disk(), log_dir, log_options(config), last);
-                LogWorker::new(log, policy)
-            }
-        };
+        let log = log_worker(config, &dir, shared.tree.last_zxid(), is_member.then_some(options));
         let reports = Arc::new(Reports {
             mailbox: Arc::clone(&mailboxes[0]),
             host: Arc::clone(&host),
@@ -170,11 +175,11 @@ impl Server {
         let mut ports = None;
         let member = match joining {
             None => None,
-            Some(Joining { peer, quorum, election, handle, heard }) => {
+            Some(Joining { peer, quorum, election, handle, heard, files }) => {
                 core.join(peer, threads as u16, clock.now());
                 let history = HistoryThread::start(dir, reports).map_err(no_thread)?;
                 ports = Some(Ports { quorum: quorum.clone(), election, heard });
-                Some(Member::new(quorum, handle, history))
+                Some(Member::new(quorum, handle, history, files))
             }
         };
         let part = CorePart { core, log, snapshots, member };
@@ -314,6 +319,23 @@ async fn serve_ports(first: Rc<IoThread>, ports: Ports) -> StartError {
 
 fn log_failed(error: &LogError) -> StartError {
     StartError { message: format!("stopping: {error}"), code: ExitCode::TxnlogErrorTakingSnapshot }
+}
+
+/// The log that goes on behind `last`. `boot` says how a member reads its files again.
+fn log_worker(
+    config: &Config,
+    dir: &Arc<DataDir<OsDisk>>,
+    last: Zxid,
+    boot: Option<BootOptions>,
+) -> LogWorker<OsDisk> {
+    let (options, policy) = (log_options(config), flush_policy(config));
+    match boot {
+        Some(boot) => LogWorker::member(Arc::clone(dir), boot, options, last, policy),
+        None => {
+            let log = TxnLog::new(*dir.disk(), dir.log_dir().to_owned(), options, last);
+            LogWorker::new(log, policy)
+        }
+    }
 }
 
 fn start_thread(

@@ -37,6 +37,8 @@ pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
         throttle: throttle(&limits.connection_throttle),
         hold_writes_behind_reads: threads > 1,
         sync_by_leader: config.ensemble.is_some(),
+        standalone_enabled: config.ensemble.as_ref().is_none_or(|them| them.standalone_enabled),
+        multi_address: config.ensemble.as_ref().is_some_and(|them| them.multi_address),
         seed,
     }
 }

@@ -229,6 +229,15 @@ impl Tree {
         self.sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms))
     }
 
+    /// Those behind `after`: `dump` goes through them in steps.
+    pub fn sessions_after(
+        &self,
+        after: Option<SessionId>,
+    ) -> impl Iterator<Item = (SessionId, i32)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sessions.range((from, Bound::Unbounded)).map(|(id, timeout_ms)| (*id, *timeout_ms))
+    }
+
     /// The timeout of a session in ms; `None` if there is no such session.
     pub fn session_timeout_ms(&self, session: SessionId) -> Option<i32> {
         self.sessions.get(&session).copied()

@@ -17,8 +17,8 @@ mod words;
 
 pub use gather::connection_buckets;
 pub use view::{
-    AdminView, ConfigView, ConnLine, ENVIRONMENT_NAMES, EnsembleView, Mode, SessionsView,
-    TRACE_MASK_DEFAULT, WatchDump,
+    AdminView, ConfigView, ConnLine, ENVIRONMENT_NAMES, EnsembleView, GlobalSessions, MemberView,
+    Mode, SessionBuckets, SessionsView, TRACE_MASK_DEFAULT, WatchDump,
 };
 
 use oxkeeper_proto::AdminWord;

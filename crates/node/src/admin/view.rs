@@ -42,9 +42,9 @@ pub struct AdminView {
     pub zxid: Zxid,
     /// Last, smallest and largest proposal, bytes: a leader alone has them.
     pub proposal_sizes: Option<[i64; 3]>,
-    /// A member's state and phase, e.g. `leading - broadcast`; none standalone.
+    /// A member's state and phase, e.g. `leading - broadcast`; none standalone and while read-only.
     pub peer_state: Option<String>,
-    /// Whom an observer follows; −1 for the leader.
+    /// Whom an observer follows: the leader, or a follower that serves observers.
     pub observer_master_id: Option<i64>,
     /// What is looked up now.
     pub gauges: Gauges,
@@ -76,6 +76,79 @@ pub struct AdminView {
     pub digests: Vec<(Zxid, i64)>,
     /// `ZooTrace`'s mask: kept and shown, it has no effect.
     pub trace_mask: i64,
+}
+
+impl AdminView {
+    /// Takes what a member's core tells of its ensemble.
+    pub fn put_member(&mut self, member: MemberView) {
+        self.mode = member.mode;
+        self.peer_state = member.peer_state;
+        self.observer_master_id = member.observer_master_id;
+        self.proposal_sizes = member.proposal_sizes;
+        let gauges = &mut self.gauges;
+        gauges.uptime = member.uptime_ms;
+        gauges.quorum_size = member.quorum_size;
+        gauges.learners = member.learners;
+        gauges.synced_followers = member.synced_followers;
+        gauges.synced_non_voting_followers = member.synced_non_voting_followers;
+        gauges.synced_observers = member.synced_observers;
+        gauges.pending_syncs = member.pending_syncs;
+        gauges.leader_uptime = member.leader_uptime_ms;
+        if let Some([last, min, max]) = member.proposal_sizes {
+            gauges.last_proposal_size = Some(last);
+            gauges.min_proposal_size = Some(min);
+            gauges.max_proposal_size = Some(max);
+        }
+    }
+}
+
+/// A member of an ensemble as its own core sees it. What is `None` does not exist in its present
+/// role; by default it serves readers alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberView {
+    /// What it is.
+    pub mode: Mode,
+    /// See [`AdminView::peer_state`].
+    pub peer_state: Option<String>,
+    /// See [`AdminView::observer_master_id`].
+    pub observer_master_id: Option<i64>,
+    /// Since it is what it is, ms.
+    pub uptime_ms: i64,
+    /// Servers that vote.
+    pub quorum_size: Option<i64>,
+    /// Connections of learners.
+    pub learners: Option<i64>,
+    /// Followers that get what is proposed.
+    pub synced_followers: Option<i64>,
+    /// Those of them that have no vote.
+    pub synced_non_voting_followers: Option<i64>,
+    /// Observers that get what is committed.
+    pub synced_observers: Option<i64>,
+    /// Syncs that wait for a commit.
+    pub pending_syncs: Option<i64>,
+    /// Since the epoch is established, ms.
+    pub leader_uptime_ms: Option<i64>,
+    /// See [`AdminView::proposal_sizes`].
+    pub proposal_sizes: Option<[i64; 3]>,
+}
+
+impl Default for MemberView {
+    fn default() -> Self {
+        MemberView {
+            mode: Mode::ReadOnly,
+            peer_state: None,
+            observer_master_id: None,
+            uptime_ms: 0,
+            quorum_size: None,
+            learners: None,
+            synced_followers: None,
+            synced_non_voting_followers: None,
+            synced_observers: None,
+            pending_syncs: None,
+            leader_uptime_ms: None,
+            proposal_sizes: None,
+        }
+    }
 }
 
 /// The trace mask that ZooKeeper starts with.
@@ -206,28 +279,40 @@ pub struct EnsembleView {
     pub sync_limit: i64,
     /// Always 3 by now.
     pub election_alg: i64,
-    /// Own election port.
-    pub election_port: i32,
-    /// Own quorum port.
-    pub quorum_port: i32,
+    /// Own election ports, with `|` between those of several addresses.
+    pub election_port: String,
+    /// Own quorum ports, likewise.
+    pub quorum_port: String,
     /// 0 votes, 1 observes.
     pub peer_type: i32,
-    /// The configuration as it stands in `/zookeeper/config`.
-    pub membership: String,
+    /// The configuration as it stands in `/zookeeper/config`; none while read-only.
+    pub membership: Option<String>,
 }
+
+/// Sessions by the wall-clock time, ms since 1970, at which they expire unheard.
+pub type SessionBuckets = Vec<(i64, Vec<SessionId>)>;
 
 /// Sessions as `dump` lists them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionsView {
-    /// By the wall-clock time, ms since 1970, at which they expire unheard: who expires them.
-    Buckets(Vec<(i64, Vec<SessionId>)>),
-    /// With their timeouts, ms: a learner.
-    Global(Vec<(SessionId, i32)>),
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionsView {
+    /// Those that only this server knows; none if there can be none.
+    pub local: Option<SessionBuckets>,
+    /// All others.
+    pub global: GlobalSessions,
 }
 
-impl Default for SessionsView {
+/// Sessions that the whole ensemble knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GlobalSessions {
+    /// As who expires them keeps them: a leader, or a server that is alone.
+    Buckets(SessionBuckets),
+    /// With their timeouts, ms, by id: a learner.
+    Timeouts(Vec<(SessionId, i32)>),
+}
+
+impl Default for GlobalSessions {
     fn default() -> Self {
-        SessionsView::Buckets(Vec::new())
+        GlobalSessions::Buckets(Vec::new())
     }
 }
 

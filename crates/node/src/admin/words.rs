@@ -8,7 +8,7 @@ use core::fmt::Display;
 use std::fmt::Write as _;
 
 use super::java_text;
-use super::view::{AdminView, ConnLine, Mode, SessionsView};
+use super::view::{AdminView, ConnLine, GlobalSessions, Mode};
 
 /// Appends formatted text. Writing to a string cannot fail.
 macro_rules! put {
@@ -76,8 +76,8 @@ fn connection(out: &mut String, line: &ConnLine, brief: bool) {
     out.push_str(")\n");
 }
 
-/// conf (`ZooKeeperServer.dumpConf`, `QuorumZooKeeperServer.dumpConf`). A member's ends without a
-/// line end.
+/// conf (`ZooKeeperServer.dumpConf`, `QuorumZooKeeperServer.dumpConf`,
+/// `ReadOnlyZooKeeperServer.dumpConf`). A member's ends without a line end.
 pub(super) fn conf(out: &mut String, view: &AdminView) {
     let config = &view.config;
     setting(out, "clientPort", config.client_port);
@@ -96,10 +96,12 @@ pub(super) fn conf(out: &mut String, view: &AdminView) {
         setting(out, "initLimit", ensemble.init_limit);
         setting(out, "syncLimit", ensemble.sync_limit);
         setting(out, "electionAlg", ensemble.election_alg);
-        setting(out, "electionPort", ensemble.election_port);
-        setting(out, "quorumPort", ensemble.quorum_port);
+        setting(out, "electionPort", &ensemble.election_port);
+        setting(out, "quorumPort", &ensemble.quorum_port);
         setting(out, "peerType", ensemble.peer_type);
-        put!(out, "membership: \n{}", ensemble.membership);
+        if let Some(membership) = &ensemble.membership {
+            put!(out, "membership: \n{membership}");
+        }
     }
 }
 
@@ -117,12 +119,18 @@ pub(super) fn dirs(out: &mut String, view: &AdminView) {
 /// `DataTree.dumpEphemerals`, `ExpiryQueue.dump`).
 pub(super) fn dump(out: &mut String, view: &AdminView) {
     out.push_str("SessionTracker dump:\n");
-    match &view.sessions {
-        SessionsView::Buckets(sets) => {
-            out.push_str("Session ");
+    let sessions = &view.sessions;
+    if let Some(sets) = &sessions.local {
+        out.push_str("Local Session ");
+        buckets(out, sets, |out, session| put!(out, "{session}"));
+    }
+    match &sessions.global {
+        GlobalSessions::Buckets(sets) => {
+            // Only where there are two kinds are they told apart.
+            out.push_str(if sessions.local.is_some() { "Global Session " } else { "Session " });
             buckets(out, sets, |out, session| put!(out, "{session}"));
         }
-        SessionsView::Global(sessions) => {
+        GlobalSessions::Timeouts(sessions) => {
             put!(out, "Global Sessions({}):\n", sessions.len());
             for (session, timeout_ms) in sessions {
                 put!(out, "{session}\t{timeout_ms}ms\n");

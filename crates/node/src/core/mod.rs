@@ -53,6 +53,8 @@ use throttle::ConnectionThrottle;
 struct Waiter {
     front: FrontId,
     conn: ConnId,
+    /// When the client asked, monotonic ms.
+    asked_ms: u64,
     kind: WaiterKind,
 }
 
@@ -137,7 +139,8 @@ impl Core {
     pub fn submit(&mut self, shared: &Shared, now: Now, front: FrontId, message: ToCore<'_>) {
         match message {
             ToCore::Write { conn, session, xid, nth, op, body, auth } => {
-                let waiter = Waiter { front, conn, kind: WaiterKind::Reply { xid, op } };
+                let kind = WaiterKind::Reply { xid, op };
+                let waiter = Waiter { front, conn, asked_ms: now.mono_ms(), kind };
                 let readable = match self.forwards() {
                     true => self.forward(now, waiter, session, body, auth),
                     false => self.write(shared, now, Origin::Here(waiter), session, body, auth),
@@ -198,6 +201,9 @@ impl Core {
             self.overlay.prep_error(&context, code, &mut self.open);
         } else {
             match Request::decode(op, &mut reader) {
+                Ok(Some(Request::Reconfig(request))) if self.ensemble.is_some() => {
+                    self.reconfigure(shared, now, session, xid, &request, auth);
+                }
                 Ok(Some(request)) => {
                     let tree = &shared.tree;
                     let outcome =
@@ -286,9 +292,15 @@ impl Core {
             let close = ToFront::Close { conn, why: "connection throttle" };
             return self.effects.push_back(Effect::Tell(front, close));
         }
+        if !self.orders() && !self.forwards() {
+            // Nobody here knows which sessions live: to refuse one would be to end it.
+            let close = ToFront::Close { conn, why: "this server serves nobody at present" };
+            return self.effects.push_back(Effect::Tell(front, close));
+        }
         if session == SessionId::NONE {
             let session = self.sessions.next_id();
-            let waiter = Waiter { front, conn, kind: WaiterKind::Handshake { timeout_ms } };
+            let kind = WaiterKind::Handshake { timeout_ms };
+            let waiter = Waiter { front, conn, asked_ms: now.mono_ms(), kind };
             if self.forwards() {
                 return self.forward_session(now, waiter, session);
             }
@@ -440,6 +452,7 @@ impl Core {
         let crcs = self.overlay.prepared_crcs();
         let applied = shared.tree.apply_prepared(&payload, crcs, &mut out.changes, reply);
         self.stats.wrote(&out.changes);
+        self.count_applied(now, &payload, waiter);
         self.overlay.applied(zxid);
         self.applied = zxid;
         out.zxid = zxid;
@@ -493,6 +506,9 @@ impl Core {
     /// `srst`: forgets what was counted so far.
     pub fn reset_stats(&mut self) {
         self.stats.reset();
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.tally.reset();
+        }
     }
 
     /// The chance that the connection throttle drops a handshake now.

@@ -21,6 +21,8 @@ pub(super) struct SnapshotState {
     bytes_due: u64,
     random: u64,
     wanted: bool,
+    /// Wanted by a learner that can get nothing else.
+    needed: bool,
     /// A walk is under way, with this many pieces handed out and not written.
     walking: Option<usize>,
     /// The walk is done; the last pieces are being written.
@@ -38,6 +40,7 @@ impl SnapshotState {
             bytes_due: 0,
             random: settings.seed | 1,
             wanted: false,
+            needed: false,
             walking: None,
             finishing: false,
             zxid: Zxid::ZERO,
@@ -75,13 +78,19 @@ impl Core {
         self.snapshot.wanted = true;
     }
 
+    /// Asks for a snapshot that a learner waits for: it is written before anyone is served, too.
+    pub fn request_snapshot_for_learner(&mut self) {
+        self.snapshot.needed = true;
+    }
+
     /// True if [`Core::snapshot_step`] has something to do now.
     pub fn snapshot_wants_step(&self) -> bool {
         let state = &self.snapshot;
         if let Some(ensemble) = &self.ensemble {
             // A snapshot must not say more than this server's own log does, and none is begun
             // before history stands; a learner may need one before anyone is served.
-            let stands = ensemble.serving || (state.wanted && self.applied >= self.appliable());
+            let complete = self.applied >= self.appliable();
+            let stands = ensemble.serving || (state.needed && complete);
             if self.synced < state.zxid || (state.walking.is_none() && !stands) {
                 return false;
             }
@@ -91,6 +100,7 @@ impl Core {
             None => {
                 !state.finishing
                     && (state.wanted
+                        || state.needed
                         || state.count > state.count_due
                         || state.bytes > state.bytes_due)
             }
@@ -104,6 +114,7 @@ impl Core {
         }
         let Some(ahead) = self.snapshot.walking else {
             self.snapshot.wanted = false;
+            self.snapshot.needed = false;
             self.snapshot.draw(&self.settings);
             self.snapshot.walking = Some(0);
             self.snapshot.zxid = self.applied;

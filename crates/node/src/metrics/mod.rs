@@ -360,6 +360,7 @@ gauges! {
     min_client_response_size: i64, Bytes, "Smallest reply; -1 before the first.";
     non_mtls_local_conn_count: i64, Count, "Unauthenticated connections from this machine.";
     quorum_size: role i64, Count, "Voting servers.";
+    unresolved_peer_names: role i64, Count, "Names of peers that did not resolve when last tried.";
 }
 
 #[cfg(test)]

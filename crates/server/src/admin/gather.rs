@@ -7,8 +7,9 @@
 use std::rc::Rc;
 
 use oxkeeper_node::ConnView;
+use oxkeeper_node::admin::{EnsembleView, MemberView};
 use oxkeeper_node::metrics::Metrics;
-use oxkeeper_node::stats::ResponseSizes;
+use oxkeeper_node::stats::Sizes;
 use oxkeeper_node::{Front, metrics::Summary};
 use oxkeeper_proto::SessionId;
 use oxkeeper_tree::watch::{ConnKey, ReportBy, ReportCursor, ReportLine, WatchCounts};
@@ -16,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::REPORT_BYTES_MAX;
 use super::report::NoReport;
-use crate::io_thread::{IoThread, State};
+use crate::io_thread::{CorePart, IoThread, State};
 
 /// Connections looked at in one step: their cache lines are cold, so this is some 50 µs.
 const CONNECTIONS_PER_STEP: u32 = 512;
@@ -72,7 +73,7 @@ pub struct Totals {
     pub packets_received: u64,
     pub packets_sent: u64,
     pub auth_failed: u64,
-    pub response_sizes: ResponseSizes,
+    pub response_sizes: Sizes,
     pub connections: usize,
     pub watches: WatchCounts,
     pub core: CoreTotals,
@@ -82,12 +83,51 @@ pub struct Totals {
 #[derive(Debug, Default)]
 pub struct CoreTotals {
     pub outstanding: usize,
-    pub sessions: usize,
     pub drop_chance: f64,
+    pub member: Member,
+}
+
+/// This server in its ensemble; nothing from a thread without the core.
+#[derive(Debug, Default)]
+pub struct Member {
+    /// Whether it serves.
+    pub serving: bool,
+    /// What it is; none standalone.
+    pub view: Option<MemberView>,
+    /// Its part of `conf`; none standalone.
+    pub conf: Option<EnsembleView>,
+    /// Names of peers that do not resolve; none standalone.
+    pub unresolved: Option<usize>,
+}
+
+/// Takes what the core tells of its ensemble.
+pub fn member(state: &mut State, thread: &IoThread, member: &mut Member) -> Step {
+    if let Some(part) = &state.core {
+        let fixed = thread.admin.config.ensemble.as_ref();
+        *member = Member {
+            serving: part.core.serves(&thread.shared.read()),
+            view: part.core.member(thread.clock.now()),
+            conf: fixed.and_then(|fixed| part.core.member_conf(fixed)),
+            unresolved: unresolved(part),
+        };
+    }
+    Step::Done
+}
+
+fn unresolved(part: &CorePart) -> Option<usize> {
+    let names = part.member.as_ref()?.quorum.unresolved_names();
+    let members = part.core.peer()?.membership().current().members();
+    Some(names.among(members.flat_map(|server| server.addresses.iter().map(|at| &*at.host))))
+}
+
+/// The one thread's that has it.
+pub fn only(parts: Vec<Member>) -> Member {
+    parts.into_iter().next().unwrap_or_default()
 }
 
 /// Takes a thread's totals.
-pub fn totals(state: &mut State, _: &IoThread, totals: &mut Totals) -> Step {
+pub fn totals(state: &mut State, thread: &IoThread, totals: &mut Totals) -> Step {
+    member(state, thread, &mut totals.core.member);
     let front: &Front = &state.front;
     let stats = front.stats();
     stats.add_to(&mut totals.metrics);
@@ -100,11 +140,11 @@ pub fn totals(state: &mut State, _: &IoThread, totals: &mut Totals) -> Step {
     totals.watches = front.watches().counts();
     if let Some(part) = &state.core {
         part.core.stats().add_to(&mut totals.metrics);
-        totals.core = CoreTotals {
-            outstanding: part.core.outstanding(),
-            sessions: part.core.sessions().len(),
-            drop_chance: part.core.drop_chance(),
+        totals.core.outstanding = match totals.core.member.view {
+            Some(_) => part.core.requests_waiting(),
+            None => part.core.outstanding(),
         };
+        totals.core.drop_chance = part.core.drop_chance();
     }
     Step::Done
 }
@@ -112,7 +152,11 @@ pub fn totals(state: &mut State, _: &IoThread, totals: &mut Totals) -> Step {
 /// Adds up the totals of all threads.
 pub fn sum(parts: Vec<Totals>) -> Totals {
     let mut all = Totals::default();
-    for part in parts {
+    for (n, part) in parts.into_iter().enumerate() {
+        // The core is the first thread's.
+        if n == 0 {
+            all.core = part.core;
+        }
         all.metrics.merge(&part.metrics);
         all.latency.merge(&part.latency);
         all.packets_received += part.packets_received;
@@ -124,9 +168,6 @@ pub fn sum(parts: Vec<Totals>) -> Totals {
         all.watches.child += part.watches.child;
         all.watches.data_paths += part.watches.data_paths;
         all.watches.data_connections += part.watches.data_connections;
-        all.core.outstanding += part.core.outstanding;
-        all.core.sessions += part.core.sessions;
-        all.core.drop_chance += part.core.drop_chance;
     }
     all
 }

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use oxkeeper_config::{Config, FourLetterWhitelist};
-use oxkeeper_node::admin::{self, AdminView, ConfigView, TRACE_MASK_DEFAULT};
+use oxkeeper_config::{Config, Ensemble, FourLetterWhitelist};
+use oxkeeper_node::admin::{self, AdminView, ConfigView, EnsembleView, TRACE_MASK_DEFAULT};
 use oxkeeper_node::{AdminRequest, ConnId};
 use oxkeeper_proto::AdminWord;
 use oxkeeper_storage::{DataDir, OsDisk};
@@ -45,6 +45,9 @@ pub const REPORTS_AT_ONCE: usize = 4;
 
 /// How long the client of a large report may take to read it.
 pub const READ_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// FastLeaderElection, the only one that is left of four.
+const ELECTION_ALG: i64 = 3;
 
 /// What does not change while the server runs, and what all threads count together.
 #[derive(Debug)]
@@ -109,8 +112,18 @@ fn config_view(config: &Config, dir: &DataDir<OsDisk>, addr: SocketAddr) -> Conf
         session_timeout_max_ms: i64::from(config.sessions.max_session_timeout_ms),
         listen_backlog: config.listen.backlog.map_or(-1, i64::from),
         // Only members of an ensemble have an id that shows.
-        server_id: 0,
-        ensemble: None,
+        server_id: config.ensemble.as_ref().map_or(0, |ensemble| ensemble.my_id),
+        ensemble: config.ensemble.as_ref().map(ensemble_view),
+    }
+}
+
+/// What of it does not change while the server runs; the rest is the core's.
+fn ensemble_view(ensemble: &Ensemble) -> EnsembleView {
+    EnsembleView {
+        init_limit: i64::from(ensemble.init_limit),
+        sync_limit: i64::from(ensemble.sync_limit),
+        election_alg: ELECTION_ALG,
+        ..EnsembleView::default()
     }
 }
 
@@ -157,7 +170,9 @@ fn at_once(context: &AdminContext, asked: &AdminRequest) -> Option<String> {
     }
     let mut view = AdminView { serving: asked.serving, ..context.view() };
     match word {
-        AdminWord::Ruok | AdminWord::Gtmk | AdminWord::Isro => {}
+        AdminWord::Ruok | AdminWord::Gtmk => {}
+        // Only a member of an ensemble can be read-only.
+        AdminWord::Isro if context.config.ensemble.is_none() => {}
         AdminWord::Stmk => context.trace_mask.store(asked.argument, Ordering::Relaxed),
         AdminWord::Envi => view.environment = environment::environment(),
         _ if !asked.serving => {}

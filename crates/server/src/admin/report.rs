@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use oxkeeper_node::admin::connection_buckets;
-use oxkeeper_node::admin::{AdminView, ConnLine, Mode, SessionsView, WatchDump, answer};
+use oxkeeper_node::admin::{AdminView, ConnLine, GlobalSessions, Mode, WatchDump, answer};
 use oxkeeper_node::core::BucketCursor;
 use oxkeeper_node::metrics::{Gauges, QuotaGauges, top_namespace};
 use oxkeeper_node::{ConnView, Now};
@@ -13,7 +13,9 @@ use oxkeeper_proto::{AdminWord, SessionId};
 use oxkeeper_tree::Tree;
 use oxkeeper_tree::watch::{ConnKey, ReportBy, ReportLine};
 
-use super::gather::{self, Connections, Step, Totals, WatchLine, WatchLines, on_every_thread};
+use super::gather::{
+    self, Connections, Member, Step, Totals, WatchLine, WatchLines, on_every_thread,
+};
 use super::{AdminContext, REPORT_BYTES_MAX};
 use crate::descriptors;
 use crate::io_thread::{IoThread, State};
@@ -81,14 +83,17 @@ pub async fn report(thread: &IoThread, word: AdminWord) -> Result<String, NoRepo
             return Ok(answer(word, 0, &view));
         }
         AdminWord::Wchc | AdminWord::Wchp => return watches(thread, word, view).await,
-        AdminWord::Conf => view.config = thread.admin.config.clone(),
+        AdminWord::Conf => fill_config(thread, &mut view).await?,
         AdminWord::Dirs => {}
+        AdminWord::Isro => {
+            fill_member(&mut view, member(thread).await?);
+            return Ok(answer(word, 0, &view));
+        }
         // Answered without asking anybody.
         AdminWord::Ruok
         | AdminWord::Envi
         | AdminWord::Gtmk
         | AdminWord::Stmk
-        | AdminWord::Isro
         | AdminWord::TelnetClose => return Ok(answer(word, 0, &view)),
     }
     // What is left needs the file system.
@@ -120,7 +125,7 @@ fn bytes_in(dir: &Path) -> u64 {
 }
 
 async fn fill_totals(thread: &IoThread, view: &mut AdminView) -> Result<(), NoReport> {
-    let Totals { mut metrics, latency, connections, watches, core, .. } = {
+    let Totals { mut metrics, latency, connections, watches, mut core, .. } = {
         let totals = gather::sum(on_every_thread(thread, gather::totals).await?);
         view.gauges.packets_received = totals.packets_received as i64;
         view.gauges.packets_sent = totals.packets_sent as i64;
@@ -133,27 +138,48 @@ async fn fill_totals(thread: &IoThread, view: &mut AdminView) -> Result<(), NoRe
     let context: &AdminContext = &thread.admin;
     context.host.add_to(&mut metrics);
     metrics.connection_rejected += context.door.rejected();
-    view.mode = Mode::Standalone;
+    view.gauges.uptime = thread.clock.uptime().as_millis() as i64;
+    fill_member(view, std::mem::take(&mut core.member));
     let gauges: &mut Gauges = &mut view.gauges;
     gauges.min_latency = latency.min() as i64;
     gauges.avg_latency = latency.avg();
     gauges.max_latency = latency.max() as i64;
     gauges.num_alive_connections = connections as i64;
     gauges.outstanding_requests = core.outstanding as i64;
-    gauges.global_sessions = core.sessions as i64;
     gauges.connection_drop_probability = core.drop_chance;
     gauges.watch_count = (watches.data + watches.child) as i64;
-    gauges.uptime = thread.clock.uptime().as_millis() as i64;
     {
         let shared = thread.shared.read();
         let tree = &shared.tree;
         view.zxid = tree.last_zxid();
         gauges.znode_count = tree.node_count() as i64;
+        gauges.global_sessions = tree.sessions().len() as i64;
         gauges.ephemerals_count = tree.ephemeral_count() as i64;
         gauges.approximate_data_size = tree.approximate_data_bytes();
         metrics.digest_mismatches_count += tree.stats().digest_mismatches;
     }
     view.metrics = metrics;
+    Ok(())
+}
+
+async fn member(thread: &IoThread) -> Result<Member, NoReport> {
+    Ok(gather::only(on_every_thread(thread, gather::member).await?))
+}
+
+/// What this server is. It may have ceased to serve since it was asked.
+fn fill_member(view: &mut AdminView, member: Member) {
+    view.serving = member.serving;
+    view.gauges.unresolved_peer_names = member.unresolved.map(|names| names as i64);
+    if let Some(member) = member.view {
+        view.put_member(member);
+    }
+}
+
+async fn fill_config(thread: &IoThread, view: &mut AdminView) -> Result<(), NoReport> {
+    let mut member = member(thread).await?;
+    view.config = thread.admin.config.clone();
+    view.config.ensemble = member.conf.take();
+    fill_member(view, member);
     Ok(())
 }
 
@@ -213,14 +239,24 @@ fn deadlines(state: &mut State, _: &IoThread, taken: &mut Deadlines) -> Step {
 
 async fn dump(thread: &IoThread, mut view: AdminView) -> Result<String, NoReport> {
     let now = thread.clock.now();
-    let sessions = on_every_thread(thread, deadlines).await?;
+    fill_member(&mut view, member(thread).await?);
+    if !view.serving {
+        return Ok(answer(AdminWord::Dump, 0, &view));
+    }
+    view.sessions.global = match view.mode {
+        Mode::Standalone | Mode::Leader => {
+            let sessions = on_every_thread(thread, deadlines).await?;
+            let buckets = sessions.into_iter().flat_map(|part| part.found);
+            GlobalSessions::Buckets(buckets.map(|(us, ids)| bucket(now, us, ids)).collect())
+        }
+        Mode::Follower | Mode::Observer | Mode::ReadOnly => {
+            GlobalSessions::Timeouts(timeouts(thread).await?)
+        }
+    };
     let ephemerals = ephemerals(thread).await?;
     let conns = conn_views(thread).await?;
     let interval_ms = thread.admin.sessionless_timeout_ms;
     elsewhere(move || {
-        let buckets = sessions.into_iter().flat_map(|part| part.found);
-        view.sessions =
-            SessionsView::Buckets(buckets.map(|(us, ids)| bucket(now, us, ids)).collect());
         view.ephemerals = ephemerals;
         view.connection_buckets = connection_buckets(&conns, now, interval_ms);
         answer(AdminWord::Dump, 0, &view)
@@ -233,6 +269,26 @@ fn bucket(now: Now, deadline_us: u64, mut ids: Vec<SessionId>) -> (i64, Vec<Sess
     ids.sort_unstable();
     ids.dedup();
     (now.wall_ms + (deadline_us as i64 - now.mono_us as i64) / 1000, ids)
+}
+
+/// Sessions with their timeouts, copied in steps between which the tree is free.
+async fn timeouts(thread: &IoThread) -> Result<Vec<(SessionId, i32)>, NoReport> {
+    let mut all: Vec<(SessionId, i32)> = Vec::new();
+    loop {
+        let before = all.len();
+        {
+            let shared = thread.shared.read();
+            let after = all.last().map(|(session, _)| *session);
+            all.extend(shared.tree.sessions_after(after).take(SESSIONS_PER_STEP));
+        }
+        if all.len() - before < SESSIONS_PER_STEP {
+            return Ok(all);
+        }
+        if size_of_val(&all[..]) > REPORT_BYTES_MAX {
+            return Err(NoReport::TooLarge);
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Sessions and the paths they own, copied in steps between which the tree is free.

@@ -1,10 +1,17 @@
-//! A leader's side: what learners ask for their clients (`LearnerHandler`).
+//! A leader's side: what learners ask for their clients (`LearnerHandler`), and changes of the
+//! ensemble itself.
+//!
+//! A learner's request is prepared like one of this server's own clients; its outcome is told by
+//! the learner, which sees the transaction come back. Who a session belongs to is known here alone:
+//! a request that comes by another way than the session's is refused with SESSIONMOVED, so that an
+//! old connection cannot write behind the back of a new one.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use oxkeeper_proto::packet::{ForwardedRequest, Identities};
-use oxkeeper_proto::{OpCode, SessionId};
+use oxkeeper_proto::request::ReconfigRequest;
+use oxkeeper_proto::{ErrorCode, OpCode, SessionId};
 use oxkeeper_tree::acl_rules::AuthId;
 use oxkeeper_zab as zab;
 use zab::LinkId;
@@ -66,6 +73,53 @@ impl Core {
                 identities: known.and_then(|raw| Identities::from_raw(raw).ok()),
             };
             self.learners_request(shared, now, link, &request);
+        }
+    }
+
+    /// A change of the ensemble: judged, then a transaction like any other. Its configuration goes
+    /// along with the proposal.
+    pub(in crate::core) fn reconfigure(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        session: SessionId,
+        cxid: i32,
+        request: &ReconfigRequest<'_>,
+        auth: &AuthSet,
+    ) {
+        let Some(context) = self.context(now, session, cxid, auth) else { return };
+        let Some(ensemble) = &mut self.ensemble else { return };
+        let me = ensemble.peer.sid();
+        let synced = |sid| {
+            let links = ensemble.peer.leading().into_iter().flat_map(zab::leader::Leader::links);
+            sid == me || links.into_iter().any(|(_, link)| link.sid() == sid && link.synchronized())
+        };
+        let rules = zab::reconfig::Rules {
+            enabled: self.settings.rules.reconfig_enabled,
+            standalone_enabled: self.settings.standalone_enabled,
+            multi_address: self.settings.multi_address,
+        };
+        let judged = match ensemble.configs.is_empty() {
+            true => {
+                let membership = ensemble.peer.membership();
+                zab::reconfig::judge(rules, membership, request, context.zxid, synced)
+            }
+            false => Err(zab::reconfig::Refusal::InProgress),
+        };
+        match judged {
+            Ok(config) => {
+                let (tree, rules) = (&shared.tree, &self.settings.rules);
+                let text = config.to_string();
+                let done = self.overlay.prep_reconfig(tree, rules, &context, &text, &mut self.open);
+                if done.error == ErrorCode::OK {
+                    tracing::info!(%session, zxid = %context.zxid, %text, "reconfiguring");
+                    ensemble.configs.push_back((context.zxid, Arc::new(config)));
+                }
+            }
+            Err(refusal) => {
+                tracing::info!(%session, %refusal, "refusing to reconfigure");
+                self.overlay.prep_error(&context, refusal.code(), &mut self.open);
+            }
         }
     }
 

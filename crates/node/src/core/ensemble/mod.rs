@@ -7,8 +7,8 @@
 //! # One way for transactions
 //! On every server a transaction first stands in the open batch, then in the log and among those
 //! that wait to be applied. On a leader the batch is filled by preparing requests, and proposed as
-//! a whole at the end of the turn; on a learner it is filled by what the leader proposes. Standalone
-//! a transaction may be applied when it is on disk, in an ensemble when it is committed.
+//! a whole at the end of the turn; on a learner it is filled by what the leader proposes. A server
+//! that is alone applies what is on disk, a member what is committed.
 //!
 //! # Who is answered
 //! A leader knows the origin of each of its transactions by its place. A learner forwards requests
@@ -21,8 +21,11 @@
 
 mod leading;
 mod learning;
+mod report;
+mod tally;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oxkeeper_proto::notification::Notification;
@@ -30,12 +33,14 @@ use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{OpCode, SessionId, Sid, Zxid};
 use oxkeeper_tree::Tree;
 use oxkeeper_zab as zab;
+use zab::quorum::QuorumVerifier;
 use zab::{Entry, LinkId, State, SyncToken, Verdict};
 
 use super::{Core, InFlight, Waiter};
 use crate::front::Shared;
 use crate::messages::{Batch, ConnId, Effect, FrontId, Now, ToFront};
 use learning::{Pending, Revalidating, Touches};
+pub use tally::Tally;
 
 /// What the core does in its ensemble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +70,8 @@ pub(super) struct Ensemble {
     stopping: bool,
     /// The transactions of the open batch are kept in memory only.
     holds: bool,
+    /// Reconfigurations in the open batch.
+    configs: VecDeque<(Zxid, Arc<QuorumVerifier>)>,
     /// Fronts there are.
     fronts: u16,
     /// What learners asked before this leader served.
@@ -80,6 +87,7 @@ pub(super) struct Ensemble {
     next_sync: u64,
     /// Syncs that are complete when the tree has reached a transaction.
     synced_at: VecDeque<(Zxid, Syncer)>,
+    pub tally: Tally,
 }
 
 /// Who asked for a sync.
@@ -101,6 +109,7 @@ impl Ensemble {
             serving: false,
             stopping: false,
             holds: false,
+            configs: VecDeque::new(),
             fronts,
             early: VecDeque::new(),
             pending: HashMap::new(),
@@ -110,12 +119,14 @@ impl Ensemble {
             syncs: HashMap::new(),
             next_sync: 0,
             synced_at: VecDeque::new(),
+            tally: Tally::default(),
         }
     }
 
     /// Nobody is waited for any more.
     fn forget_clients(&mut self) {
         self.early.clear();
+        self.configs.clear();
         self.pending.clear();
         self.local.clear();
         self.revalidating.clear();
@@ -151,6 +162,7 @@ impl Core {
             self.end_turn(now);
         }
         let Some(ensemble) = &mut self.ensemble else { return };
+        ensemble.tally.packet(&mut self.stats.ensemble, now, &ensemble.peer, link, packet);
         let verdict = ensemble.peer.packet(now.mono_ms(), link, packet);
         self.absorb(now);
         if let Verdict::ForNode(_) = verdict {
@@ -177,6 +189,9 @@ impl Core {
     /// Something happened that is between the host and the agreement.
     pub fn peer_input(&mut self, now: Now, input: zab::Input) {
         let Some(ensemble) = &mut self.ensemble else { return };
+        if let zab::Input::Unlinked(link) = &input {
+            ensemble.tally.unlinked(*link);
+        }
         ensemble.peer.handle(now.mono_ms(), input);
         self.absorb(now);
     }
@@ -206,6 +221,9 @@ impl Core {
     pub fn disk(&mut self, now: Now, disk: zab::Disk) {
         if let zab::Disk::Synced(zxid) = disk {
             self.synced = self.synced.max(zxid);
+            if let Some(Ensemble { tally, peer, .. }) = self.ensemble.as_deref_mut() {
+                tally.synced(&mut self.stats.ensemble, now, peer, zxid);
+            }
         }
         self.peer_input(now, zab::Input::Disk(disk));
     }
@@ -238,6 +256,7 @@ impl Core {
 
     fn absorb_one(&mut self, now: Now, effect: zab::Effect) {
         let Some(ensemble) = &mut self.ensemble else { return };
+        ensemble.tally.effect(&mut self.stats.ensemble, now, &ensemble.peer, &effect);
         match effect {
             // A leader's own came from the batch that it proposed.
             zab::Effect::Append(_) | zab::Effect::Hold(_) if ensemble.part == Part::Leading => {}
@@ -359,6 +378,7 @@ impl Core {
         }
         let Some(epoch) = ensemble.serve_next.take() else { return };
         ensemble.serving = true;
+        ensemble.tally.serves(&mut self.stats.ensemble, now, ensemble.state);
         let config = ensemble.peer.membership().current();
         shared.tree.init_config(&config.to_string(), config.version(), now.wall_ms);
         if ensemble.part == Part::Leading {
@@ -414,10 +434,16 @@ impl Core {
             let payload = payloads.slice(start..end as usize);
             start = end as usize;
             let Some(zxid) = zxid_of(&payload) else { break };
-            let config = None;
+            let (bytes, time_ms) = (payload.len(), time_of(&payload));
+            let config = match ensemble.configs.front() {
+                Some((reconfigures, _)) if *reconfigures == zxid => ensemble.configs.pop_front(),
+                _ => None,
+            };
+            let config = config.map(|(_, config)| config);
             if !ensemble.peer.propose(now.mono_ms(), Entry { zxid, payload }, config) {
                 break;
             }
+            ensemble.tally.proposed(&mut self.stats.ensemble, zxid, time_ms, bytes);
             self.appended = zxid;
             proposed += 1;
         }
@@ -445,7 +471,7 @@ impl Core {
         if self.open_ends.is_empty() {
             return;
         }
-        let ends: std::sync::Arc<[u32]> = self.open_ends[..].into();
+        let ends: Arc<[u32]> = self.open_ends[..].into();
         self.open_ends.clear();
         let batch =
             Batch { payloads: payloads.clone(), ends: ends.clone(), last_zxid: self.appended };
@@ -512,4 +538,10 @@ impl Core {
 fn zxid_of(payload: &[u8]) -> Option<Zxid> {
     let bytes = payload.get(12..20)?;
     Some(Zxid(i64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// The time in an encoded transaction, wall-clock ms: behind the zxid.
+fn time_of(payload: &[u8]) -> Option<i64> {
+    let bytes = payload.get(20..28)?;
+    Some(i64::from_be_bytes(bytes.try_into().ok()?))
 }
