@@ -1,7 +1,23 @@
 //! Whatever a file holds, reading it ends with a configuration or with one line.
 
-use oxkeeper_config::{Config, NoFiles, Options, keys, parse};
+use std::io;
+use std::path::Path;
+
+use oxkeeper_config::{Config, Files, NoFiles, Options, PathKind, keys, parse};
 use proptest::prelude::*;
+
+/// A file system in which this is server 1.
+struct FirstServer;
+
+impl Files for FirstServer {
+    fn read(&self, path: &Path, _: usize) -> io::Result<Vec<u8>> {
+        if path.ends_with("myid") { Ok(b"1".to_vec()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    fn kind(&self, _: &Path) -> io::Result<PathKind> {
+        Ok(PathKind::Missing)
+    }
+}
 
 /// Judges an outcome; none is a panic, and errors stay printable.
 fn check(outcome: Result<Config, oxkeeper_config::ConfigError>) {
@@ -12,6 +28,14 @@ fn check(outcome: Result<Config, oxkeeper_config::ConfigError>) {
             );
             assert!(config.storage.snap_count >= 2);
             assert!(config.notices.len() <= 101);
+            if let Some(ensemble) = &config.ensemble {
+                assert!(ensemble.membership.member(ensemble.my_id).is_some());
+                assert!(ensemble.membership.participants().next().is_some());
+                for ticks in [ensemble.init_limit, ensemble.sync_limit, ensemble.connect_limit] {
+                    assert!(ticks > 0 && ticks.checked_mul(config.sessions.tick_time_ms).is_some());
+                }
+                assert!(ensemble.membership.to_string().lines().all(|line| line.contains('=')));
+            }
             oxkeeper_config::explain_text(&config);
             oxkeeper_config::explain_json(&config);
         }
@@ -64,6 +88,12 @@ fn line() -> impl Strategy<Value = String> {
     })
 }
 
+/// A line of membership, right or wrong.
+fn member() -> impl Strategy<Value = String> {
+    "(server\\.[0-3]{1,2}=([ab]{1,2}:[12]:[34][:;|\\[\\] #a1]{0,6}){1,2}\
+     |group\\.[12]=[1-4]:?[1-4]?|weight\\.[1-4]=-?[0-3]|version=[0-9a-f]{1,3})\n"
+}
+
 proptest! {
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
@@ -75,6 +105,20 @@ proptest! {
         let file = format!("dataDir=/data\nclientPort=2181\n{}", lines.concat());
         let options = Options { set: Vec::new(), allow_unknown_keys: tolerant };
         check(Config::from_bytes("zoo.cfg", file.as_bytes(), &options, &NoFiles));
+    }
+
+    #[test]
+    fn any_ensemble(
+        lines in prop::collection::vec(prop_oneof![line(), member()], 0..12),
+        tolerant in any::<bool>(),
+    ) {
+        let file = format!(
+            "dataDir=/data\nclientPort=2181\ninitLimit=10\nsyncLimit=5\nserver.1=a:1:2\n\
+             server.2=b:1:2\n{}",
+            lines.concat()
+        );
+        let options = Options { set: Vec::new(), allow_unknown_keys: tolerant };
+        check(Config::from_bytes("zoo.cfg", file.as_bytes(), &options, &FirstServer));
     }
 
     #[test]

@@ -204,6 +204,7 @@ fn packet(packet: &Packet<'_>) -> String {
             format!("protocol {protocol_version:#x}{}", trailer(trailing))
         }
         Packet::AckEpoch { current_epoch, .. } => format!("current epoch {current_epoch}"),
+        Packet::Ours(ours) => format!("{ours:?}"),
         Packet::Unknown { data: bytes, .. } => data(*bytes),
         Packet::Ack { .. }
         | Packet::Commit { .. }

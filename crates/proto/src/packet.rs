@@ -11,6 +11,8 @@
 //! Members of ours recognise each other by [`Capabilities`], bytes behind the fields of LearnerInfo
 //! and LEADERINFO that Apache's servers never look at.
 
+mod ours;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -22,6 +24,8 @@ use crate::op::OpCode;
 use crate::stream::Split;
 use crate::txn::TxnHeader;
 
+pub use ours::{Capabilities, Ours};
+
 /// The number that names a packet's type, open: any value may arrive (`Leader`'s constants).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketKind(pub i32);
@@ -32,9 +36,9 @@ macro_rules! packet_kinds {
         impl PacketKind {
             $(pub const $name: PacketKind = PacketKind($value);)*
 
-            /// ZooKeeper's name of the type, `None` for a number it does not know.
+            /// ZooKeeper's name of the type, or ours of one of our own; `None` for any other number.
             pub fn name(self) -> Option<&'static str> {
-                match self { $(PacketKind::$name => Some($java),)* _ => None }
+                match self { $(PacketKind::$name => Some($java),)* _ => Ours::name(self) }
             }
 
             /// Every type that ZooKeeper 3.9 knows.
@@ -249,6 +253,8 @@ pub enum Packet<'a> {
         /// The transaction.
         entry: &'a [u8],
     },
+    /// What only members of ours say, and only to each other.
+    Ours(Ours),
     /// A type that ZooKeeper 3.9 does not know: to be logged and ignored.
     Unknown {
         /// The number.
@@ -260,15 +266,6 @@ pub enum Packet<'a> {
         /// As received.
         identities: Option<Identities<'a>>,
     },
-}
-
-/// What a member of ours can do beyond Apache's rules, and which ensemble it belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// One bit per ability, see the constants. Unknown bits are ignored.
-    pub bits: u64,
-    /// A number drawn at random when the ensemble was first formed; 0 if not known yet.
-    pub ensemble_id: u128,
 }
 
 /// The string, with its length before it, that ends the raw snapshot behind [`Packet::Snap`].
@@ -367,6 +364,7 @@ impl<'a> Packet<'a> {
                 out.put_long(designated_leader.0);
                 out.extend_from_slice(entry);
             }),
+            Packet::Ours(ours) => ours.encode_data(out),
             Packet::Unknown { data, .. } => out.put_buffer(*data),
             Packet::Ack { .. }
             | Packet::Commit { .. }
@@ -400,6 +398,7 @@ impl<'a> Packet<'a> {
             Packet::LeaderInfo { .. } => PacketKind::LEADER_INFO,
             Packet::AckEpoch { .. } => PacketKind::ACK_EPOCH,
             Packet::InformAndActivate { .. } => PacketKind::INFORM_AND_ACTIVATE,
+            Packet::Ours(ours) => ours.kind(),
             Packet::Unknown { kind, .. } => *kind,
         }
     }
@@ -412,6 +411,7 @@ impl<'a> Packet<'a> {
             | Packet::Revalidated { .. }
             | Packet::UpToDate => Zxid(-1),
             Packet::Sync => Zxid::ZERO,
+            Packet::Ours(ours) => ours.zxid(),
             Packet::Proposal { zxid, .. }
             | Packet::Ack { zxid }
             | Packet::Commit { zxid }
@@ -513,7 +513,12 @@ impl<'a> Fields<'a> {
                 designated_leader: Sid(data.i64()?),
                 entry: entry(&data)?,
             },
-            kind => Packet::Unknown { kind, zxid, data: self.data, identities: self.identities },
+            kind => match Ours::decode(kind, zxid, &mut data)? {
+                Some(ours) => Packet::Ours(ours),
+                None => {
+                    Packet::Unknown { kind, zxid, data: self.data, identities: self.identities }
+                }
+            },
         })
     }
 }
@@ -656,73 +661,6 @@ impl<'a> TouchedSessions<'a> {
 pub fn put_touched(out: &mut Vec<u8>, session: SessionId, timeout_ms: i32) {
     out.put_long(session.0);
     out.put_int(timeout_ms);
-}
-
-impl Capabilities {
-    /// Can be handed the leadership while the old leader still lives.
-    pub const LEADER_TRANSFER: u64 = 1;
-    /// Answers pings at once, so that silence may be judged by a shorter measure than syncLimit.
-    pub const QUICK_PING: u64 = 1 << 1;
-
-    const MAGIC: [u8; 4] = *b"OxKp";
-    const VERSION: u16 = 1;
-    const BODY_BYTES: usize = 24;
-    /// What [`Capabilities::encode`] writes: magic, version, length, body, checksum.
-    pub const BYTES: usize = 8 + Self::BODY_BYTES + 4;
-
-    /// Whether every one of these bits is set.
-    pub fn has(self, bits: u64) -> bool {
-        self.bits & bits == bits
-    }
-
-    /// False if both know their ensemble and it is not the same one.
-    pub fn may_share_ensemble(self, other: Capabilities) -> bool {
-        self.ensemble_id == 0 || other.ensemble_id == 0 || self.ensemble_id == other.ensemble_id
-    }
-
-    /// Appends the trailer.
-    pub fn encode(self, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&Self::MAGIC);
-        out.extend_from_slice(&Self::VERSION.to_be_bytes());
-        out.extend_from_slice(&(Self::BODY_BYTES as u16).to_be_bytes());
-        out.extend_from_slice(&self.bits.to_be_bytes());
-        out.extend_from_slice(&self.ensemble_id.to_be_bytes());
-        let checksum = crc32(&out[start..]);
-        out.extend_from_slice(&checksum.to_be_bytes());
-    }
-
-    /// Reads the trailer; `None` if there is none, or anything that is not whole and sound: then
-    /// the other one is treated as Apache's. Later versions only add to the body, and what they add
-    /// is skipped here.
-    pub fn from_trailing(bytes: &[u8]) -> Option<Capabilities> {
-        let (head, rest) = bytes.split_first_chunk::<8>()?;
-        let [m0, m1, m2, m3, _, _, l0, l1] = *head;
-        let body_bytes = usize::from(u16::from_be_bytes([l0, l1]));
-        if [m0, m1, m2, m3] != Self::MAGIC || body_bytes < Self::BODY_BYTES {
-            return None;
-        }
-        let (body, rest) = rest.split_at_checked(body_bytes)?;
-        let checksum = u32::from_be_bytes(*rest.first_chunk()?);
-        if checksum != crc32(&bytes[..8 + body_bytes]) {
-            return None;
-        }
-        let (bits, body) = body.split_first_chunk()?;
-        let ensemble_id = body.first_chunk()?;
-        Some(Capabilities {
-            bits: u64::from_be_bytes(*bits),
-            ensemble_id: u128::from_be_bytes(*ensemble_id),
-        })
-    }
-}
-
-/// CRC-32 as in Ethernet and zlib, bit by bit: forty bytes per connection need no table.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
-        })
-    })
 }
 
 #[cfg(test)]
@@ -886,68 +824,5 @@ mod tests {
         encode_identities(&mut list, &[("a", &id), ("b", &id), ("c", "a bit too much text here")]);
         assert!(split(&raw(1, Some(&[0; 16]), &list)).is_err());
         assert!(Identities::from_raw(&NULL).is_err());
-    }
-
-    #[test]
-    fn trailing_bytes_carry_what_ours_can_do() {
-        let ours = Capabilities { bits: Capabilities::LEADER_TRANSFER, ensemble_id: 77 };
-        let mut trailing = Vec::new();
-        ours.encode(&mut trailing);
-        assert_eq!(trailing.len(), Capabilities::BYTES);
-        let info = LearnerInfo {
-            sid: Sid(2),
-            protocol_version: 0x10000,
-            config_version: 0,
-            trailing: &trailing,
-        };
-        let mut bytes = Vec::new();
-        Packet::FollowerInfo { zxid: Zxid::ZERO, info }.encode(&mut bytes);
-        let Packet::FollowerInfo { info, .. } = only(&bytes) else { panic!() };
-        assert_eq!(Capabilities::from_trailing(info.trailing), Some(ours));
-        assert_eq!(Capabilities::from_trailing(b""), None, "from Apache's");
-    }
-
-    #[test]
-    fn the_trailer_is_laid_out_as_other_members_expect_it() {
-        // These very bytes were shown to leaders and followers of Apache's, 3.5.10 to 3.9.5.
-        let mut out = Vec::new();
-        Capabilities { bits: 3, ensemble_id: 77 }.encode(&mut out);
-        let hex: String = out.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "4f784b700001001800000000000000030000000000000000000000000000004da5d38c0b");
-    }
-
-    #[test]
-    fn a_damaged_trailer_is_none() {
-        let mut trailing = Vec::new();
-        Capabilities { bits: 3, ensemble_id: u128::MAX }.encode(&mut trailing);
-        for bit in 0..trailing.len() * 8 {
-            let mut damaged = trailing.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Capabilities::from_trailing(&damaged), None, "bit {bit}");
-            assert_eq!(Capabilities::from_trailing(&trailing[..bit / 8]), None, "cut");
-        }
-    }
-
-    #[test]
-    fn a_later_trailer_may_be_longer() {
-        let mut trailing = Vec::new();
-        Capabilities { bits: 1 << 63 | 1, ensemble_id: 5 }.encode(&mut trailing);
-        trailing.truncate(trailing.len() - 4);
-        trailing[4..8].copy_from_slice(&[0, 2, 0, 27]);
-        trailing.extend_from_slice(b"new");
-        let checksum = crc32(&trailing);
-        trailing.extend_from_slice(&checksum.to_be_bytes());
-        trailing.extend_from_slice(b"and whatever comes behind it");
-        let read = Capabilities::from_trailing(&trailing).expect("a sound trailer");
-        assert!(read.has(Capabilities::LEADER_TRANSFER) && !read.has(Capabilities::QUICK_PING));
-        assert_eq!(read.ensemble_id, 5);
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926, "the polynomial's check value");
-    }
-
-    #[test]
-    fn ensembles_are_told_apart_only_when_both_are_known() {
-        let of = |ensemble_id| Capabilities { bits: 0, ensemble_id };
-        assert!(of(0).may_share_ensemble(of(1)) && of(1).may_share_ensemble(of(0)));
-        assert!(of(1).may_share_ensemble(of(1)) && !of(1).may_share_ensemble(of(2)));
     }
 }

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use oxkeeper_proto::limits::FIELD_BYTES_MAX_DEFAULT;
 use oxkeeper_proto::notification::{Address, HelloForm, split_message};
 use oxkeeper_proto::packet::{
-    ForwardedRequest, Identities, PacketError, TouchedSessions, encode_identities, put_touched,
+    ForwardedRequest, Identities, Ours, PacketError, TouchedSessions, encode_identities,
+    put_touched,
 };
 use oxkeeper_proto::quorum_auth::AuthStatus;
 use oxkeeper_proto::{
@@ -44,7 +45,7 @@ fn parts() -> impl Strategy<Value = Parts> {
         list.iter().for_each(|(session, ms)| put_touched(&mut raw, SessionId(*session), *ms));
         raw
     });
-    let kind = prop_oneof![9 => 1..=19, 1 => any::<i32>()];
+    let kind = prop_oneof![9 => 1..=19, 2 => 0x4f78_4b01..=0x4f78_4b03, 1 => any::<i32>()];
     let numbers = (kind, any::<i64>(), any::<i64>(), any::<i32>(), any::<bool>());
     // Entries are at least a transaction's header.
     let bytes = vec(any::<u8>(), 32..80);
@@ -117,6 +118,13 @@ impl Parts {
             PacketKind::ACK_EPOCH => Packet::AckEpoch { zxid, current_epoch: self.int },
             PacketKind::INFORM_AND_ACTIVATE => {
                 Packet::InformAndActivate { zxid, designated_leader, entry }
+            }
+            PacketKind(0x4f78_4b01) => {
+                Packet::Ours(Ours::Handover { zxid, successor: Sid(self.sid) })
+            }
+            PacketKind(0x4f78_4b02) => Packet::Ours(Ours::Pulse),
+            PacketKind(0x4f78_4b03) => {
+                Packet::Ours(Ours::Ensemble { id: u128::from(self.sid.cast_unsigned()) << 60 })
             }
             kind => Packet::Unknown { kind, zxid, data: self.maybe.as_deref(), identities },
         }

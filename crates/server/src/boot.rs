@@ -318,8 +318,8 @@ pub fn purge_policy(config: &Config, created_by_us: bool) -> Option<PurgePolicy>
 }
 
 /// A snapshot file as the tree reads it.
-struct Source<'a> {
-    reader: &'a mut SnapshotReader,
+pub(crate) struct Source<'a> {
+    pub reader: &'a mut SnapshotReader,
 }
 
 impl SnapshotSource for Source<'_> {

@@ -12,9 +12,10 @@ use oxkeeper_node::Core;
 use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{Sid, Zxid};
 use oxkeeper_zab as zab;
-use zab::messages::Drop as Why;
+use zab::messages::{Drop as Why, Fatal};
 use zab::{LinkId, State};
 
+use crate::dynamic_config::{DynamicConfig, DynamicConfigError};
 use crate::election_port;
 use crate::history_thread::{HistoryCommand, HistoryThread};
 use crate::io_thread::IoThread;
@@ -33,6 +34,8 @@ pub struct Member {
     pub election: election_port::Handle,
     /// Reads for learners.
     pub history: Arc<HistoryThread>,
+    /// Where the membership is kept; nowhere unless it may be changed.
+    files: Option<DynamicConfig>,
     /// Learners for whom a snapshot is being written, and what it must reach.
     waiting: Vec<(LinkId, Zxid)>,
 }
@@ -43,8 +46,9 @@ impl Member {
         quorum: QuorumPort,
         election: election_port::Handle,
         history: HistoryThread,
+        files: Option<DynamicConfig>,
     ) -> Member {
-        Member { quorum, election, history: Arc::new(history), waiting: Vec::new() }
+        Member { quorum, election, history: Arc::new(history), files, waiting: Vec::new() }
     }
 
     /// Does what the agreement asks for.
@@ -56,7 +60,7 @@ impl Member {
         core: &Core,
         log: &LogThread,
         effect: zab::Effect,
-    ) -> Result<(), zab::messages::Fatal> {
+    ) -> Result<(), Unfit> {
         match effect {
             zab::Effect::Dial(sid) => self.quorum.dial(sid),
             zab::Effect::Send(link, packet) => self.quorum.send(link, &packet),
@@ -87,11 +91,17 @@ impl Member {
                 log.send(LogCommand::ReceiveSnapshot { generation, zxid, source });
             }
             zab::Effect::Reload { generation } => log.send(LogCommand::Reload { generation }),
-            zab::Effect::ConfigSeen(_) | zab::Effect::ConfigActive(_) => {
-                if let Some(peer) = core.peer() {
-                    self.quorum.reconfigure(peer.membership());
-                    self.election.reconfigure(peer.membership().clone());
+            zab::Effect::ConfigSeen(config) => {
+                if let Some(files) = &self.files {
+                    files.seen(&config)?;
                 }
+                self.reconfigure(core);
+            }
+            zab::Effect::ConfigActive(_) => {
+                if let (Some(files), Some(peer)) = (&self.files, core.peer()) {
+                    files.active(peer.membership())?;
+                }
+                self.reconfigure(core);
             }
             zab::Effect::Notify { to, state, vote, config } => {
                 self.election.notify(to, state, vote, config);
@@ -100,7 +110,7 @@ impl Member {
                 tell(state);
                 self.quorum.set_state(state);
             }
-            zab::Effect::Fatal(fatal) => return Err(fatal),
+            zab::Effect::Fatal(fatal) => return Err(fatal.into()),
             // The core's own.
             zab::Effect::Append(_)
             | zab::Effect::Hold(_)
@@ -111,6 +121,14 @@ impl Member {
             | zab::Effect::AskTouched { .. } => {}
         }
         Ok(())
+    }
+
+    /// The ports follow the membership.
+    fn reconfigure(&self, core: &Core) {
+        if let Some(peer) = core.peer() {
+            self.quorum.reconfigure(peer.membership());
+            self.election.reconfigure(peer.membership().clone());
+        }
     }
 
     fn open_snapshot(&self, link: LinkId, at_least: Zxid) {
@@ -132,6 +150,37 @@ impl Member {
     fn forget(&mut self, link: LinkId) {
         self.waiting.retain(|(waits, _)| *waits != link);
         self.history.send(HistoryCommand::Forget { link });
+    }
+}
+
+/// Why a member has to stop.
+#[derive(Debug)]
+pub enum Unfit {
+    /// The agreement says so.
+    Agreement(Fatal),
+    /// The membership could not be written down: after a restart this server would count quorums
+    /// that are none.
+    Files(DynamicConfigError),
+}
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unfit::Agreement(fatal) => fatal.fmt(f),
+            Unfit::Files(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<Fatal> for Unfit {
+    fn from(fatal: Fatal) -> Unfit {
+        Unfit::Agreement(fatal)
+    }
+}
+
+impl From<DynamicConfigError> for Unfit {
+    fn from(error: DynamicConfigError) -> Unfit {
+        Unfit::Files(error)
     }
 }
 

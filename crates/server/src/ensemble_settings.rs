@@ -1,29 +1,14 @@
 //! From the configuration to what the agreement and its two ports are told.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use oxkeeper_config::{Config, Ensemble, ExitCode, Role};
+use oxkeeper_config::{Config, Ensemble, Role};
 use oxkeeper_proto::Sid;
 use oxkeeper_proto::notification::HelloForm;
 use oxkeeper_zab as zab;
 
-use zab::quorum::{Membership, QuorumVerifier};
-
 use crate::member::MemberOptions;
-use crate::{StartError, election_port, quorum_port};
-
-/// Who is in the ensemble, as far as this server's files say.
-///
-/// # Errors
-/// The configuration says something that no other server would read.
-pub fn membership(ensemble: &Ensemble) -> Result<Membership, StartError> {
-    let text = ensemble.membership.to_string();
-    let current = QuorumVerifier::parse(&text, ensemble.multi_address).map_err(|error| {
-        StartError { message: error.to_string(), code: ExitCode::InvalidInvocation }
-    })?;
-    Ok(Membership::new(Arc::new(current), None))
-}
+use crate::{election_port, quorum_port};
 
 /// How the member's files are read.
 pub fn boot(config: &Config, ensemble: &Ensemble) -> MemberOptions {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use oxkeeper_node::metrics::{DetailedSummary, Metrics, Summary};
 use oxkeeper_proto::Zxid;
 use oxkeeper_storage::LogError;
-use oxkeeper_zab::{Disk, Epochs};
+use oxkeeper_zab::{Disk, Entry, Epochs, Input, LinkId, LogSurvey};
 use parking_lot::Mutex;
 
 use crate::boot::BootReport;
+use crate::history_thread::{HistoryReports, Opened};
 use crate::log_thread::{LogReports, Rebuilt};
-use crate::mailbox::{LogReport, Mailbox};
+use crate::mailbox::{HistoryReport, LogReport, Mailbox};
 use crate::snapshot_thread::SnapshotReports;
 
 /// Numbers of one server's host.
@@ -106,6 +107,29 @@ impl LogReports for Reports {
 
     fn failed(&self, error: LogError) {
         self.mailbox.put_failure(error);
+    }
+}
+
+impl HistoryReports for Reports {
+    fn surveyed(&self, link: LinkId, survey: Option<LogSurvey>) {
+        self.mailbox.put_history_report(HistoryReport::Input(Input::LogSurveyed { link, survey }));
+    }
+
+    fn read(&self, link: LinkId, entries: Vec<Entry>) {
+        self.mailbox.put_history_report(HistoryReport::Input(Input::LogRead { link, entries }));
+    }
+
+    fn opened(&self, link: LinkId, opened: Opened) {
+        self.mailbox.put_history_report(match opened {
+            Opened::At(zxid) => HistoryReport::Input(Input::SnapshotOpened { link, zxid }),
+            Opened::NoneReaches { at_least } => HistoryReport::SnapshotTooOld { link, at_least },
+            // It comes again.
+            Opened::Busy => HistoryReport::Input(Input::HistoryUnavailable(link)),
+        });
+    }
+
+    fn unavailable(&self, link: LinkId) {
+        self.mailbox.put_history_report(HistoryReport::Input(Input::HistoryUnavailable(link)));
     }
 }
 

@@ -16,12 +16,11 @@ use oxkeeper_node::{
     AdminRequest, Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Now, Shared, ToCore,
 };
 use oxkeeper_storage::LogError;
-use oxkeeper_zab::messages::Fatal;
 
 use crate::admin::{AdminContext, Deliveries};
 use crate::clock::Clock;
 use crate::connection::{self, Scratch};
-use crate::ensemble::Member;
+use crate::ensemble::{Member, Unfit};
 use crate::log_thread::{LogCommand, LogThread};
 use crate::mailbox::{FrontMail, HistoryReport, LogReport, Mailbox};
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
@@ -81,7 +80,7 @@ pub enum Ended {
     /// The log cannot be written any more.
     LogFailed(LogError),
     /// The agreement with the other servers cannot go on.
-    Fatal(Fatal),
+    Fatal(Unfit),
 }
 
 impl IoThread {

@@ -20,7 +20,7 @@ pub mod dynamic_config;
 pub mod election_port;
 mod ensemble;
 mod ensemble_settings;
-mod history_thread;
+pub mod history_thread;
 mod host_stats;
 mod io_thread;
 pub mod log_thread;
@@ -39,6 +39,7 @@ pub mod tree_lock;
 
 #[cfg(feature = "wrong")]
 pub use oxkeeper_tree::wrong;
+pub use peer_sockets::UnresolvedNames;
 pub use serve::{Ready, serve};
 
 use oxkeeper_config::ExitCode;

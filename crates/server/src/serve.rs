@@ -22,6 +22,7 @@ use crate::admin::AdminContext;
 use crate::boot::{self, BootOptions, Booted};
 use crate::client_port::{self, Door};
 use crate::clock::Clock;
+use crate::dynamic_config::{self, DynamicConfig, DynamicConfigError};
 use crate::election_port::{self, ElectionPort};
 use crate::ensemble::{self, Member, Voice};
 use crate::history_thread::HistoryThread;
@@ -87,6 +88,7 @@ struct Joining {
     election: ElectionPort,
     handle: election_port::Handle,
     heard: election_port::Events,
+    files: Option<DynamicConfig>,
 }
 
 impl Joining {
@@ -95,15 +97,25 @@ impl Joining {
         ensemble: &Ensemble,
         recovered: zab::Recovered,
     ) -> Result<Joining, StartError> {
-        let membership = ensemble_settings::membership(ensemble)?;
+        let unusable = |error: DynamicConfigError| StartError {
+            message: error.to_string(),
+            code: ExitCode::InvalidInvocation,
+        };
+        let files = DynamicConfig::new(config);
+        if let Some(files) = &files {
+            files.back_up().map_err(unusable)?;
+        }
+        let membership = dynamic_config::membership(config).map_err(unusable)?;
+        let Some(membership) = membership else { return Err(unexpected("no membership".into())) };
         let settings = ensemble_settings::quorum_port(config, ensemble);
         let quorum = QuorumPort::open(settings, &membership).await?;
-        let settings = ensemble_settings::election_port(ensemble);
+        let mut settings = ensemble_settings::election_port(ensemble);
+        settings.unresolved = quorum.unresolved_names().clone();
         let (handle, heard, election) = ElectionPort::open(settings, &membership).await?;
         let agreement = ensemble_settings::agreement(config, ensemble);
         let voting = ensemble_settings::voting(config, ensemble);
         let peer = zab::Peer::new(agreement, voting, membership, recovered);
-        Ok(Joining { peer, quorum, election, handle, heard })
+        Ok(Joining { peer, quorum, election, handle, heard, files })
     }
 }
 
@@ -163,11 +175,11 @@ impl Server {
         let mut ports = None;
         let member = match joining {
             None => None,
-            Some(Joining { peer, quorum, election, handle, heard }) => {
+            Some(Joining { peer, quorum, election, handle, heard, files }) => {
                 core.join(peer, threads as u16, clock.now());
                 let history = HistoryThread::start(dir, reports).map_err(no_thread)?;
                 ports = Some(Ports { quorum: quorum.clone(), election, heard });
-                Some(Member::new(quorum, handle, history))
+                Some(Member::new(quorum, handle, history, files))
             }
         };
         let part = CorePart { core, log, snapshots, member };

@@ -61,7 +61,7 @@ pub struct PurgePolicy {
 
 /// Lets every other thread go first: clients wait for those, nobody for a snapshot. Linux keeps a
 /// niceness per thread; where that is not so, nothing is lost but some milliseconds.
-fn step_back() {
+pub(crate) fn step_back() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
 }
 

@@ -157,6 +157,7 @@ pub struct LogReader<D: Disk> {
     current: Option<OpenLog<D::File>>,
     from: Zxid,
     java_entry_bytes_max: usize,
+    being_written: bool,
     report: LogReport,
 }
 
@@ -184,6 +185,7 @@ impl<D: Disk> LogReader<D> {
             current: None,
             from,
             java_entry_bytes_max: JAVA_ENTRY_BYTES_MAX,
+            being_written: false,
             report: LogReport::default(),
         })
     }
@@ -193,6 +195,25 @@ impl<D: Disk> LogReader<D> {
     pub fn with_java_entry_bytes_max(mut self, bytes: usize) -> LogReader<D> {
         self.java_entry_bytes_max = bytes;
         self
+    }
+
+    /// For reading along with a server that writes: an end in the middle of an entry is nothing to
+    /// speak of. What is written from now on may be seen or not; a reader that has come to the end
+    /// stays there. [`LogReader::finish`] is not for such a log.
+    pub fn being_written(mut self) -> LogReader<D> {
+        self.being_written = true;
+        self
+    }
+
+    /// Looks again at what is there, as far as the end has not been reached: what was written
+    /// before this call is seen.
+    pub fn refresh(&mut self) -> Result<(), DiskError> {
+        let Some(log) = &mut self.current else { return Ok(()) };
+        log.window.forget_what_is_ahead().at("read", &log.path)?;
+        let current = parse_log_name(&log.name);
+        let logs = list_logs(&self.disk, &self.dir)?;
+        self.waiting = logs.into_iter().filter(|(first, _)| Some(*first) > current).collect();
+        Ok(())
     }
 
     /// The next entry, or none after the last. After an error the reader is of no further use.
@@ -235,7 +256,7 @@ impl<D: Disk> LogReader<D> {
 
     /// The file of the entry returned last, the offset behind that entry, and whether the file
     /// has our mark.
-    pub(crate) fn position(&self) -> Option<(String, u64, bool)> {
+    pub fn position(&self) -> Option<(String, u64, bool)> {
         let log = self.current.as_ref()?;
         Some((log.name.clone(), log.window.offset(), log.mark.is_some()))
     }
@@ -311,7 +332,7 @@ impl<D: Disk> LogReader<D> {
     }
 
     fn end_file(&mut self, end: FileEnd) {
-        if let Some(flaw) = end.torn {
+        if let Some(flaw) = end.torn.filter(|_| !self.being_written) {
             let FileEnd { name, end, size, .. } = &end;
             tracing::warn!(file = name, offset = end, size, %flaw, "log ends in a torn write");
         }
@@ -330,7 +351,7 @@ impl<D: Disk> LogReader<D> {
         // A new epoch begins with counter 1, whatever came before.
         let follows =
             zxid == before.next() || (zxid.epoch() > before.epoch() && zxid.counter() <= 1);
-        if !follows && report.gap.is_none() {
+        if !follows && report.gap.is_none() && !self.being_written {
             tracing::warn!(after = %before, found = %zxid, "txns are missing in the log");
             report.gap = Some((before, zxid));
         }
@@ -414,6 +435,31 @@ fn make_durable<D: Disk>(disk: &D, path: &Path, end: &FileEnd) -> Result<(), Dis
 
 fn rotten(file: PathBuf, offset: u64, flaw: Flaw, mark: Option<u64>) -> ReadError {
     ReadError::Rotten { file, offset, flaw, mark }
+}
+
+/// Bytes of entries from this place on, in the file and all later ones. Where a file of ours is
+/// padded, the padding is not counted; what its mark has not yet reached is not either.
+pub fn log_bytes_from<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    file: &str,
+    offset: u64,
+) -> Result<u64, DiskError> {
+    let logs = list_logs(disk, dir)?;
+    let mut bytes = 0;
+    for (_, name) in logs.into_iter().skip_while(|(_, name)| name != file) {
+        let path = dir.join(&name);
+        let opened = disk.open_read(&path).at("open", &path)?;
+        let mut header = [0; HEADER_BYTES];
+        let n = opened.read_at(&mut header, 0).at("read", &path)?;
+        let end = match parse_header(&header[..n]) {
+            Header::Marked(mark) => mark,
+            Header::Java | Header::Invalid => opened.size().at("read", &path)?,
+        };
+        let begin = if name == file { offset } else { HEADER_BYTES as u64 };
+        bytes += end.saturating_sub(begin);
+    }
+    Ok(bytes)
 }
 
 /// The logs of a directory by the zxid in their names, ascending.
@@ -510,6 +556,15 @@ impl<F: DiskFile> Window<F> {
 
     fn consume(&mut self, bytes: usize) {
         self.at += bytes;
+    }
+
+    /// Reads from the file again what was not yet consumed.
+    fn forget_what_is_ahead(&mut self) -> io::Result<()> {
+        self.end = self.offset();
+        self.buf.clear();
+        self.at = 0;
+        self.size = self.file.size()?;
+        Ok(())
     }
 
     /// Makes `bytes` available, or says no if the file ends before; what there is is available

@@ -93,6 +93,11 @@ pub fn whole_snapshots<D: Disk>(
 }
 
 impl SnapshotFile {
+    /// Its size in bytes, compressed.
+    pub fn size<D: Disk>(&self, disk: &D) -> Result<u64, DiskError> {
+        disk.open_read(&self.path).and_then(|file| file.size()).at("read", &self.path)
+    }
+
     /// Whether the file begins (compressed) or ends (plain) as a snapshot must.
     pub fn looks_whole<D: Disk>(&self, disk: &D) -> Result<bool, DiskError> {
         let file = disk.open_read(&self.path).at("open", &self.path)?;

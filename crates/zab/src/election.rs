@@ -123,6 +123,8 @@ pub struct Election {
     /// The vote of the last election, or ourselves before the first (`currentVote`).
     settled_on: Vote,
     phase: Phase,
+    /// False for a server that is about to stop: it votes for others, and nobody for it.
+    candidate: bool,
     /// Peers that are known not to be there: refused or reset, and not heard of since.
     down: BTreeSet<Sid>,
     answered: BTreeMap<Sid, (u64, Vote)>,
@@ -170,6 +172,7 @@ impl Election {
             round: 0,
             settled_on: own_vote(my_sid, standing),
             phase: Phase::Delayed { until_ms: u64::MAX },
+            candidate: true,
             down: BTreeSet::new(),
             answered: BTreeMap::new(),
             effects: VecDeque::new(),
@@ -267,6 +270,16 @@ impl Election {
         state
     }
 
+    /// Whether this server stands for leader from its next round on; at first it does.
+    pub fn set_candidate(&mut self, candidate: bool) {
+        self.candidate = candidate;
+    }
+
+    /// Whether it does.
+    pub fn is_candidate(&self) -> bool {
+        self.candidate
+    }
+
     /// The configuration changed outside of the election. If the committed one did while a round is
     /// running, a new round is opened; another last seen one only changes what a quorum is.
     pub fn reconfigure(&mut self, now_ms: u64, membership: Membership, role: Role) {
@@ -343,7 +356,8 @@ impl Election {
         }
         let initial = self.initial_vote();
         let Phase::Looking(round) = &mut self.phase else { return };
-        let eligible = self.membership.weight(vote.leader) != 0;
+        let ourselves = vote.leader == self.my_sid;
+        let eligible = self.membership.weight(vote.leader) != 0 && (self.candidate || !ourselves);
         let better = eligible && vote.beats(&round.proposal);
         if vote.election_epoch > self.round {
             if round.decide_at_ms.is_some() && !better {
@@ -502,10 +516,12 @@ impl Election {
     /// The vote that this server begins a round with. Who does not vote names nobody.
     fn initial_vote(&self) -> Vote {
         let is_voter = self.membership.current().is_voter(self.my_sid);
-        let leader = if is_voter { self.my_sid } else { Sid::NONE };
+        let leader = if is_voter && self.candidate { self.my_sid } else { Sid::NONE };
         let (zxid, peer_epoch) = match self.standing.role {
-            Role::Participant => (self.standing.last_logged, self.standing.current_epoch),
-            Role::Observer => (Zxid(i64::MIN), i64::MIN),
+            Role::Participant if self.candidate => {
+                (self.standing.last_logged, self.standing.current_epoch)
+            }
+            Role::Participant | Role::Observer => (Zxid(i64::MIN), i64::MIN),
         };
         Vote { leader, zxid, peer_epoch, election_epoch: self.round }
     }

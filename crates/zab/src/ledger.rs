@@ -9,7 +9,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use oxkeeper_proto::Zxid;
+use bytes::Bytes;
+use oxkeeper_proto::{Capabilities, Zxid};
 
 use crate::cursors::{Cursors, Window, follows};
 use crate::messages::{Disk, Effect, Entry, Epochs, Fatal, Outgoing, Recovered};
@@ -106,6 +107,16 @@ impl Ledger {
     /// Asks the host to stop.
     pub fn fatal(&mut self, fatal: Fatal) {
         self.effects.push_back(Effect::Fatal(fatal));
+    }
+
+    /// What this server says of itself behind LearnerInfo and LEADERINFO.
+    pub fn trailer(&self) -> Bytes {
+        let mut out = Vec::new();
+        if self.settings.capabilities != 0 {
+            let (bits, ensemble_id) = (self.settings.capabilities, 0);
+            Capabilities { bits, ensemble_id }.encode(&mut out);
+        }
+        Bytes::from(out)
     }
 
     /// The promises that are on disk.

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oxkeeper_proto::notification::PeerState;
-use oxkeeper_proto::packet::{ForwardedRequest, Identities, LearnerInfo, Packet, TouchedSessions};
+use oxkeeper_proto::packet::{
+    ForwardedRequest, Identities, LearnerInfo, Ours, Packet, TouchedSessions,
+};
 use oxkeeper_proto::{OpCode, SessionId, Sid, Zxid};
 
 use crate::quorum::QuorumVerifier;
@@ -348,6 +350,8 @@ pub enum Outgoing {
     LeaderInfo(Zxid, Bytes),
     /// ACKEPOCH: last logged and current epoch or −1.
     AckEpoch(Zxid, i32),
+    /// HANDOVER, to ours: the last transaction and the next leader.
+    Handover(Zxid, Sid),
 }
 
 impl Outgoing {
@@ -416,6 +420,9 @@ impl Outgoing {
             },
             Outgoing::AckEpoch(zxid, current_epoch) => {
                 Packet::AckEpoch { zxid: *zxid, current_epoch: *current_epoch }
+            }
+            Outgoing::Handover(zxid, successor) => {
+                Packet::Ours(Ours::Handover { zxid: *zxid, successor: *successor })
             }
         }
     }
@@ -506,6 +513,14 @@ pub enum Violation {
         /// What came.
         got: u32,
     },
+    /// A leader that hands over says that something is committed which is not.
+    #[error("handed over at {told}, committed is {committed}")]
+    HandoverElsewhere {
+        /// What it says.
+        told: Zxid,
+        /// What we know.
+        committed: Zxid,
+    },
     /// A position in history that the leader cannot be at.
     #[error("no history can end at {0}")]
     BadPosition(Zxid),
@@ -537,8 +552,8 @@ pub enum Why {
     /// The server has just started.
     #[error("started")]
     Started,
-    /// Discovery or synchronisation took longer than initLimit.
-    #[error("{0} took longer than initLimit")]
+    /// Discovery or synchronisation took longer than initLimit, or than a handover may take.
+    #[error("{0} took too long")]
     TooSlow(&'static str),
     /// The leader lost its quorum.
     #[error("no quorum of synchronised followers")]
@@ -568,6 +583,12 @@ pub enum Why {
     /// The operator, or the host.
     #[error("asked to")]
     Asked,
+    /// This server was asked to stop leading, and another took over.
+    #[error("handed over to another leader")]
+    HandedOver,
+    /// The leader gave up in favour of this server, which is taken as elected.
+    #[error("the leader has handed over to {0}")]
+    Appointed(Sid),
 }
 
 /// Why the server has to stop.

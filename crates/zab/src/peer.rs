@@ -111,7 +111,7 @@ impl Peer {
                 if matches!(self.role, Role::Looking) {
                     let zxid = self.ledger.cursors().appended;
                     self.election.designate(leader, zxid);
-                    self.begin(now_ms, leader);
+                    self.begin(now_ms, leader, false);
                 }
                 Ok(())
             }
@@ -124,7 +124,7 @@ impl Peer {
                     leader.unlinked(link);
                     Ok(())
                 }
-                Role::Learning(learner) => learner.unlinked(link),
+                Role::Learning(learner) => learner.unlinked(now_ms, link),
                 Role::Looking | Role::Settling(_) | Role::Stopped => Ok(()),
             },
             Input::DialFailed(sid) => match &mut self.role {
@@ -298,6 +298,35 @@ impl Peer {
         self.after(now_ms, Err(Why::Asked));
     }
 
+    /// Gives up leading in favour of a learner that can take over at once: a leader of ours does so
+    /// before it stops. Nothing can be proposed from now on; what was given out in this turn has to
+    /// be proposed before the call. False if this server does not lead, or nobody can take over:
+    /// then it stops as it is, and the others elect.
+    ///
+    /// The role ends as soon as everything outstanding is committed, and after half of syncLimit at
+    /// the latest. From then on this server votes for others only, see [`Peer::may_lead`].
+    pub fn hand_over(&mut self, now_ms: u64) -> bool {
+        let Role::Leading(leader) = &mut self.role else { return false };
+        let begun = leader.hand_over(&mut self.ledger, now_ms);
+        if begun == Ok(false) {
+            return false;
+        }
+        self.election.set_candidate(false);
+        self.after(now_ms, begun.map(drop));
+        true
+    }
+
+    /// Whether this server may become leader, as it may at first. One that is about to stop may
+    /// not: it helps others to a quorum and follows. Does not end a role.
+    pub fn may_lead(&mut self, now_ms: u64, may: bool) {
+        let before = self.election.is_candidate();
+        self.election.set_candidate(may);
+        if matches!(self.role, Role::Looking) && before != may {
+            self.election.look(now_ms, standing(&self.ledger), 0);
+        }
+        self.gather(now_ms);
+    }
+
     /// Carries out the end of a role, then what the election made of everything.
     fn after(&mut self, now_ms: u64, ended: Result<(), Why>) {
         if let Err(why) = ended {
@@ -330,25 +359,28 @@ impl Peer {
         self.ledger.fast_forward();
         self.role = Role::Looking;
         self.tell_election(now_ms);
-        if let Why::Reconfigured(Some(leader)) = why {
+        if let Why::Reconfigured(Some(leader)) | Why::Appointed(leader) = why
+            && (leader != self.ledger.settings.sid || self.election.is_candidate())
+        {
             self.election.designate(leader, self.ledger.cursors().appended);
-            return self.begin(now_ms, leader);
+            return self.begin(now_ms, leader, matches!(why, Why::Appointed(_)));
         }
         self.ledger.state(State::Looking);
         self.election.look(now_ms, standing(&self.ledger), 0);
     }
 
-    fn begin(&mut self, now_ms: u64, leader: Sid) {
+    fn begin(&mut self, now_ms: u64, leader: Sid, appointed: bool) {
         let settings = &self.ledger.settings;
         let observer = self.configured() == ConfiguredRole::Observer;
         if leader == settings.sid {
             self.ledger.state(State::Leading);
-            self.role = Role::Leading(Box::new(Leader::new(&mut self.ledger, now_ms)));
+            let leader = Leader::new(&mut self.ledger, now_ms, appointed);
+            self.role = Role::Leading(Box::new(leader));
             return;
         }
         let state = if observer { State::Observing(leader) } else { State::Following(leader) };
         self.ledger.state(state);
-        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer);
+        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer, appointed);
         self.role = Role::Learning(Box::new(learner));
     }
 
@@ -369,7 +401,7 @@ impl Peer {
                 election::Effect::Decided { state: PeerState::Looking, .. } => {}
                 election::Effect::Decided { vote, .. } => {
                     if matches!(self.role, Role::Looking) {
-                        self.begin(now_ms, vote.leader);
+                        self.begin(now_ms, vote.leader, false);
                     }
                 }
             }

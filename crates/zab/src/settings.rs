@@ -1,6 +1,5 @@
 //! What the agreement needs to know of the configuration, and its own bounds.
 
-use bytes::Bytes;
 use oxkeeper_proto::Sid;
 
 /// See the fields. Times follow `zoo.cfg`: limits are numbers of ticks.
@@ -42,8 +41,9 @@ pub struct Settings {
     pub outstanding_bytes_max: usize,
     /// Learners at once, those that are still strangers included.
     pub links_max: usize,
-    /// What we say of ourselves behind LearnerInfo and LEADERINFO; Apache's servers ignore it.
-    pub capabilities: Bytes,
+    /// What we can do beyond Apache's rules: bits of [`oxkeeper_proto::Capabilities`]. With 0 this
+    /// server says nothing of itself that one of Apache's would not.
+    pub capabilities: u64,
 }
 
 impl Settings {
@@ -66,13 +66,19 @@ impl Settings {
             outstanding_count_max: 100_000,
             outstanding_bytes_max: 512 << 20,
             links_max: 1000,
-            capabilities: Bytes::new(),
+            capabilities: 0,
         }
     }
 
     /// initLimit in ms.
     pub fn init_limit_ms(&self) -> u64 {
         self.init_limit * self.tick_time_ms
+    }
+
+    /// How long a server that was handed the lead waits for a quorum, and its learners for it, in
+    /// ms. It is there already, or it is not: then an election is quicker than any patience.
+    pub fn handover_limit_ms(&self) -> u64 {
+        self.tick_time_ms
     }
 
     /// syncLimit in ms.

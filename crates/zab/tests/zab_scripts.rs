@@ -1,6 +1,6 @@
 //! Leading and learning as text: what one server is told, and what it does.
 //!
-//! Each file of `scripts/sync` and `scripts/broadcast` is one story. Lines with `>` are inputs; the
+//! Each file of `scripts/sync`, `broadcast` and `ours` is one story. Lines with `>` are inputs; the
 //! indented ones below them are the effects, which this test writes anew and compares. Everything
 //! else is for the reader, except the lines at the top that set the scene:
 //!
@@ -9,7 +9,9 @@
 //! members 1 2 3 4o            the configuration; 4 is an observer
 //! disk 1:4 accepted=1 current=1 [log 1:1 1:2 1:3 1:4]
 //! set window=2 | nolog        how many committed transactions memory keeps; no DIFF from disk
+//! set ours                    we are one of ours, and can all that ours can
 //! ```
+//! `ours` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other one.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
@@ -19,8 +21,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oxkeeper_proto::packet::{LearnerInfo, Packet};
-use oxkeeper_proto::{OpCode, SessionId, Sid, TxnHeader, Zxid};
+use oxkeeper_proto::packet::{LearnerInfo, Ours, Packet};
+use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, TxnHeader, Zxid};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
 use oxkeeper_zab::{
     Disk, Effect, Entry, Epochs, Input, LinkId, LogSurvey, Outgoing, Peer, Recovered, Settings,
@@ -31,7 +33,7 @@ use oxkeeper_zab::{
 fn every_script_plays_as_written() {
     let mut failures = String::new();
     let mut played = 0;
-    for folder in ["sync", "broadcast"] {
+    for folder in ["sync", "broadcast", "ours"] {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(folder);
         for entry in std::fs::read_dir(&scripts).unwrap() {
             let path = entry.unwrap().path();
@@ -66,12 +68,17 @@ fn entry(zxid: Zxid) -> Entry {
     Entry { zxid, payload: Bytes::from(payload) }
 }
 
+/// What ours can do.
+const OURS: u64 = Capabilities::LEADER_TRANSFER;
+
 struct Scene {
     settings: Settings,
     config: String,
     recovered: Recovered,
     peer: Option<Peer>,
     now_ms: u64,
+    /// Votes are shown.
+    votes: bool,
     out: String,
 }
 
@@ -82,6 +89,7 @@ fn play(script: &str) -> String {
         recovered: Recovered::default(),
         peer: None,
         now_ms: 0,
+        votes: false,
         out: String::new(),
     };
     for line in script.lines() {
@@ -132,6 +140,8 @@ impl Scene {
                             self.settings.committed_count_max = count.parse().unwrap();
                         }
                         _ if *word == "reconfig" => self.settings.reconfig_enabled = true,
+                        _ if *word == "votes" => self.votes = true,
+                        _ if *word == "ours" => self.settings.capabilities = OURS,
                         _ => self.settings.snapshot_size_permille = None,
                     }
                 }
@@ -201,6 +211,12 @@ impl Scene {
                 Some(zxid) => drop(peer.propose(now_ms, entry(zxid), None)),
                 None => drop(writeln!(self.out, "  nothing can be proposed")),
             },
+            "handover" => {
+                let begun = peer.hand_over(now_ms);
+                let _ = writeln!(self.out, "  {}", if begun { "begun" } else { "nobody can" });
+            }
+            "stay" => peer.may_lead(now_ms, false),
+            "refused" => peer.handle(now_ms, Input::DialFailed(Sid(words[1].parse().unwrap()))),
             "at" => {
                 self.now_ms = words[1].parse().unwrap();
                 peer.wake(self.now_ms);
@@ -246,6 +262,9 @@ impl Scene {
                     format!("open a snapshot for {}, at least to {}", link.0, show(at_least))
                 }
                 Effect::SendSnapshot(link) => format!("{} <- the snapshot", link.0),
+                Effect::Notify { to, state, vote, .. } if self.votes => {
+                    format!("{to} is told {state:?} {}", vote.leader)
+                }
                 Effect::Notify { .. } => continue,
                 other => format!("{other:?}"),
             };
@@ -258,7 +277,11 @@ fn sent(packet: &Outgoing) -> String {
     let packet = packet.as_packet();
     let name = packet.kind().name().unwrap_or("?");
     match packet {
-        Packet::UpToDate | Packet::Sync => name.to_owned(),
+        Packet::UpToDate | Packet::Sync | Packet::Ours(Ours::Pulse) => name.to_owned(),
+        Packet::Ours(Ours::Handover { zxid, successor }) => {
+            format!("{name} {} to {successor}", show(zxid))
+        }
+        Packet::Ours(Ours::Ensemble { id }) => format!("{name} {id:#x}"),
         Packet::AckEpoch { zxid, current_epoch } => {
             format!("{name} {} current={current_epoch}", show(zxid))
         }
@@ -271,11 +294,17 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
     let words: Vec<&str> = text.split_whitespace().collect();
     let at = words.get(1).map_or(Zxid(-1), |word| zxid(word));
     let entry = entry(at);
+    let mut trailing = Vec::new();
+    for word in &words {
+        if *word == "ours" {
+            Capabilities { bits: OURS, ensemble_id: 0 }.encode(&mut trailing);
+        }
+    }
     let info = |sid: &str| LearnerInfo {
         sid: Sid(sid.parse().unwrap()),
         protocol_version: LearnerInfo::PROTOCOL_VERSION,
         config_version: 0,
-        trailing: &[],
+        trailing: &trailing,
     };
     let packet = match words[0] {
         "FOLLOWERINFO" => Packet::FollowerInfo { zxid: at, info: info(words[2]) },
@@ -283,7 +312,7 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         "LEADERINFO" => Packet::LeaderInfo {
             zxid: at,
             protocol_version: LearnerInfo::PROTOCOL_VERSION,
-            trailing: &[],
+            trailing: &trailing,
         },
         "ACKEPOCH" => Packet::AckEpoch { zxid: at, current_epoch: words[2].parse().unwrap() },
         "DIFF" => Packet::Diff { zxid: at },
@@ -297,6 +326,10 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         }
         "UPTODATE" => Packet::UpToDate,
         "ACK" => Packet::Ack { zxid: at },
+        "HANDOVER" => {
+            let successor = Sid(words[2].parse().unwrap());
+            Packet::Ours(Ours::Handover { zxid: at, successor })
+        }
         other => panic!("no packet {other:?} in scripts"),
     };
     take(&packet);

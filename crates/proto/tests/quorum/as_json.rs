@@ -111,7 +111,7 @@ pub fn packet(packet: &Packet<'_>) -> Value {
         Packet::InformAndActivate { designated_leader, entry, .. } => {
             merged([designated(*designated_leader), json!({ "entry": payload(entry) })])
         }
-        Packet::Unknown { .. } => panic!("{packet:?} from Apache's"),
+        Packet::Ours(_) | Packet::Unknown { .. } => panic!("{packet:?} from Apache's"),
         Packet::Ack { .. }
         | Packet::Commit { .. }
         | Packet::Ping { touched: None, .. }

@@ -172,6 +172,7 @@ async fn member(thread: &IoThread) -> Result<Member, NoReport> {
 /// What this server is. It may have ceased to serve since it was asked.
 fn fill_member(view: &mut AdminView, member: Member) {
     view.serving = member.serving;
+    view.gauges.unresolved_peer_names = member.unresolved.map(|names| names as i64);
     if let Some(member) = member.view {
         view.put_member(member);
     }

@@ -6,7 +6,9 @@
 mod crash_images;
 mod failing_disk;
 mod golden;
+mod history;
 mod host;
+mod java_snapshots;
 mod lives;
 mod member;
 mod starting;

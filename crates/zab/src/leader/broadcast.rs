@@ -20,7 +20,11 @@ impl Leader {
     /// The zxid for the next transaction, with `unproposed` given out and not yet proposed. `None`
     /// while nothing can be proposed.
     pub fn next_zxid(&mut self, unproposed: u32) -> Option<Zxid> {
-        if self.phase != Phase::Broadcast || self.successor.is_some() || self.exhausted {
+        if self.phase != Phase::Broadcast
+            || self.successor.is_some()
+            || self.exhausted
+            || self.handing_over_until_ms.is_some()
+        {
             return None;
         }
         if u64::from(self.proposed.counter()) + u64::from(unproposed) >= u64::from(COUNTER_MAX) {
@@ -228,7 +232,7 @@ mod tests {
         settings.epoch_starts_anywhere = true;
         let membership = Membership::new(Arc::new(config), None);
         let mut ledger = Ledger::new(settings, membership, Recovered::default());
-        let mut leader = Leader::new(&mut ledger, 0);
+        let mut leader = Leader::new(&mut ledger, 0, false);
         while let Some(effect) = ledger.poll_effect() {
             if let Effect::SaveEpochs(epochs) = effect {
                 assert_eq!(ledger.done(Disk::EpochsSaved(epochs)), Ok(Done::Epochs));

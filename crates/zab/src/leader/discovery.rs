@@ -1,8 +1,7 @@
 //! The new epoch: who is there, what it is called, and that nobody knows more than this server.
 
-use bytes::Bytes;
 use oxkeeper_proto::packet::LearnerInfo;
-use oxkeeper_proto::{Sid, Zxid};
+use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
 use super::{Leader, Learner, Phase, Stage};
 use crate::ledger::Ledger;
@@ -37,7 +36,7 @@ impl Leader {
         if promised >= EPOCH_MAX {
             return Err(Violation::EpochTooLarge(promised).into());
         }
-        let capabilities = Bytes::copy_from_slice(info.trailing);
+        let capabilities = Capabilities::from_trailing(info.trailing);
         link.learner = Some(Learner { sid: info.sid, observer, capabilities });
         link.stage = Stage::AwaitingEpoch;
         // Observers may share the id −1.
@@ -67,8 +66,8 @@ impl Leader {
         let zxid = self.new_leader_zxid();
         let Some(link) = self.links.get_mut(&id) else { return };
         link.stage = Stage::AckEpoch;
-        let capabilities = ledger.settings.capabilities.clone();
-        ledger.send(id, Outgoing::LeaderInfo(zxid, capabilities));
+        let trailer = ledger.trailer();
+        ledger.send(id, Outgoing::LeaderInfo(zxid, trailer));
     }
 
     /// Fixes the epoch when a quorum is there (`getEpochToPropose`).

@@ -4,8 +4,7 @@
 //! far behind its acknowledgements are. It holds no packets: what is sent is the host's at once,
 //! and what is still to be sent is a position in history.
 
-use bytes::Bytes;
-use oxkeeper_proto::{Sid, Zxid};
+use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
 use crate::messages::Violation;
 
@@ -53,8 +52,8 @@ pub struct Learner {
     pub sid: Sid,
     /// It came with OBSERVERINFO.
     pub observer: bool,
-    /// What it said behind LearnerInfo: empty from Apache's servers.
-    pub capabilities: Bytes,
+    /// What it can do beyond Apache's rules, if it is one of ours.
+    pub capabilities: Option<Capabilities>,
 }
 
 /// See the module's essay.
@@ -68,6 +67,9 @@ pub struct Link {
     pub heard_ms: u64,
     /// The tick up to which it counts as alive (`tickOfNextAckDeadline`).
     pub alive_until_tick: u64,
+    /// What a follower of ours has on disk once it is synchronised: it acknowledges with the
+    /// history what was outstanding then.
+    pub holds: Zxid,
     /// The last acknowledgement that came before that of NEWLEADER (ZOOKEEPER-4685).
     pub early_ack: Zxid,
     lag: Lag,
@@ -88,6 +90,7 @@ impl Link {
             learner: None,
             heard_ms: now_ms,
             alive_until_tick,
+            holds: Zxid::ZERO,
             early_ack: Zxid::ZERO,
             lag: Lag::default(),
         }
@@ -101,6 +104,12 @@ impl Link {
     /// Whether it came as an observer.
     pub fn observes(&self) -> bool {
         self.learner.as_ref().is_some_and(|learner| learner.observer)
+    }
+
+    /// Whether it is one of ours and can all of this.
+    pub fn can(&self, bits: u64) -> bool {
+        let capabilities = self.learner.as_ref().and_then(|learner| learner.capabilities);
+        capabilities.is_some_and(|capabilities| capabilities.has(bits))
     }
 
     /// Whether it gets what is proposed and committed.
@@ -123,6 +132,7 @@ impl Link {
     /// Notes an acknowledgement. Between the two that are kept, later ones than the first are
     /// taken for as young as the last: a learner that keeps acknowledging is not behind.
     pub fn acked(&mut self, zxid: Zxid) {
+        self.holds = self.holds.max(zxid);
         if self.lag.oldest.is_some_and(|(oldest, _)| oldest <= zxid) {
             self.lag.oldest = self.lag.newest.take().filter(|(newest, _)| *newest > zxid);
         }

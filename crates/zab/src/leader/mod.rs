@@ -22,6 +22,7 @@
 
 mod broadcast;
 mod discovery;
+mod handover;
 mod link;
 mod sync;
 
@@ -94,6 +95,8 @@ pub struct Leader {
     /// Who leads from now on, if it is another: nothing is committed any more.
     successor: Option<Sid>,
     exhausted: bool,
+    /// Until when what is outstanding may be committed, before the lead is given up.
+    handing_over_until_ms: Option<u64>,
     /// A voter has promised a later epoch.
     outpromised: bool,
     syncs: VecDeque<(Zxid, Syncer)>,
@@ -106,8 +109,9 @@ pub struct Leader {
 }
 
 impl Leader {
-    /// Begins discovery.
-    pub fn new(ledger: &mut Ledger, now_ms: u64) -> Leader {
+    /// Begins discovery. `appointed`: the leader before has named this server, and its learners are
+    /// on their way.
+    pub fn new(ledger: &mut Ledger, now_ms: u64, appointed: bool) -> Leader {
         let epochs = ledger.epochs();
         let settings = &ledger.settings;
         let mut leader = Leader {
@@ -125,13 +129,18 @@ impl Leader {
             proposed: Zxid::ZERO,
             successor: None,
             exhausted: false,
+            handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
             own_write: None,
             tick: 0,
             half_tick: false,
             next_half_tick_ms: now_ms + settings.tick_time_ms / 2,
-            phase_until_ms: now_ms + settings.init_limit_ms(),
+            phase_until_ms: now_ms
+                + match appointed {
+                    true => settings.handover_limit_ms().min(settings.init_limit_ms()),
+                    false => settings.init_limit_ms(),
+                },
         };
         leader.look_at_discovery(ledger);
         leader
@@ -266,24 +275,30 @@ impl Leader {
             Phase::Promising => {}
             Phase::AckEpoch => self.look_at_epoch_acks(ledger, now_ms),
             Phase::Synchronization => self.look_at_history_acks(ledger, now_ms)?,
-            Phase::Broadcast => self.commit_what_can_be(ledger)?,
+            Phase::Broadcast => {
+                self.commit_what_can_be(ledger)?;
+                self.look_at_handover(ledger)?;
+            }
         }
         Ok(())
     }
 
     /// When [`Leader::wake`] has work next.
     pub fn deadline_ms(&self) -> u64 {
-        if self.phase == Phase::Broadcast {
-            self.next_half_tick_ms
-        } else {
-            self.next_half_tick_ms.min(self.phase_until_ms)
-        }
+        let limit_ms = match self.phase {
+            Phase::Broadcast => self.handing_over_until_ms.unwrap_or(u64::MAX),
+            _ => self.phase_until_ms,
+        };
+        self.next_half_tick_ms.min(limit_ms)
     }
 
     /// Does what is due by the clock.
     pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
         if self.phase != Phase::Broadcast && now_ms >= self.phase_until_ms {
             return Err(Why::TooSlow(self.zab_state()));
+        }
+        if self.handing_over_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
+            return Err(Why::Asked);
         }
         if now_ms < self.next_half_tick_ms {
             return Ok(());

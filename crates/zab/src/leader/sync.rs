@@ -9,7 +9,7 @@ use std::sync::Arc;
 use oxkeeper_proto::{Sid, Zxid};
 
 use super::{Leader, Phase, Stage};
-use crate::cursors::follows;
+use crate::cursors::{Cursors, follows};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, LogSurvey, Outgoing, Why};
 use crate::quorum::QuorumVerifier;
@@ -108,6 +108,7 @@ impl Leader {
     /// Sends what stands behind `sent`, from memory if it reaches back so far.
     fn catch_up(&mut self, ledger: &mut Ledger, id: LinkId, sent: Zxid) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        let Cursors { appended, committed, .. } = ledger.cursors();
         let from = ledger.window().before();
         if sent < from {
             link.stage = Stage::Reading { sent };
@@ -126,6 +127,7 @@ impl Leader {
             }
         }
         link.stage = Stage::NewLeader;
+        link.holds = if link.observes() { committed } else { appended };
         let zxid = Zxid(i64::from(self.epoch) << 32);
         let config = ledger.config_last_seen().to_string();
         ledger.send(id, Outgoing::NewLeader(zxid, config));

@@ -22,7 +22,7 @@ impl Learner {
             observer: self.observer,
             sid: ledger.settings.sid,
             config_version: ledger.membership.current().version(),
-            trailing: ledger.settings.capabilities.clone(),
+            trailing: ledger.trailer(),
         };
         ledger.send(link, info);
     }

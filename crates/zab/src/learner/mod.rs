@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use oxkeeper_proto::codec::Reader;
-use oxkeeper_proto::packet::Packet;
+use oxkeeper_proto::packet::{Ours, Packet};
 use oxkeeper_proto::{OpCode, Payload, Sid, Txn, TxnHeader, Zxid};
 
 use crate::ledger::{Done, Ledger};
@@ -35,6 +35,9 @@ use crate::quorum::QuorumVerifier;
 /// Attempts to connect, and the pause between them (`Learner.connectToLeader`).
 const DIALS_MAX: u32 = 5;
 const REDIAL_MS: u64 = 100;
+
+/// The pause while a leader that was named by the one before may not know it.
+const REDIAL_APPOINTED_MS: u64 = 20;
 
 /// Where a learner stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,9 @@ pub struct Learner {
     link: Option<LinkId>,
     dials: u32,
     redial_ms: Option<u64>,
+    /// The leader was named by the one before, and may not know it yet: until when it has to say
+    /// that it leads.
+    appointed_until_ms: Option<u64>,
     stage: Stage,
     epoch: u32,
     /// The epoch had been accepted before.
@@ -97,15 +103,23 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Begins to connect.
-    pub fn new(ledger: &mut Ledger, now_ms: u64, leader: Sid, observer: bool) -> Learner {
+    /// Begins to connect. `appointed`: the leader was named by the one before.
+    pub fn new(
+        ledger: &mut Ledger,
+        now_ms: u64,
+        leader: Sid,
+        observer: bool,
+        appointed: bool,
+    ) -> Learner {
         ledger.push(Effect::Dial(leader));
+        let limit_ms = ledger.settings.handover_limit_ms().min(ledger.settings.init_limit_ms());
         Learner {
             leader,
             observer,
             link: None,
             dials: 1,
             redial_ms: None,
+            appointed_until_ms: appointed.then_some(now_ms + limit_ms),
             stage: Stage::Dialing,
             epoch: 0,
             accepted_before: false,
@@ -167,16 +181,24 @@ impl Learner {
         if self.dials >= DIALS_MAX {
             return Err(Why::LeaderLost);
         }
-        self.redial_ms = Some(now_ms + REDIAL_MS);
+        let appointed = self.appointed_until_ms.is_some();
+        let pause_ms = if appointed { REDIAL_APPOINTED_MS } else { REDIAL_MS };
+        self.redial_ms = Some(now_ms + pause_ms);
         Ok(())
     }
 
     /// The connection ended.
-    pub fn unlinked(&mut self, link: LinkId) -> Result<(), Why> {
+    pub fn unlinked(&mut self, now_ms: u64, link: LinkId) -> Result<(), Why> {
         if self.link != Some(link) {
             return Ok(());
         }
         self.link = None;
+        if self.appointed_until_ms.is_some() && self.stage == Stage::AwaitingEpoch {
+            // Who does not know yet that it leads turns its learners away.
+            self.stage = Stage::Dialing;
+            self.dials = 0;
+            return self.dial_failed(now_ms);
+        }
         Err(Why::LeaderLost)
     }
 
@@ -236,6 +258,10 @@ impl Learner {
                 }
             }
             Packet::Revalidated { .. } => return Ok(Verdict::ForNode(self.leader)),
+            Packet::Ours(Ours::Handover { zxid, successor }) => {
+                return Err(self.handed_over(ledger, *zxid, *successor));
+            }
+            Packet::Ours(_) => {}
             Packet::Unknown { kind, .. } => {
                 tracing::warn!(kind = kind.0, "unknown packet of the leader ignored")
             }
@@ -247,6 +273,19 @@ impl Learner {
             | Packet::AckEpoch { .. } => return Err(self.unexpected(packet)),
         }
         Ok(Verdict::Done)
+    }
+
+    /// HANDOVER: this role is over, and the next one is known.
+    fn handed_over(&self, ledger: &Ledger, zxid: Zxid, successor: Sid) -> Why {
+        let committed = ledger.cursors().committed;
+        if self.stage != Stage::Broadcasting || !ledger.membership.is_voter(successor) {
+            let phase = "no such handover is possible";
+            return Violation::Unexpected { packet: "HANDOVER", phase }.into();
+        }
+        if zxid != committed || zxid != ledger.cursors().appended {
+            return Violation::HandoverElsewhere { told: zxid, committed }.into();
+        }
+        Why::Appointed(successor)
     }
 
     fn entry(&self, zxid: Zxid, payload: &[u8]) -> Entry {
@@ -288,7 +327,14 @@ impl Learner {
     /// When [`Learner::wake`] has work next.
     pub fn deadline_ms(&self, ledger: &Ledger) -> u64 {
         let silent_ms = self.heard_ms + self.limit_ms(ledger) + 1;
+        let silent_ms = self.patience_ms().map_or(silent_ms, |until_ms| until_ms.min(silent_ms));
         self.redial_ms.map_or(silent_ms, |redial_ms| redial_ms.min(silent_ms))
+    }
+
+    /// Until when the leader has to be there, if the one before has named it.
+    fn patience_ms(&self) -> Option<u64> {
+        let early = matches!(self.stage, Stage::Dialing | Stage::AwaitingEpoch);
+        self.appointed_until_ms.filter(|_| early)
     }
 
     fn limit_ms(&self, ledger: &Ledger) -> u64 {
@@ -302,6 +348,9 @@ impl Learner {
     pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
         if now_ms.saturating_sub(self.heard_ms) > self.limit_ms(ledger) {
             return Err(Why::LeaderSilent);
+        }
+        if self.patience_ms().is_some_and(|until_ms| now_ms >= until_ms) {
+            return Err(Why::TooSlow("the new leader"));
         }
         if self.redial_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.redial_ms = None;

@@ -50,10 +50,32 @@ fn storms_break_nothing_second_half() {
 
 const SEEDS: u64 = 1500;
 
+/// What only servers of ours do, alone and among Apache's.
+#[test]
+fn storms_among_ours_break_nothing() {
+    let (mut committed, mut handovers) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut world = World::of_ours(seed);
+        match world.storm(STEPS).and_then(|()| world.heal()) {
+            Ok(count) => committed += count,
+            Err(broken) => panic!(
+                "seed {seed}: {broken}\nreplay: ZAB_OURS=1 ZAB_SEED={seed} cargo test \
+                 -p oxkeeper-zab --test simulation one_seed -- --nocapture"
+            ),
+        }
+        handovers += world.handovers();
+    }
+    assert!(committed > 1000, "hardly anything was committed: {committed}");
+    assert!(handovers > 200, "the lead was hardly ever handed over: {handovers}");
+}
+
 #[test]
 fn one_seed() {
     let seed = std::env::var("ZAB_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let mut world = World::new(seed, Mistake::None);
+    let mut world = match std::env::var_os("ZAB_OURS") {
+        Some(_) => World::of_ours(seed),
+        None => World::new(seed, Mistake::None),
+    };
     if let Err(broken) = world.storm(STEPS).and_then(|()| world.heal()) {
         panic!("{}\nseed {seed}: {broken}", world.trace());
     }

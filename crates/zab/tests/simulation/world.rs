@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oxkeeper_proto::notification::{Notification, PeerState};
-use oxkeeper_proto::{OpCode, SessionId, Sid, TxnHeader, Zxid};
+use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, TxnHeader, Zxid};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
 use oxkeeper_zab::vote::Vote;
 use oxkeeper_zab::{Disk, Effect, Entry, Input, LinkId, Outgoing, Settings, State};
@@ -78,10 +78,22 @@ pub struct World {
     clients: i64,
     trace: String,
     calm: bool,
+    /// Servers that are ours and not Apache's, where some are.
+    ours: Option<BTreeSet<usize>>,
+    handovers: usize,
 }
 
 impl World {
     pub fn new(seed: u64, mistake: Mistake) -> World {
+        World::with(seed, mistake, false)
+    }
+
+    /// Some servers, or all, are ours: they can do what only ours can.
+    pub fn of_ours(seed: u64) -> World {
+        World::with(seed, Mistake::None, true)
+    }
+
+    fn with(seed: u64, mistake: Mistake, ours: bool) -> World {
         let mut dice = Dice(seed);
         let voters = if dice.chance(70) { 3 } else { 5 };
         let observers = usize::from(dice.chance(30));
@@ -102,8 +114,13 @@ impl World {
         settings.sync_enabled = dice.chance(50);
         let reach = 1 + dice.below(30);
         let servers = (1..=voters + observers).map(|sid| Server::new(Sid(sid as i64), reach));
+        let all = !ours || dice.chance(70);
+        let is_ours = |_: &usize| all || dice.chance(60);
+        let ours = ours.then(|| (0..voters + observers).filter(is_ours).collect());
         let mut world = World {
             mistake,
+            ours,
+            handovers: 0,
             settings,
             membership: Membership::new(Arc::new(config), None),
             servers: servers.collect(),
@@ -152,6 +169,11 @@ impl World {
         self.calm = true;
         self.cut.clear();
         for at in 0..self.servers.len() {
+            let now_ms = self.now_ms;
+            if let Some(peer) = &mut self.servers[at].peer {
+                peer.may_lead(now_ms, true);
+                self.effects(at)?;
+            }
             if self.servers[at].peer.is_none() {
                 self.start(at);
                 self.effects(at)?;
@@ -197,7 +219,8 @@ impl World {
 
     fn misfortune(&mut self) -> Result<(), String> {
         let at = self.dice.below(self.servers.len());
-        match self.dice.below(6) {
+        match self.dice.below(if self.ours.is_some() { 8 } else { 6 }) {
+            6 | 7 => return self.hand_over(at),
             0 | 1 if self.servers[at].peer.is_some() => self.crash(at),
             2 => {
                 let links: Vec<LinkId> = self.links.keys().copied().collect();
@@ -226,9 +249,35 @@ impl World {
         Ok(())
     }
 
+    /// Someone who leads is asked to go, as before a restart; others may stand for leader again.
+    fn hand_over(&mut self, from: usize) -> Result<(), String> {
+        let now_ms = self.now_ms;
+        let count = self.servers.len();
+        for at in (0..count).map(|at| (from + at) % count) {
+            let chance = self.dice.chance(50);
+            let Some(peer) = &mut self.servers[at].peer else { continue };
+            if peer.hand_over(now_ms) {
+                self.handovers += 1;
+                self.note(|| format!("{at} hands over"));
+            } else if chance {
+                peer.may_lead(now_ms, true);
+            }
+            self.effects(at)?;
+        }
+        Ok(())
+    }
+
+    /// How often the lead was handed over.
+    pub fn handovers(&self) -> usize {
+        self.handovers
+    }
+
     fn start(&mut self, at: usize) {
         let mut settings = self.settings.clone();
         settings.sid = self.servers[at].sid;
+        if self.ours.as_ref().is_some_and(|ours| ours.contains(&at)) {
+            settings.capabilities = Capabilities::LEADER_TRANSFER;
+        }
         let membership = self.membership.clone();
         self.servers[at].start(settings, membership, self.now_ms);
         self.note(|| format!("start {at}"));

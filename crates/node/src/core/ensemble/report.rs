@@ -102,8 +102,9 @@ impl Core {
         }
         self.stats.propagated(now, payload.header.time_ms);
         if let Some(ensemble) = &mut self.ensemble {
+            let (leads, zxid) = (ensemble.part == Part::Leading, payload.header.zxid);
             let asked_ms = waiter.map(|waiter| waiter.asked_ms);
-            ensemble.tally.applied(&mut self.stats.ensemble, now, payload.header.zxid, asked_ms);
+            ensemble.tally.applied(&mut self.stats.ensemble, now, leads, zxid, asked_ms);
         }
     }
 }

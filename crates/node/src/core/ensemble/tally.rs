@@ -129,7 +129,7 @@ impl Tally {
                 };
                 self.under_way.committed(*zxid, now, |time_ms| latency(latencies, now, time_ms));
             }
-            zab::Effect::Synced(_) => stats.commits_queued += 1,
+            zab::Effect::Synced(_) if peer.leading().is_none() => stats.commits_queued += 1,
             zab::Effect::Send(link, Outgoing::Snap(_)) => {
                 stats.snaps += 1;
                 self.synchronizing.insert(*link, true);
@@ -239,22 +239,25 @@ impl Tally {
     }
 
     /// A transaction is applied; `asked_ms` says when the client here that waits for it had asked.
+    /// To a leader all of them are its own, from the time in their headers on.
     pub(in crate::core) fn applied(
         &mut self,
         stats: &mut EnsembleStats,
         now: Now,
+        leads: bool,
         zxid: Zxid,
         asked_ms: Option<u64>,
     ) {
-        let Some(committed_ms) = self.under_way.applied(zxid) else { return };
+        let Some(Proposal { time_ms, committed_ms, .. }) = self.under_way.applied(zxid) else {
+            return;
+        };
         let waited_ms = now.mono_ms().saturating_sub(committed_ms);
         match asked_ms {
-            Some(asked_ms) => {
-                stats.own_committed.record(waited_ms);
-                stats.own_write.record(now.mono_ms().saturating_sub(asked_ms));
-            }
-            None => stats.others_committed.record(waited_ms),
+            _ if leads => latency(&mut stats.own_write, now, time_ms),
+            Some(asked_ms) => stats.own_write.record(now.mono_ms().saturating_sub(asked_ms)),
+            None => return stats.others_committed.record(waited_ms),
         }
+        stats.own_committed.record(waited_ms);
     }
 }
 
@@ -330,15 +333,15 @@ impl UnderWay {
         }
     }
 
-    /// When the commit of a transaction came that is applied now.
-    fn applied(&mut self, zxid: Zxid) -> Option<u64> {
+    /// A committed transaction that is applied now.
+    fn applied(&mut self, zxid: Zxid) -> Option<Proposal> {
         if self.applied >= self.committed {
             return None;
         }
         let next = *self.proposals.get(self.applied).filter(|next| next.zxid == zxid)?;
         self.applied += 1;
         self.forget();
-        Some(next.committed_ms)
+        Some(next)
     }
 
     fn forget(&mut self) {
@@ -370,16 +373,19 @@ mod tests {
         let mut seen = Vec::new();
         under_way.committed(Zxid(2), at(50), |time_ms| seen.push(time_ms));
         assert_eq!(seen, [1_000_001, 1_000_002]);
-        assert_eq!(under_way.applied(Zxid(1)), Some(50));
+        let applied = |under_way: &mut UnderWay, n| {
+            under_way.applied(Zxid(n)).map(|proposal| proposal.committed_ms)
+        };
+        assert_eq!(applied(&mut under_way, 1), Some(50));
         assert_eq!(under_way.proposals.len(), 3, "nothing is on disk");
         let mut synced = Vec::new();
         under_way.synced(Zxid(3), |open, (zxid, _)| synced.push((open, zxid.0)));
         assert_eq!(synced, [(false, 1), (false, 2), (true, 3)]);
         assert_eq!(under_way.proposals.len(), 2);
-        assert_eq!(under_way.applied(Zxid(3)), None, "it is not committed");
-        assert_eq!(under_way.applied(Zxid(2)), Some(50));
+        assert_eq!(applied(&mut under_way, 3), None, "it is not committed");
+        assert_eq!(applied(&mut under_way, 2), Some(50));
         under_way.committed(Zxid(3), at(60), |_| {});
-        assert_eq!(under_way.applied(Zxid(3)), Some(60));
+        assert_eq!(applied(&mut under_way, 3), Some(60));
         assert!(under_way.proposals.is_empty());
     }
 
