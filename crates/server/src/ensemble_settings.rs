@@ -5,6 +5,7 @@ use std::time::Duration;
 use oxkeeper_config::{Config, Ensemble, Role};
 use oxkeeper_proto::Sid;
 use oxkeeper_proto::notification::HelloForm;
+use oxkeeper_proto::packet::Capabilities;
 use oxkeeper_zab as zab;
 
 use crate::member::MemberOptions;
@@ -23,6 +24,8 @@ pub fn boot(config: &Config, ensemble: &Ensemble) -> MemberOptions {
 /// What the agreement is told.
 pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
     let history = &ensemble.history;
+    let mut capabilities = Vec::new();
+    Capabilities { bits: Capabilities::LEADER_TRANSFER, ensemble_id: 0 }.encode(&mut capabilities);
     zab::Settings {
         tick_time_ms: u64::from(config.sessions.tick_time_ms),
         init_limit: u64::from(ensemble.init_limit),
@@ -34,6 +37,7 @@ pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
         force_snapshot: history.force_snapshot,
         snapshot_size_permille: history.snapshot_size_permille,
         committed_count_max: history.commit_log_count as usize,
+        capabilities: capabilities.into(),
         ..zab::Settings::new(Sid(ensemble.my_id))
     }
 }
