@@ -24,8 +24,6 @@ pub fn boot(config: &Config, ensemble: &Ensemble) -> MemberOptions {
 /// What the agreement is told.
 pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
     let history = &ensemble.history;
-    let mut capabilities = Vec::new();
-    Capabilities { bits: Capabilities::LEADER_TRANSFER, ensemble_id: 0 }.encode(&mut capabilities);
     zab::Settings {
         tick_time_ms: u64::from(config.sessions.tick_time_ms),
         init_limit: u64::from(ensemble.init_limit),
@@ -37,7 +35,7 @@ pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
         force_snapshot: history.force_snapshot,
         snapshot_size_permille: history.snapshot_size_permille,
         committed_count_max: history.commit_log_count as usize,
-        capabilities: capabilities.into(),
+        capabilities: Capabilities::LEADER_TRANSFER,
         ..zab::Settings::new(Sid(ensemble.my_id))
     }
 }
