@@ -242,6 +242,16 @@ impl Core {
         self.absorb(now);
     }
 
+    /// Gives up leading in favour of a learner that has everything: a leader does so before it
+    /// stops. False if there is nothing to give up, or nobody to give it to.
+    pub fn hand_over(&mut self, now: Now) -> bool {
+        self.end_turn(now);
+        let Some(ensemble) = &mut self.ensemble else { return false };
+        let begun = ensemble.peer.hand_over(now.mono_ms());
+        self.absorb(now);
+        begun
+    }
+
     /// A report of the disk.
     pub fn disk(&mut self, now: Now, disk: zab::Disk) {
         if let zab::Disk::Synced(zxid) = disk {
