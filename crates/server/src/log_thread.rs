@@ -121,6 +121,8 @@ pub struct FlushPolicy {
 pub trait LogReports {
     /// Everything up to here is on disk.
     fn synced(&self, zxid: Zxid, took: Duration);
+    /// One sync made so many transactions durable: for whoever counts.
+    fn batched(&self, _txns: usize) {}
     /// Both epochs are on disk.
     fn epochs_saved(&self, epochs: Epochs);
     /// The history was exchanged or read anew. What was reported as synced before is over.
@@ -373,6 +375,7 @@ impl<D: Disk> LogWorker<D> {
             let now = inbox.now();
             let took = now.saturating_sub(began);
             self.slow.note(now, took, self.policy.slow);
+            reports.batched(txns);
             reports.synced(synced, took);
         }
         if self.frames.capacity() > 2 * FRAMES_BYTES_MAX {

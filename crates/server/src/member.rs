@@ -97,7 +97,7 @@ pub fn boot_member<D: Disk>(
     report.tell(&tree, began.elapsed());
     let wants_snapshot = report.replayed > 0 && report.start == Start::Snapshots;
     let recovered = Recovered { last_logged: last, epochs, tail: tail.entries.into(), trusted };
-    let shared = Shared { tree, serving: false };
+    let shared = Shared { tree, serving: false, read_only: false };
     Ok((Booted { dir, shared, wants_snapshot, report }, recovered))
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use oxkeeper_node::ConnView;
 use oxkeeper_node::admin::{EnsembleView, MemberView};
+use oxkeeper_node::core::SessionClock;
 use oxkeeper_node::metrics::Metrics;
 use oxkeeper_node::stats::Sizes;
 use oxkeeper_node::{Front, metrics::Summary};
@@ -92,6 +93,8 @@ pub struct CoreTotals {
 pub struct Member {
     /// Whether it serves.
     pub serving: bool,
+    /// Sessions that only it knows; none if there can be none.
+    pub local_sessions: Option<usize>,
     /// What it is; none standalone.
     pub view: Option<MemberView>,
     /// Its part of `conf`; none standalone.
@@ -106,6 +109,7 @@ pub fn member(state: &mut State, thread: &IoThread, member: &mut Member) -> Step
         let fixed = thread.admin.config.ensemble.as_ref();
         *member = Member {
             serving: part.core.serves(&thread.shared.read()),
+            local_sessions: part.core.local_sessions().map(SessionClock::len),
             view: part.core.member(thread.clock.now()),
             conf: fixed.and_then(|fixed| part.core.member_conf(fixed)),
             unresolved: unresolved(part),
