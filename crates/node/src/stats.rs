@@ -318,8 +318,8 @@ impl CoreStats {
         }
     }
 
-    /// Notes that a transaction is applied, which was proposed at `time_ms` by its leader's clock. If
-    /// that is ahead of ours, nothing is learnt from it.
+    /// Notes that a transaction is applied, which was proposed at `time_ms` by its leader's clock.
+    /// If that is ahead of ours, nothing is learnt from it.
     #[inline]
     pub fn propagated(&mut self, now: Now, time_ms: i64) {
         if let Ok(took_ms) = u64::try_from(now.wall_ms - time_ms) {
