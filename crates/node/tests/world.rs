@@ -67,7 +67,8 @@ struct Client {
 impl World {
     fn new(settings: Settings) -> World {
         let now = Now { mono_us: 60_000_000, wall_ms: 1_700_000_000_000 };
-        let shared = Shared { tree: Tree::new(TreeOptions::default()), serving: true };
+        let shared =
+            Shared { tree: Tree::new(TreeOptions::default()), serving: true, read_only: false };
         let settings = Arc::new(settings);
         let core = Core::new(Arc::clone(&settings), &shared, now);
         let front = Front::new(FrontId(0), settings);

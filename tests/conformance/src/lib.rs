@@ -12,6 +12,7 @@
 //! | [`expiry`] | how long silent sessions live |
 //! | [`interop`] | one data directory, served in turns by us and Java |
 //! | [`election`] | two of Java's servers and our election port elect a leader |
+//! | [`mixed`] | ensembles of Java's servers and ours, under load and under attack |
 //! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
 //! | [`net`] | that the parts above catch a server that does wrong |
@@ -19,9 +20,11 @@
 pub mod differential;
 pub mod disk;
 pub mod election;
+pub mod ensemble;
 pub mod expiry;
 pub mod golden;
 pub mod interop;
+pub mod mixed;
 pub mod net;
 pub mod options;
 pub mod peers;
@@ -49,7 +52,8 @@ const PORTS_COUNT: u32 = 1_000;
 /// How long a difference is thinned out before it is printed.
 const MINIMISE: Duration = Duration::from_secs(60);
 /// The parts that are not programs of the peers.
-const PARTS: [&str; 7] = ["differential", "golden", "expiry", "interop", "disk", "election", "net"];
+const PARTS: [&str; 8] =
+    ["differential", "golden", "expiry", "interop", "disk", "election", "mixed", "net"];
 
 /// Runs the parts that `options` selects, all of them even if one fails.
 ///
@@ -103,6 +107,9 @@ pub fn run(options: &Options) -> Result<()> {
         report.part("election", |report| {
             election::run(&run.peers, &dir.join("election"), &mut |line| report.progress(line))
         });
+    }
+    if selected("mixed") {
+        report.part("mixed", |report| run.mixed(options, report));
     }
     if selected("net") && options.target == Target::Oxkeeper {
         report.part("net", |report| {
@@ -204,6 +211,23 @@ impl Run {
         let checks = disk::run(&plan, &mut |line| report.progress(line))
             .with_context(|| format!("again: {replay}"))?;
         Ok(Findings { checks, errors: Vec::new() })
+    }
+
+    /// Alone it is all mixtures; among the other parts, the short story.
+    fn mixed(&self, options: &Options, report: &mut Report) -> Result<Findings> {
+        let oxkeeper = match &self.server {
+            ServerUnderTest::Oxkeeper { binary } => Some(binary.clone()),
+            ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => None,
+        };
+        let request = mixed::Request {
+            members: options.members.as_deref().map(ensemble::parse_kinds).transpose()?,
+            scenario: options.scenario.clone(),
+            quick: options.quick || options.only.is_none(),
+            seed: self.seed,
+        };
+        report.say(&format!("seed {}", self.seed));
+        let dir = self.dir.join("mixed");
+        mixed::run(&self.peers, oxkeeper, &request, &dir, &mut |line| report.progress(line))
     }
 
     fn interop(&self, replay: &Options) -> Result<Findings> {

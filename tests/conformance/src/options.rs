@@ -1,6 +1,6 @@
 //! What a conformance run is asked to do: the words after `cargo xtask conformance`.
 //!
-//! Parsed by hand: five flags need no library, and every run prints them back as the command
+//! Parsed by hand: a few flags need no library, and every run prints them back as the command
 //! that replays it, so the two directions live side by side.
 
 use std::fmt;
@@ -37,25 +37,44 @@ pub struct Options {
     pub seed: Option<u64>,
     /// The one part to run, by name; `None` runs all.
     pub only: Option<String>,
+    /// Of the mixed part: one mixture of members, such as `java,ours,3.8`, instead of all.
+    pub members: Option<String>,
+    /// Of the mixed part: one scenario instead of all.
+    pub scenario: Option<String>,
+    /// Whether the mixed part tells its short story only; a run of all parts does.
+    pub quick: bool,
     /// Whether each part's result is printed as JSON.
     pub json: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { target: Target::default(), ops: 10_000, seed: None, only: None, json: false }
+        Self {
+            target: Target::default(),
+            ops: 10_000,
+            seed: None,
+            only: None,
+            members: None,
+            scenario: None,
+            quick: false,
+            json: false,
+        }
     }
 }
 
 impl Options {
     /// The flags, one line each.
     pub const USAGE: &str = "\
-usage: cargo xtask conformance [flags]
+usage: cargo xtask conformance [part] [flags]
   --target oxkeeper|java   the server to examine (oxkeeper)
   --ops N                  operations of the differential part (10000)
   --seed S                 replay the sequence of an earlier run
-  --only NAME              one part alone: differential, golden, expiry, interop,
-                           disk, election, net, shell, java-client, kazoo, curator
+  --only NAME              one part alone, as NAME itself: differential, golden, expiry,
+                           interop, disk, election, mixed, net, shell, java-client, kazoo,
+                           curator
+  --members KINDS          mixed: one mixture, such as java,ours,3.8
+  --scenario NAME          mixed: one scenario
+  --quick                  mixed: the selection that a run of all parts has
   --json                   each part's result as a line of JSON";
 
     /// Reads the words of a command line, program name excluded.
@@ -66,29 +85,39 @@ usage: cargo xtask conformance [flags]
         let mut options = Self::default();
         let mut words = words.into_iter();
         while let Some(flag) = words.next() {
-            if flag == "--json" {
-                options.json = true;
-                continue;
-            }
-            if !matches!(flag.as_str(), "--target" | "--ops" | "--seed" | "--only") {
-                bail!("unknown flag {flag:?}\n{}", Self::USAGE);
-            }
-            let value = words.next().with_context(|| format!("{flag} needs a value"))?;
-            let bad = || format!("{flag} {value}: not a number");
             match flag.as_str() {
-                "--ops" => options.ops = value.parse().with_context(bad)?,
-                "--seed" => options.seed = Some(value.parse().with_context(bad)?),
-                "--only" => options.only = Some(value),
-                _ => {
-                    options.target = match value.as_str() {
-                        "oxkeeper" => Target::Oxkeeper,
-                        "java" => Target::Java,
-                        _ => bail!("--target {value}: oxkeeper or java"),
-                    }
+                "--json" => options.json = true,
+                "--quick" => options.quick = true,
+                "--target" | "--ops" | "--seed" | "--only" | "--members" | "--scenario" => {
+                    let value = words.next().with_context(|| format!("{flag} needs a value"))?;
+                    options.set(&flag, value)?;
                 }
+                part if !part.starts_with('-') && options.only.is_none() => {
+                    options.only = Some(flag);
+                }
+                _ => bail!("unknown flag {flag:?}\n{}", Self::USAGE),
             }
         }
         Ok(options)
+    }
+
+    fn set(&mut self, flag: &str, value: String) -> anyhow::Result<()> {
+        let bad = || format!("{flag} {value}: not a number");
+        match flag {
+            "--ops" => self.ops = value.parse().with_context(bad)?,
+            "--seed" => self.seed = Some(value.parse().with_context(bad)?),
+            "--only" => self.only = Some(value),
+            "--members" => self.members = Some(value),
+            "--scenario" => self.scenario = Some(value),
+            _ => {
+                self.target = match value.as_str() {
+                    "oxkeeper" => Target::Oxkeeper,
+                    "java" => Target::Java,
+                    _ => bail!("--target {value}: oxkeeper or java"),
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -101,6 +130,14 @@ impl fmt::Display for Options {
         }
         if let Some(only) = &self.only {
             write!(f, " --only {only}")?;
+        }
+        for (flag, value) in [("--members", &self.members), ("--scenario", &self.scenario)] {
+            if let Some(value) = value {
+                write!(f, " {flag} {value}")?;
+            }
+        }
+        if self.quick {
+            f.write_str(" --quick")?;
         }
         if self.json {
             f.write_str(" --json")?;
@@ -124,11 +161,15 @@ mod tests {
             ops: 7,
             seed: Some(99),
             only: Some("differential".to_owned()),
+            members: Some("java,ours".to_owned()),
+            scenario: Some("takeover".to_owned()),
+            quick: true,
             json: true,
         };
         let line = options.to_string();
         let flags = line.strip_prefix("cargo xtask conformance ").expect("starts with the command");
         assert_eq!(parse(flags).expect("parses"), options);
+        assert_eq!(parse("mixed").expect("parses"), parse("--only mixed").expect("parses"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use oxkeeper_proto::{AdminWord, OpCode, SessionId, Zxid};
+use oxkeeper_proto::{AdminWord, ErrorCode, OpCode, SessionId, Zxid};
 
 use super::job::Job;
 use crate::limits;
@@ -39,8 +39,13 @@ pub(crate) enum Waiting {
         /// Its bytes if they count as large, else 0.
         large_bytes: u32,
     },
-    /// A write whose body the core could not read: an error, in its turn.
-    Unreadable { xid: i32 },
+    /// A write of which no transaction comes: answered as a read, in its turn.
+    Settled {
+        xid: i32,
+        err: ErrorCode,
+        /// The connection ends with it.
+        closes: bool,
+    },
     /// A sync on its way through the leader.
     Sync { nth: u32, frame: Box<[u8]>, at_us: u64 },
     /// A sync that has come back: to be answered as a read, in its turn.

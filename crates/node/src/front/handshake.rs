@@ -27,6 +27,9 @@ impl Front {
         if !shared.serving {
             return self.kill(id, "not serving");
         }
+        if shared.read_only && request.read_only != Some(true) {
+            return self.kill(id, "a client that wants to write, and there is no quorum");
+        }
         let ours = shared.tree.last_zxid();
         let (min, max) =
             (self.settings.session_timeout_min_ms, self.settings.session_timeout_max_ms);
@@ -60,8 +63,8 @@ impl Front {
     /// Takes what the core says outside the order of commits.
     pub fn told(&mut self, shared: &Shared, now: Now, message: ToFront, link: &mut impl CoreLink) {
         match message {
-            ToFront::Unreadable { conn, nth } => {
-                self.unreadable(conn, nth);
+            ToFront::Settled { conn, nth, err } => {
+                self.settled(conn, nth, err);
                 self.release(shared, now, conn, link);
             }
             ToFront::Synced { conn, nth } => {
@@ -73,10 +76,10 @@ impl Front {
                 link.submit(now, self.id, ToCore::Touched(touched));
             }
             ToFront::Stop => self.stop_serving(),
-            ToFront::Renewed { conn, session, timeout_ms } => {
-                self.connected(now, conn, session, timeout_ms)
+            ToFront::Opened { conn, session, timeout_ms } => {
+                self.connected(shared, now, conn, session, timeout_ms)
             }
-            ToFront::Refused { conn } => self.refused(conn),
+            ToFront::Refused { conn } => self.refused(shared, conn),
             ToFront::Close { conn, why } => self.kill(conn, why),
             ToFront::AskHeard(asked) => {
                 let heard = asked
@@ -89,7 +92,14 @@ impl Front {
     }
 
     /// Finishes a handshake: the session is open.
-    pub(super) fn connected(&mut self, now: Now, id: ConnId, session: SessionId, timeout_ms: i32) {
+    pub(super) fn connected(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        session: SessionId,
+        timeout_ms: i32,
+    ) {
         let Some(conn) = self.conn_mut(id) else { return };
         let Phase::Connecting { read_only } = conn.phase else { return };
         conn.phase = Phase::Ready;
@@ -97,7 +107,7 @@ impl Front {
         conn.timeout_ms = timeout_ms;
         conn.heard_us = now.mono_us;
         let start = begin_frame(&mut conn.out);
-        let read_only = read_only.map(|_| false);
+        let read_only = read_only.map(|_| shared.read_only);
         ConnectResponse::granted(session, timeout_ms, read_only).encode(&mut conn.out);
         end_frame(&mut conn.out, start);
         conn.stats.sent += 1;
@@ -107,11 +117,11 @@ impl Front {
     }
 
     /// The session is gone, or the password was wrong: zeros, then close.
-    fn refused(&mut self, id: ConnId) {
+    fn refused(&mut self, shared: &Shared, id: ConnId) {
         let Some(conn) = self.conn_mut(id) else { return };
         let Phase::Connecting { read_only } = conn.phase else { return };
         let start = begin_frame(&mut conn.out);
-        ConnectResponse::refused(read_only.map(|_| false)).encode(&mut conn.out);
+        ConnectResponse::refused(read_only.map(|_| shared.read_only)).encode(&mut conn.out);
         end_frame(&mut conn.out, start);
         conn.stats.sent += 1;
         conn.phase = Phase::Closing;

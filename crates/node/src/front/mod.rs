@@ -51,6 +51,8 @@ pub struct Shared {
     pub tree: Tree,
     /// False while this server must not answer.
     pub serving: bool,
+    /// True while it serves readers alone, for want of an ensemble.
+    pub read_only: bool,
 }
 
 /// What the host must do next for one connection.

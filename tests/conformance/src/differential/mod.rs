@@ -19,7 +19,7 @@ mod deviate;
 mod generate;
 mod minimise;
 pub(crate) mod normal;
-mod rng;
+pub(crate) mod rng;
 mod side;
 mod step;
 mod walk;

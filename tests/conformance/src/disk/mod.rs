@@ -10,8 +10,8 @@
 //! a transaction that Java could not read if it were written as Java writes it.
 
 mod checks;
-mod client;
-mod served;
+pub(crate) mod client;
+pub(crate) mod served;
 mod workload;
 
 use std::path::{Path, PathBuf};

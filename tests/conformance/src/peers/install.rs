@@ -12,6 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::releases::{self, Apache, Release};
 use super::system;
 
 /// The environment variable that moves the cache.
@@ -64,6 +65,26 @@ impl Peers {
             self.rebuild("kazoo", &kazoo, |out| self.build_kazoo(out))?;
         }
         Ok(())
+    }
+
+    /// One release of Apache's server, fetched now if the cache lacks it.
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub fn apache(&self, release: Release, progress: &mut dyn FnMut(&str)) -> Result<Apache> {
+        if release == Release::V3_9 {
+            return Ok(Apache::new(release, self.cache.join("java/lib")));
+        }
+        let part = format!("zookeeper-{release}");
+        let turn = File::create(self.cache.join("lock"))?;
+        turn.lock().context("cannot lock the cache")?;
+        let stamp = stamp_of(&self.sources.join("releases"), &["xml"])?;
+        if !self.is_current(&part, &stamp) {
+            progress(&format!("fetching Apache ZooKeeper {release} with Maven"));
+            self.rebuild(&part, &stamp, |out| releases::fetch(self, release, out))
+                .with_context(|| format!("fetching ZooKeeper {release}"))?;
+        }
+        Ok(Apache::new(release, self.cache.join(part).join("lib")))
     }
 
     fn is_current(&self, part: &str, stamp: &str) -> bool {

@@ -6,6 +6,7 @@
 //!
 //! * [`Peers::ensure`] makes the cache complete: Apache ZooKeeper and Curator from `peers/java`,
 //!   kazoo from `peers/kazoo`; on a bare Debian machine also the JDK, Maven and Python's venv.
+//! * [`Peers::apache`] adds an older [`Release`] of the server, for ensembles of several.
 //! * [`ServerUnderTest`] starts a server on a data directory and a port, and [`RunningServer`]
 //!   stops, kills and restarts it. The same `zoo.cfg` keys go to both kinds.
 //! * [`run`] runs one [`Program`] against an address and returns its checks by name.
@@ -16,10 +17,15 @@
 mod dump;
 mod install;
 mod program;
+mod releases;
 mod server;
 mod system;
 
 pub use dump::{DumpedAcl, DumpedSession, DumpedZnode, JavaDump, java_dump};
 pub use install::Peers;
 pub use program::{CheckResult, Program, record_shell, run, run_matching};
-pub use server::{RunningServer, ServerUnderTest, StartOpts, four_letter_word, free_port};
+pub use releases::{Apache, Release};
+pub use server::{
+    RunningServer, ServerUnderTest, Signal, StartOpts, four_letter_word, four_letter_word_within,
+    free_port,
+};

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::install::Peers;
+use super::releases::Apache;
 use super::system;
 
 /// How often a starting or stopping server is looked at.
@@ -24,11 +25,16 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one four-letter word may take.
 const WORD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The class that Apache's scripts start.
+const JAVA_MAIN: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+
 /// Which server to start.
 #[derive(Clone, Debug)]
 pub enum ServerUnderTest {
     /// Apache ZooKeeper, of the version the peers pin.
     Java(Peers),
+    /// Apache ZooKeeper, of any version.
+    Apache(Apache),
     /// Our own binary.
     Oxkeeper {
         /// The path of the `oxkeeper` executable.
@@ -132,15 +138,21 @@ impl ServerUnderTest {
     pub fn start(&self, opts: StartOpts) -> Result<RunningServer> {
         fs::create_dir_all(opts.data_dir())
             .with_context(|| format!("cannot create {}", opts.data_dir().display()))?;
-        let mut server = RunningServer { kind: self.clone(), opts, child: None };
+        let mut server = self.prepare(opts);
         server.launch()?;
+        server.wait_until_serving()?;
         Ok(server)
+    }
+
+    /// A server that does not run yet, for [`RunningServer::launch`].
+    pub fn prepare(&self, opts: StartOpts) -> RunningServer {
+        RunningServer { kind: self.clone(), opts, child: None }
     }
 
     /// A word for messages: which server this is.
     pub fn name(&self) -> &'static str {
         match self {
-            ServerUnderTest::Java(_) => "java",
+            ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => "java",
             ServerUnderTest::Oxkeeper { .. } => "oxkeeper",
         }
     }
@@ -148,11 +160,12 @@ impl ServerUnderTest {
     fn command(&self, opts: &StartOpts, zoo_cfg: &Path) -> Command {
         match self {
             ServerUnderTest::Java(peers) => {
-                let mut jvm = vec!["-Xmx512m".into(), "-XX:+UseSerialGC".into()];
-                jvm.extend(opts.properties.iter().map(|(k, v)| format!("-D{k}={v}")));
-                jvm.extend(opts.jvm_args.iter().cloned());
-                let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
-                let mut command = peers.java(&jvm, main);
+                let mut command = peers.java(&jvm_args(opts), JAVA_MAIN);
+                command.arg(zoo_cfg);
+                command
+            }
+            ServerUnderTest::Apache(apache) => {
+                let mut command = apache.java(&jvm_args(opts), JAVA_MAIN);
                 command.arg(zoo_cfg);
                 command
             }
@@ -166,6 +179,22 @@ impl ServerUnderTest {
             }
         }
     }
+}
+
+fn jvm_args(opts: &StartOpts) -> Vec<String> {
+    let mut jvm = vec!["-Xmx512m".into(), "-XX:+UseSerialGC".into()];
+    jvm.extend(opts.properties.iter().map(|(k, v)| format!("-D{k}={v}")));
+    jvm.extend(opts.jvm_args.iter().cloned());
+    jvm
+}
+
+/// What is sent to a process that is not to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Stands still, sockets open (SIGSTOP).
+    Freeze,
+    /// Goes on (SIGCONT).
+    Thaw,
 }
 
 /// A server process; killed when dropped.
@@ -247,10 +276,49 @@ impl RunningServer {
         if self.child.is_some() {
             self.stop()?;
         }
-        self.launch()
+        self.launch()?;
+        self.wait_until_serving()
     }
 
-    fn launch(&mut self) -> Result<()> {
+    /// Goes on as another kind of server, on the same directory, from the next start on.
+    pub fn replace(&mut self, kind: ServerUnderTest) {
+        self.kind = kind;
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        let pid = self.pid().context("the server is not running")?.to_string();
+        let script = match signal {
+            Signal::Freeze => "kill -STOP \"$0\"",
+            Signal::Thaw => "kill -CONT \"$0\"",
+        };
+        system::run(Command::new("sh").args(["-c", script, &pid]))
+    }
+
+    /// Whether the process is there; with how it ended and the end of its log if it has ended by
+    /// itself.
+    ///
+    /// # Errors
+    /// When it has.
+    pub fn check_alive(&mut self) -> Result<bool> {
+        let Some(child) = &mut self.child else { return Ok(false) };
+        match child.try_wait()? {
+            None => Ok(true),
+            Some(status) => {
+                self.child = None;
+                bail!("{} ended with {status}:\n{}", self.kind.name(), self.log_tail())
+            }
+        }
+    }
+
+    /// Starts the process, which must not be running, and does not wait until it serves.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
         let zoo_cfg = self.opts.dir.join("zoo.cfg");
         fs::create_dir_all(&self.opts.dir)?;
         fs::write(&zoo_cfg, self.opts.zoo_cfg())?;
@@ -262,7 +330,7 @@ impl RunningServer {
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         self.child = Some(child);
-        self.wait_until_serving()
+        Ok(())
     }
 
     fn wait_until_serving(&mut self) -> Result<()> {
@@ -285,7 +353,8 @@ impl RunningServer {
         Ok(())
     }
 
-    fn log_tail(&self) -> String {
+    /// The last that it printed.
+    pub fn log_tail(&self) -> String {
         let mut text = Vec::new();
         let read = File::open(self.log_path()).and_then(|mut log| log.read_to_end(&mut text));
         match read {
@@ -314,8 +383,20 @@ fn end(child: &mut Child) {
 /// # Errors
 /// When the server cannot be reached or does not close the connection in time.
 pub fn four_letter_word(addr: SocketAddr, word: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&addr, WORD_TIMEOUT)?;
-    stream.set_read_timeout(Some(WORD_TIMEOUT))?;
+    four_letter_word_within(addr, word, WORD_TIMEOUT)
+}
+
+/// [`four_letter_word`] for a server that may stand still.
+///
+/// # Errors
+/// The same.
+pub fn four_letter_word_within(
+    addr: SocketAddr,
+    word: &str,
+    limit: Duration,
+) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&addr, limit)?;
+    stream.set_read_timeout(Some(limit))?;
     stream.write_all(word.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

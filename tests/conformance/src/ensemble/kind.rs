@@ -1,0 +1,112 @@
+//! Whose server a member is, and where the programs are.
+//!
+//! A kind is a word of the command line; the programs behind it are fetched or built once a run,
+//! and only those that the run has members of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Error, Result, bail};
+
+use crate::peers::{Peers, Release, ServerUnderTest};
+
+/// Whose server a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Apache ZooKeeper of this release.
+    Apache(Release),
+    /// Ours.
+    Oxkeeper,
+}
+
+impl Kind {
+    /// Apache's of the release that all else is compared with.
+    pub const JAVA: Kind = Kind::Apache(Release::V3_9);
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Apache(Release::V3_9) => f.write_str("java"),
+            Kind::Apache(release) => release.fmt(f),
+            Kind::Oxkeeper => f.write_str("ours"),
+        }
+    }
+}
+
+/// `ours`, `java`, or a release such as `3.8`.
+impl FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Kind> {
+        match text {
+            "ours" | "oxkeeper" => Ok(Kind::Oxkeeper),
+            "java" => Ok(Kind::JAVA),
+            _ => text.parse().map(Kind::Apache).context("ours, java or a release of ZooKeeper"),
+        }
+    }
+}
+
+/// Several kinds in the order of their ids: `java,java,ours`.
+///
+/// # Errors
+/// A word that names no kind, or none at all.
+pub fn parse_kinds(text: &str) -> Result<Vec<Kind>> {
+    let kinds = text.split(',').map(str::parse).collect::<Result<Vec<Kind>>>()?;
+    if kinds.is_empty() {
+        bail!("no members");
+    }
+    Ok(kinds)
+}
+
+/// The servers of all kinds that a run has, fetched or built.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    by_kind: BTreeMap<Kind, ServerUnderTest>,
+}
+
+impl Programs {
+    /// Fetches what is missing of `kinds`. `oxkeeper` is our binary, if one of them is ours.
+    ///
+    /// # Errors
+    /// When a release cannot be fetched, or a binary of ours is needed and there is none.
+    pub fn fetch(
+        peers: &Peers,
+        kinds: impl IntoIterator<Item = Kind>,
+        oxkeeper: Option<PathBuf>,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Programs> {
+        let mut by_kind = BTreeMap::new();
+        for kind in kinds {
+            let program = match kind {
+                Kind::Apache(release) => ServerUnderTest::Apache(peers.apache(release, progress)?),
+                Kind::Oxkeeper => ServerUnderTest::Oxkeeper {
+                    binary: oxkeeper.clone().context("no binary of ours")?,
+                },
+            };
+            by_kind.insert(kind, program);
+        }
+        Ok(Programs { by_kind })
+    }
+
+    pub(super) fn of(&self, kind: Kind) -> Result<ServerUnderTest> {
+        self.by_kind.get(&kind).cloned().with_context(|| format!("{kind} was not fetched"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_read_as_they_are_printed() {
+        let kinds = parse_kinds("java,3.5,ours,3.8.6").unwrap();
+        let printed: Vec<String> = kinds.iter().map(Kind::to_string).collect();
+        assert_eq!(printed, ["java", "3.5.10", "ours", "3.8.6"]);
+        assert_eq!(parse_kinds(&printed.join(",")).unwrap(), kinds);
+        assert!(parse_kinds("java,etcd").is_err());
+        assert!(parse_kinds("").is_err());
+    }
+}

@@ -1,0 +1,483 @@
+//! Ensembles of real servers, each its own process: Apache's of several releases and ours, mixed.
+//!
+//! A [`Plan`] names the members and what each of them is; the [`Ensemble`] writes their
+//! configurations as an operator would, starts, stops, kills, freezes, wipes and replaces them, and
+//! asks them who leads. With [`wires`] every connection between members can be held or cut, and
+//! what was said on the quorum port is kept ([`tape`]).
+//!
+//! Each member has `zoo.cfg`, `server.log` and `data` in a directory of its own, under its id.
+
+mod kind;
+pub mod tape;
+pub mod wires;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub use kind::{Kind, Programs, parse_kinds};
+pub use wires::{Flow, Port, Wires};
+
+use crate::peers::{RunningServer, Signal, StartOpts, four_letter_word_within};
+
+/// The tick of all ensembles here, ms: short, so that limits pass quickly.
+pub const TICK_MS: u64 = 500;
+/// Ticks of silence that a leader and its learners bear. A busy machine is silent, too.
+pub const SYNC_LIMIT: u64 = 6;
+/// Ticks that connecting and synchronising may take.
+const INIT_LIMIT: u64 = 60;
+/// How long anything may take that waits for processes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How often members are asked while something is waited for.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// How long a member may take over one question.
+const WORD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a member is configured as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It votes.
+    Participant,
+    /// It does not.
+    Observer,
+}
+
+/// What a member says of itself (`srvr`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words are ZooKeeper's")]
+pub enum Mode {
+    Leader,
+    Follower,
+    Observer,
+    Standalone,
+}
+
+/// The ensemble to be.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Members, beginning with id 1.
+    pub members: Vec<(Kind, Role)>,
+    /// Where their directories are made.
+    pub dir: PathBuf,
+    /// Whether members reach each other by wires that can be cut. Members are then told different
+    /// addresses of each other, so configurations must not travel (no `reconfigEnabled`).
+    pub wired: bool,
+    /// Lines of `zoo.cfg` beside those that every member has.
+    pub config: Vec<(String, String)>,
+    /// Java's system properties, or our settings by the same names.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// Participants of these kinds, with wires.
+    pub fn new(kinds: &[Kind], dir: impl Into<PathBuf>) -> Plan {
+        Plan {
+            members: kinds.iter().map(|&kind| (kind, Role::Participant)).collect(),
+            dir: dir.into(),
+            wired: true,
+            config: Vec::new(),
+            properties: Vec::new(),
+        }
+    }
+
+    /// Adds an observer.
+    #[must_use]
+    pub fn observer(mut self, kind: Kind) -> Plan {
+        self.members.push((kind, Role::Observer));
+        self
+    }
+
+    /// Adds a line to every `zoo.cfg`.
+    #[must_use]
+    pub fn config(mut self, key: &str, value: &str) -> Plan {
+        self.config.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a system property.
+    #[must_use]
+    pub fn property(mut self, name: &str, value: &str) -> Plan {
+        self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// The ports of a member.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    client: u16,
+    quorum: u16,
+    election: u16,
+}
+
+#[derive(Debug)]
+struct Member {
+    kind: Kind,
+    role: Role,
+    ports: Ports,
+    server: RunningServer,
+    frozen: bool,
+}
+
+/// Servers that form an ensemble. All processes end with this value.
+#[derive(Debug)]
+pub struct Ensemble {
+    programs: Programs,
+    members: BTreeMap<i64, Member>,
+    wires: Option<Wires>,
+}
+
+impl Ensemble {
+    /// Writes the configurations; nobody runs yet.
+    ///
+    /// # Errors
+    /// When a port or file cannot be had, or a kind was not fetched.
+    pub fn lay_out(programs: &Programs, plan: &Plan) -> Result<Ensemble> {
+        let mut ensemble = Ensemble {
+            programs: programs.clone(),
+            members: BTreeMap::new(),
+            wires: plan.wired.then(Wires::new).transpose()?,
+        };
+        for (at, &(kind, role)) in plan.members.iter().enumerate() {
+            let sid = i64::try_from(at)? + 1;
+            let ports = Ports {
+                client: crate::free_port()?,
+                quorum: crate::free_port()?,
+                election: crate::free_port()?,
+            };
+            let mut opts = StartOpts::new(plan.dir.join(sid.to_string()), ports.client)
+                .config("tickTime", &TICK_MS.to_string())
+                .config("initLimit", &INIT_LIMIT.to_string())
+                .config("syncLimit", &SYNC_LIMIT.to_string())
+                .config("maxClientCnxns", "0")
+                .config("maxSessionTimeout", "60000");
+            opts.config.extend(plan.config.iter().cloned());
+            opts.properties.extend(plan.properties.iter().cloned());
+            opts.properties.push(("zookeeper.jmx.log4j.disable".into(), "true".into()));
+            opts.properties.push(("zookeeper.digest.enabled".into(), "true".into()));
+            opts.jvm_args = ["-Xmx256m", "-XX:TieredStopAtLevel=1"].map(String::from).into();
+            fs::create_dir_all(opts.data_dir())?;
+            fs::write(opts.data_dir().join("myid"), format!("{sid}\n"))?;
+            let server = programs.of(kind)?.prepare(opts);
+            let member = Member { kind, role, ports, server, frozen: false };
+            ensemble.members.insert(sid, member);
+        }
+        ensemble.introduce()?;
+        Ok(ensemble)
+    }
+
+    /// Tells each member of all: lines `server.N`, through wires if there are any.
+    fn introduce(&mut self) -> Result<()> {
+        let all: Vec<_> = self.members.iter().map(|(&sid, m)| (sid, m.ports, m.role)).collect();
+        for (&me, member) in &mut self.members {
+            let opts = member.server.opts_mut();
+            for &(sid, ports, role) in &all {
+                let (mut quorum, mut election) = (ports.quorum, ports.election);
+                if let Some(wires) = self.wires.as_ref().filter(|_| sid != me) {
+                    quorum = wires.lay(me, sid, Port::Quorum, local(ports.quorum))?;
+                    election = wires.lay(me, sid, Port::Election, local(ports.election))?;
+                }
+                let role = if role == Role::Observer { ":observer" } else { "" };
+                let line = format!("127.0.0.1:{quorum}:{election}{role}");
+                opts.config.push((format!("server.{sid}"), line));
+            }
+            if member.role == Role::Observer {
+                opts.config.push(("peerType".into(), "observer".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of all members.
+    pub fn sids(&self) -> Vec<i64> {
+        self.members.keys().copied().collect()
+    }
+
+    /// The ids of those that vote.
+    pub fn participants(&self) -> Vec<i64> {
+        let voting = self.members.iter().filter(|(_, member)| member.role == Role::Participant);
+        voting.map(|(&sid, _)| sid).collect()
+    }
+
+    /// What a member is.
+    ///
+    /// # Errors
+    /// There is no such member.
+    pub fn kind(&self, sid: i64) -> Result<Kind> {
+        Ok(self.member(sid)?.kind)
+    }
+
+    /// `1 java, 2 ours, …`, for messages.
+    pub fn describe(&self) -> String {
+        let each = self.members.iter().map(|(sid, member)| format!("{sid} {}", member.kind));
+        each.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The wires.
+    ///
+    /// # Errors
+    /// The plan wanted none.
+    pub fn wires(&self) -> Result<&Wires> {
+        self.wires.as_ref().context("an ensemble without wires")
+    }
+
+    /// Where clients reach a member.
+    ///
+    /// # Errors
+    /// There is no such member.
+    pub fn addr(&self, sid: i64) -> Result<SocketAddr> {
+        Ok(local(self.member(sid)?.ports.client))
+    }
+
+    /// Where clients reach all members.
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.members.values().map(|member| local(member.ports.client)).collect()
+    }
+
+    /// What a member printed since it was first started.
+    ///
+    /// # Errors
+    /// When there is no such member, or its log cannot be read.
+    pub fn log(&self, sid: i64) -> Result<String> {
+        let path = self.member(sid)?.server.log_path();
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What a member is started with; changes take effect at the next start.
+    ///
+    /// # Errors
+    /// There is no such member.
+    pub fn opts_mut(&mut self, sid: i64) -> Result<&mut StartOpts> {
+        Ok(self.member_mut(sid)?.server.opts_mut())
+    }
+
+    fn member(&self, sid: i64) -> Result<&Member> {
+        self.members.get(&sid).with_context(|| format!("no member {sid}"))
+    }
+
+    fn member_mut(&mut self, sid: i64) -> Result<&mut Member> {
+        self.members.get_mut(&sid).with_context(|| format!("no member {sid}"))
+    }
+
+    /// Starts a member's process and does not wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&mut self, sid: i64) -> Result<()> {
+        let member = self.member_mut(sid)?;
+        member.frozen = false;
+        ensure!(member.server.pid().is_none(), "server {sid} runs already");
+        member.server.launch().with_context(|| format!("starting server {sid}"))
+    }
+
+    /// Starts these and waits until all of them serve.
+    ///
+    /// # Errors
+    /// When one cannot be started, ends, or does not serve in time.
+    pub fn start_all(&mut self, sids: &[i64]) -> Result<()> {
+        sids.iter().try_for_each(|&sid| self.start(sid))?;
+        self.await_serving(sids)
+    }
+
+    /// Ends a member as its operator does (SIGTERM).
+    ///
+    /// # Errors
+    /// When it does not obey.
+    pub fn stop(&mut self, sid: i64) -> Result<()> {
+        let server = &mut self.member_mut(sid)?.server;
+        server.stop().map(drop).with_context(|| format!("stopping server {sid}"))
+    }
+
+    /// Ends a member at once (SIGKILL).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self, sid: i64) -> Result<()> {
+        self.member_mut(sid)?.server.kill()
+    }
+
+    /// Lets a member stand still (SIGSTOP), its connections open.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&mut self, sid: i64) -> Result<()> {
+        let member = self.member_mut(sid)?;
+        member.frozen = true;
+        member.server.signal(Signal::Freeze)
+    }
+
+    /// Lets a frozen member go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn thaw(&mut self, sid: i64) -> Result<()> {
+        let member = self.member_mut(sid)?;
+        member.frozen = false;
+        member.server.signal(Signal::Thaw)
+    }
+
+    /// Takes from a stopped member all that it holds, but not its id.
+    ///
+    /// # Errors
+    /// When it runs, or its files cannot be removed.
+    pub fn wipe(&mut self, sid: i64) -> Result<()> {
+        let server = &self.member(sid)?.server;
+        ensure!(server.pid().is_none(), "server {sid} runs");
+        for entry in fs::read_dir(server.data_dir())? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name != "myid") {
+                remove(&path).with_context(|| format!("removing {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a stopped member one of another kind, on the same directory.
+    ///
+    /// # Errors
+    /// When it runs, or the kind was not fetched.
+    pub fn replace(&mut self, sid: i64, kind: Kind) -> Result<()> {
+        let program = self.programs.of(kind)?;
+        let member = self.member_mut(sid)?;
+        ensure!(member.server.pid().is_none(), "server {sid} runs");
+        member.server.replace(program);
+        member.kind = kind;
+        Ok(())
+    }
+
+    /// What a member says that it is; none while it serves nobody.
+    pub fn mode(&self, sid: i64) -> Option<Mode> {
+        let member = self.members.get(&sid)?;
+        if member.frozen || member.server.pid().is_none() {
+            return None;
+        }
+        let said = self.word(sid, "srvr").ok()?;
+        match said.lines().find_map(|line| line.strip_prefix("Mode: "))? {
+            "leader" => Some(Mode::Leader),
+            "follower" => Some(Mode::Follower),
+            "observer" => Some(Mode::Observer),
+            "standalone" => Some(Mode::Standalone),
+            _ => None,
+        }
+    }
+
+    /// A four-letter word's answer.
+    ///
+    /// # Errors
+    /// When the member does not answer soon.
+    pub fn word(&self, sid: i64, word: &str) -> Result<String> {
+        four_letter_word_within(self.addr(sid)?, word, WORD_TIMEOUT)
+            .with_context(|| format!("asking server {sid} for {word}"))
+    }
+
+    /// What `mntr` tells, by name.
+    ///
+    /// # Errors
+    /// As [`word`](Self::word).
+    pub fn monitor(&self, sid: i64) -> Result<BTreeMap<String, String>> {
+        let text = self.word(sid, "mntr")?;
+        let pairs = text.lines().filter_map(|line| line.split_once('\t'));
+        Ok(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
+    }
+
+    /// Waits until each of these serves, all under one leader.
+    ///
+    /// # Errors
+    /// When one ends by itself, or it takes too long; with what each said last.
+    pub fn await_serving(&mut self, sids: &[i64]) -> Result<()> {
+        let what = format!("servers {sids:?} serve");
+        self.await_that(&what, |ensemble| {
+            let modes: Vec<_> = sids.iter().map(|&sid| ensemble.mode(sid)).collect();
+            let leaders = ensemble.leaders();
+            (modes.iter().all(Option::is_some) && leaders.len() == 1).then_some(())
+        })
+    }
+
+    /// All that say that they lead.
+    fn leaders(&self) -> Vec<i64> {
+        let sids = self.participants().into_iter();
+        sids.filter(|&sid| self.mode(sid) == Some(Mode::Leader)).collect()
+    }
+
+    /// Waits for one leader other than `not`, and returns it.
+    ///
+    /// # Errors
+    /// As [`await_serving`](Self::await_serving).
+    pub fn await_leader(&mut self, not: Option<i64>) -> Result<i64> {
+        let what = format!("a leader, and not {not:?}");
+        self.await_that(&what, |ensemble| {
+            let mut leaders = ensemble.leaders();
+            leaders.retain(|&sid| Some(sid) != not);
+            if let [leader] = leaders[..] { Some(leader) } else { None }
+        })
+    }
+
+    /// Waits until a member leads, by restarting whoever else does.
+    ///
+    /// # Errors
+    /// When others go on winning.
+    pub fn make_lead(&mut self, wanted: i64) -> Result<()> {
+        let all = self.running();
+        for _ in 0..6 {
+            let leader = self.await_leader(None)?;
+            if leader == wanted {
+                return self.await_serving(&all);
+            }
+            self.stop(leader)?;
+            self.await_leader(Some(leader))?;
+            self.start(leader)?;
+            self.await_serving(&all)?;
+        }
+        bail!("server {wanted} is never elected")
+    }
+
+    /// Those that have a process.
+    pub fn running(&self) -> Vec<i64> {
+        let running = self.members.iter().filter(|(_, member)| member.server.pid().is_some());
+        running.map(|(&sid, _)| sid).collect()
+    }
+
+    /// Waits for something to come true, and for no process to end meanwhile.
+    ///
+    /// # Errors
+    /// When it does not within [`PATIENCE`].
+    pub fn await_that<T>(
+        &mut self,
+        what: &str,
+        mut look: impl FnMut(&mut Ensemble) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for (sid, member) in &mut self.members {
+                let alive = member.server.check_alive();
+                alive.with_context(|| format!("server {sid}, while waiting: {what}"))?;
+            }
+            if let Some(found) = look(self) {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                let modes = self.sids().into_iter().map(|sid| (sid, self.mode(sid)));
+                let modes: Vec<_> = modes.collect();
+                let logs = self.members.iter().map(|(sid, member)| {
+                    format!("--- server {sid}, {}:\n{}\n", member.kind, member.server.log_tail())
+                });
+                let logs: String = logs.collect();
+                bail!("after {PATIENCE:?} still not: {what}; modes {modes:?}\n{logs}");
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

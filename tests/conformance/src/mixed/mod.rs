@@ -1,0 +1,175 @@
+//! Ensembles of Apache's servers and ours, under load and under attack.
+//!
+//! A *story* starts the members given, lets clients loose on them ([`load`]), and then tells its
+//! chapters: members are killed, frozen, wiped, cut off, replaced. After each chapter
+//! ([`stage`]) all members must serve the same tree, and what the clients were told must be true.
+//!
+//! ```text
+//! cargo xtask conformance mixed                            # every mixture of three, and more
+//! cargo xtask conformance mixed --quick                    # what every change runs
+//! cargo xtask conformance mixed --members java,ours,ours   # one mixture, all chapters
+//! cargo xtask conformance mixed --members ours,3.8,3.8 --scenario leader-killed
+//! ```
+
+mod chapters;
+pub mod load;
+mod stage;
+mod takeover;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::Findings;
+use crate::ensemble::{Kind, Plan, Programs};
+use crate::peers::{Peers, Release};
+use chapters::{CHAPTERS, Chapter};
+use stage::Stage;
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// One mixture instead of all.
+    pub members: Option<Vec<Kind>>,
+    /// One chapter or story instead of all.
+    pub scenario: Option<String>,
+    /// The selection that every change runs.
+    pub quick: bool,
+    /// Decides what the clients do.
+    pub seed: u64,
+}
+
+/// A mixture and what is done with it.
+struct Story {
+    name: String,
+    members: Vec<Kind>,
+    observer: Option<Kind>,
+    chapters: Vec<Chapter>,
+}
+
+/// Names of scenarios that are not chapters.
+const TAKEOVER: &str = "takeover";
+
+/// Runs what is asked for. A story that fails ends, the others go on.
+///
+/// # Errors
+/// When nothing can be run at all.
+pub fn run(
+    peers: &Peers,
+    oxkeeper: Option<PathBuf>,
+    request: &Request,
+    dir: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Findings> {
+    let wanted = |name: &str| request.scenario.as_deref().is_none_or(|only| only == name);
+    let names = CHAPTERS.iter().map(|chapter| chapter.name).chain([TAKEOVER]);
+    let known = names.clone().any(wanted);
+    ensure!(known, "the scenarios are {}", names.collect::<Vec<_>>().join(", "));
+    let stories = stories(request, oxkeeper.is_some());
+    let kinds = stories.iter().flat_map(|story| story.members.iter().chain(&story.observer));
+    let kinds = kinds.copied().chain(takeover::kinds(request, oxkeeper.is_some()));
+    let programs = Programs::fetch(peers, kinds, oxkeeper.clone(), progress)?;
+    let mut findings = Findings::default();
+    let mut note = |name: &str, told: Result<usize>| match told {
+        Ok(checks) => findings.checks += checks,
+        Err(error) => findings.errors.push(format!("{name}: {error:#}")),
+    };
+    for (at, story) in stories.iter().enumerate() {
+        let dir = dir.join(format!("story-{at}"));
+        let told = tell(story, &programs, &dir, request.seed, progress);
+        note(&story.name, told);
+    }
+    if wanted(TAKEOVER) {
+        for (at, (from, to)) in takeover::pairs(request, oxkeeper.is_some()).iter().enumerate() {
+            let name = format!("takeover from {from} to {to} and back");
+            progress(&name);
+            let dir = dir.join(format!("takeover-{at}"));
+            note(&name, takeover::run(&programs, *from, *to, &dir, request.seed, progress));
+        }
+    }
+    Ok(findings)
+}
+
+/// The mixtures of a run.
+fn stories(request: &Request, have_ours: bool) -> Vec<Story> {
+    let chapters: Vec<Chapter> = CHAPTERS
+        .into_iter()
+        .filter(|chapter| chapter.quick || !request.quick)
+        .filter(|chapter| request.scenario.as_deref().is_none_or(|only| only == chapter.name))
+        .collect();
+    if chapters.is_empty() {
+        return Vec::new();
+    }
+    let (java, ours) = (Kind::JAVA, if have_ours { Kind::Oxkeeper } else { Kind::JAVA });
+    let mixtures: Vec<(Vec<Kind>, Option<Kind>)> = match &request.members {
+        Some(members) => vec![(members.clone(), None)],
+        None if request.quick => vec![(vec![java, java, ours], Some(ours))],
+        None => vec![
+            (vec![java, java, ours], Some(ours)),
+            (vec![ours, java, java], Some(ours)),
+            (vec![java, ours, ours], Some(java)),
+            (vec![ours, ours, java], Some(java)),
+            (vec![ours, ours, ours], Some(ours)),
+            (vec![java, ours, java, ours, java], None),
+        ],
+    };
+    let mut stories: Vec<Story> = mixtures
+        .into_iter()
+        .map(|(members, observer)| story(members, observer, chapters.clone()))
+        .collect();
+    if request.members.is_none() && !request.quick {
+        let few = ["forwarding", "follower-diff-memory", "follower-wiped", "leader-killed"];
+        for release in Release::ALL.into_iter().filter(|&release| release != Release::V3_9) {
+            let old = Kind::Apache(release);
+            let chapters = chapters.iter().copied();
+            let chapters = chapters.filter(|c| few.contains(&c.name) || release == Release::V3_8);
+            stories.push(story(vec![old, ours, old], None, chapters.collect()));
+        }
+    }
+    stories
+}
+
+fn story(members: Vec<Kind>, observer: Option<Kind>, chapters: Vec<Chapter>) -> Story {
+    let name = members.iter().map(Kind::to_string).collect::<Vec<_>>().join(",");
+    let name = match observer {
+        Some(observer) => format!("{name} observed by {observer}"),
+        None => name,
+    };
+    Story { name, members, observer, chapters }
+}
+
+/// Tells one story; the number of its checks.
+fn tell(
+    story: &Story,
+    programs: &Programs,
+    dir: &Path,
+    seed: u64,
+    progress: &mut dyn FnMut(&str),
+) -> Result<usize> {
+    progress(&format!("{}: cold start", story.name));
+    let mut plan = plan(&story.members, dir);
+    if let Some(kind) = story.observer {
+        plan = plan.observer(kind);
+    }
+    let starting: Vec<i64> = (1..).zip(&story.members).map(|(sid, _)| sid).collect();
+    let mut stage = Stage::open(programs, &plan, &starting, seed).context("cold start")?;
+    stage.load.await_progress(500)?;
+    stage.check().context("cold start")?;
+    if story.observer.is_some() {
+        progress(&format!("{}: observer", story.name));
+        chapters::observer_joins(&mut stage).context("observer")?;
+        stage.check().context("observer")?;
+    }
+    for chapter in &story.chapters {
+        progress(&format!("{}: {}", story.name, chapter.name));
+        (chapter.run)(&mut stage).context(chapter.name)?;
+        stage.check().with_context(|| format!("after {}", chapter.name))?;
+    }
+    stage.close().context("at the end")
+}
+
+fn plan(members: &[Kind], dir: &Path) -> Plan {
+    Plan::new(members, dir)
+        // A log of any length may be read for a learner.
+        .property("zookeeper.snapshotSizeFactor", "1000")
+}
