@@ -427,7 +427,16 @@ fn place<D: Disk>(dir: &DataDir<D>, link: &mut Link<D>, after: Zxid) -> Result<b
     }
     let logs = list_logs(dir.disk(), dir.log_dir())?;
     let upto = logs.partition_point(|(first, _)| *first <= after.next());
-    let Some((first, _)) = upto.checked_sub(1).and_then(|at| logs.get(at)) else {
+    let from = match upto.checked_sub(1) {
+        Some(at) => logs.get(at),
+        // The first log of all begins with an epoch. Snapshots go before the logs behind them do,
+        // so as long as one is there nothing is missing between it and that log.
+        None => {
+            let snapshots = list_snapshots(dir.disk(), dir.snapshot_dir())?;
+            logs.first().filter(|_| snapshots.iter().any(|snapshot| snapshot.zxid <= after))
+        }
+    };
+    let Some((first, _)) = from else {
         link.cursor = None;
         return Ok(false);
     };
