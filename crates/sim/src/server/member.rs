@@ -169,7 +169,7 @@ impl Server {
                     ports.close(ground, link);
                     running.reports.inputs.push(Input::Unlinked(link));
                 }
-                Found::Wanted => running.core.request_snapshot(),
+                Found::Wanted => running.core.request_snapshot_for_learner(),
             }
         }
     }
