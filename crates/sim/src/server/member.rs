@@ -246,6 +246,7 @@ impl Running {
                 };
                 for link in waiting {
                     self.core.peer_input(now, Input::Linked(link));
+                    self.packets(ground, now, link);
                 }
             }
             PeerEffect::Fatal(why) => {
@@ -287,7 +288,9 @@ impl Running {
                 }
             }
             Delivery::Bytes(bytes) => {
-                let Some(id) = ports.link_of(wire) else { return };
+                let Some(id) = ports.link_of(wire) else {
+                    return ports.disown(ground, wire, &bytes);
+                };
                 let Some(link) = ports.links.get_mut(&id) else { return };
                 match &link.inlet {
                     Some(inlet) => inlet.push(&bytes),

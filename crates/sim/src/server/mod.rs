@@ -301,6 +301,9 @@ impl Server {
         drop(running);
         for (wire, end) in wires {
             match outage {
+                Outage::Power if ground.net.port(wire) != Port::Client => {
+                    ground.net.orphan(wire, end);
+                }
                 Outage::Power if self.dice.one_in(2) => ground.net.vanish(wire, end),
                 Outage::Power => ground.net.break_wire(&mut ground.agenda, wire),
                 Outage::Kill => ground.net.close(&mut ground.agenda, wire, end),
@@ -371,6 +374,8 @@ impl Server {
             // Nobody listens: the kernel of a machine that is up says so.
             return match delivery {
                 Delivery::Closed => {}
+                // Not even that, if the machine is off. Who goes on talking will be told.
+                Delivery::Bytes(_) if ground.net.port(wire) != Port::Client => {}
                 _ => ground.net.break_wire(&mut ground.agenda, wire),
             };
         };
