@@ -104,7 +104,7 @@ pub fn run(
 fn stories(request: &Request, have_ours: bool) -> Vec<Story> {
     let chapters: Vec<Chapter> = CHAPTERS
         .into_iter()
-        .filter(|chapter| chapter.quick || !request.quick)
+        .filter(|chapter| chapter.quick || !request.quick || request.scenario.is_some())
         .filter(|chapter| request.scenario.as_deref().is_none_or(|only| only == chapter.name))
         .collect();
     if chapters.is_empty() {
