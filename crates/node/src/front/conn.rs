@@ -132,6 +132,8 @@ pub(crate) struct Conn {
     pub held_bytes: usize,
     /// Writes among the held frames.
     pub held_writes: u32,
+    /// Syncs in the gate: writes behind them are held, or they could be answered first.
+    pub syncs: u32,
     /// Writes in the gate that the core has.
     pub writes: u32,
     /// Writes and syncs that the core has been given, the next one's number.
@@ -156,6 +158,7 @@ impl Conn {
     pub(super) fn forget_held(&mut self) {
         self.held_bytes = 0;
         self.held_writes = 0;
+        self.syncs = 0;
     }
 
     /// Gives up a client that is too far behind in reading what it is sent.
