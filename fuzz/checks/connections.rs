@@ -107,7 +107,7 @@ impl World {
     fn new() -> World {
         let now = Now { mono_us: 60_000_000, wall_ms: 1_700_000_000_000 };
         let settings = Arc::new(settings());
-        let shared = Shared { tree: Tree::new(options(0)), serving: true };
+        let shared = Shared { tree: Tree::new(options(0)), serving: true, read_only: false };
         let core = Core::new(Arc::clone(&settings), &shared, now);
         let mut front = Front::new(FrontId(0), Arc::clone(&settings));
         let clients = [(); 2].map(|()| Client {

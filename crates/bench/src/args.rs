@@ -4,9 +4,10 @@
 
 use std::net::SocketAddr;
 
-use clap::Args;
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::catalogue;
+use crate::ensemble::args::EnsembleArgs;
 use crate::layout::Shape;
 
 const EXAMPLES: &str = "\
@@ -20,6 +21,12 @@ Examples:
   Two servers in turns, five rounds each, with the ratio and the limit that sockets set:
     oxkeeper bench get-pipelined set-many --against 127.0.0.1:2182 --limit
 
+  An ensemble; CPU is that of all its servers together, and of leader and followers apart:
+    oxkeeper bench ensemble-load --hosts 127.0.0.1:2181,127.0.0.1:2182,127.0.0.1:2183
+
+  Three servers that are started for it, ours and Apache's in turns; leaders that are killed:
+    oxkeeper bench ensemble set-pipelined leader-killed --java-classpath 'zookeeper/lib/*'
+
   Does latency survive snapshots? Latency counts from when a request was due:
     oxkeeper bench paced --rate 6000 --duration 60 --znodes 1000000 --shape one-parent
 
@@ -30,10 +37,25 @@ Examples:
 Everything is created below /bench-… and removed afterwards, unless --keep is given.
 CPU and memory need the server on this machine, and the right to look into its process.";
 
+/// Which members of an ensemble clients connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// All of them in turns, the leader last.
+    All,
+    /// The leader only.
+    Leader,
+    /// Followers and observers only.
+    Followers,
+}
+
 /// Load a ZooKeeper server and report what its requests cost.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    /// What else it can do.
+    #[command(subcommand)]
+    pub command: Option<BenchCommand>,
+
     /// Scenarios or groups of them.
     #[arg(
         value_name = "SCENARIO",
@@ -42,25 +64,35 @@ pub struct BenchArgs {
     )]
     pub scenarios: Vec<String>,
 
-    /// The server to measure.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2181")]
-    pub server: String,
+    /// The server to measure, or all servers of an ensemble: connections are spread over them.
+    #[arg(
+        long,
+        visible_alias = "hosts",
+        value_name = "HOST:PORT,…",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:2181"
+    )]
+    pub server: Vec<String>,
 
-    /// Its process, for CPU and memory; found by its port if it runs here.
-    #[arg(long)]
-    pub pid: Option<u32>,
+    /// Its process, for CPU and memory; found by its port if it runs here. One for each server.
+    #[arg(long, value_name = "PID,…", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+
+    /// The members of an ensemble that clients go to. One connection goes to a follower.
+    #[arg(long, value_enum, value_name = "MEMBERS", default_value = "all")]
+    pub via: Via,
 
     /// A shell command that starts it; restarted before scenarios that measure memory.
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
 
-    /// A second server, measured in turns with the first.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub against: Option<String>,
+    /// A second server or ensemble, measured in turns with the first.
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',')]
+    pub against: Vec<String>,
 
-    /// The second server's process.
-    #[arg(long, requires = "against", value_name = "PID")]
-    pub against_pid: Option<u32>,
+    /// The second server's process. One for each server.
+    #[arg(long, requires = "against", value_name = "PID,…", value_delimiter = ',')]
+    pub against_pid: Vec<u32>,
 
     /// A shell command that starts the second server.
     #[arg(long, requires = "against", value_name = "COMMAND")]
@@ -70,6 +102,25 @@ pub struct BenchArgs {
     #[arg(long)]
     pub limit: bool,
 
+    /// The numbers of a load.
+    #[command(flatten)]
+    pub load: LoadArgs,
+
+    /// Where `canned` listens.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", hide = true)]
+    pub listen: SocketAddr,
+}
+
+/// What the load generator does beside loading servers that run already.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BenchCommand {
+    /// Start ensembles of its own, and measure what they do when servers fail, start and grow.
+    Ensemble(Box<EnsembleArgs>),
+}
+
+/// The numbers of a load and of its rounds.
+#[derive(Debug, Clone, Args)]
+pub struct LoadArgs {
     /// Rounds per server; the median counts [default: 5 when comparing, else 1].
     #[arg(long, value_parser = at_least_one)]
     pub rounds: Option<usize>,
@@ -134,16 +185,12 @@ pub struct BenchArgs {
     /// Print JSON, with every round, in nanoseconds and bytes.
     #[arg(long)]
     pub json: bool,
-
-    /// Where `canned` listens.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", hide = true)]
-    pub listen: SocketAddr,
 }
 
 impl BenchArgs {
     /// Whether more than one server is measured.
     pub fn compares(&self) -> bool {
-        self.against.is_some() || self.limit
+        !self.against.is_empty() || self.limit
     }
 }
 

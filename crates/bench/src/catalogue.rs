@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, LoadArgs};
 use crate::layout::Shape;
 use crate::work::mix::Mix;
 
@@ -23,6 +23,8 @@ pub enum Kind {
         /// One-shot watches.
         one_shot: bool,
     },
+    /// Cycles of the lock recipe.
+    Lock,
     /// Sessions that come and go.
     Connect,
     /// Creation of a whole layout: speed and memory.
@@ -42,6 +44,11 @@ impl Kind {
     /// allocated once does not come back. One that we started is started anew for every round.
     pub fn needs_fresh_server(self) -> bool {
         matches!(self, Kind::Load | Kind::Empty | Kind::Watches | Kind::Sessions)
+    }
+
+    /// Whether a tree is loaded for it first.
+    pub fn reads_a_tree(self) -> bool {
+        matches!(self, Kind::Mix | Kind::Paced | Kind::Watch { .. } | Kind::Lock)
     }
 
     /// Whether a server of canned answers says something about it.
@@ -93,7 +100,7 @@ const fn other(
 const M: u64 = 1_000_000;
 
 /// Every scenario, in the order in which `all` runs them: fresh memory first.
-pub const PRESETS: [Preset; 23] = [
+pub const PRESETS: [Preset; 25] = [
     other("mem-empty", "memory of the server as it is", Kind::Empty, 1, 0),
     mix("get-pipelined", "getData, pipelined", "get", 8, 64),
     mix("get-many", "getData over many connections", "get", 512, 1),
@@ -101,6 +108,8 @@ pub const PRESETS: [Preset; 23] = [
     mix("set-pipelined", "setData, pipelined", "set", 8, 64),
     mix("set-many", "setData over many connections", "set", 64, 1),
     mix("set-single", "setData, one at a time", "set", 1, 1),
+    mix("mixed-90", "nine getData to one setData, pipelined", "get=9,set=1", 8, 64),
+    other("lock", "the lock recipe: create, list, delete; a lock per client", Kind::Lock, 1, 1000),
     mix("create-delete", "create and delete in turns, pipelined", "create,delete", 8, 64),
     mix("sequential", "sequential ephemerals, created and deleted", "sequential", 8, 64),
     mix("multi-10", "multis of ten setData, pipelined", "multi", 8, 64),
@@ -139,8 +148,9 @@ pub const PRESETS: [Preset; 23] = [
 ];
 
 /// Names for several scenarios at once.
-pub const GROUPS: [(&str, &[&str]); 3] = [
+pub const GROUPS: [(&str, &[&str]); 4] = [
     ("quick", &["get-pipelined", "get-single", "set-pipelined", "set-single"]),
+    ("ensemble-load", &["set-pipelined", "mixed-90", "set-many", "set-single", "lock", "connect"]),
     ("memory", &["mem-empty", "mem-znodes", "mem-kafka", "mem-watches", "mem-sessions"]),
     ("all", &[]),
 ];
@@ -232,13 +242,21 @@ impl Plan {
     /// # Errors
     /// When `--mix` cannot be read.
     pub fn new(preset: &Preset, args: &BenchArgs) -> Result<Plan> {
+        Plan::of(preset, &args.load, args.cmd.is_some(), args.compares())
+    }
+
+    /// The same for servers that we start anew when we want to (`managed`), or several (`compares`).
+    ///
+    /// # Errors
+    /// When `--mix` cannot be read.
+    pub fn of(preset: &Preset, args: &LoadArgs, managed: bool, compares: bool) -> Result<Plan> {
         let wants_mix = matches!(preset.kind, Kind::Paced) || preset.name == "mix";
         let mix = args.mix.as_deref().filter(|_| wants_mix).unwrap_or(preset.mix);
         // Memory does not come back between rounds; one round of a fresh server says it.
         let rounds = match preset.kind {
-            Kind::Load | Kind::Empty | Kind::Watches | Kind::Sessions if args.cmd.is_none() => 1,
+            Kind::Load | Kind::Empty | Kind::Watches | Kind::Sessions if !managed => 1,
             Kind::Start => 5,
-            _ if args.compares() => 5,
+            _ if compares => 5,
             _ => 1,
         };
         let connections = args.connections.unwrap_or(preset.connections);
@@ -278,6 +296,7 @@ impl Plan {
             }
             Kind::Paced => format!("{} at {}/s over {conns}, {tree}", self.mix.text(), self.rate),
             Kind::Watch { .. } => format!("{count} watchers, {value}-byte values"),
+            Kind::Lock => format!("{conns}, a lock of its own each"),
             Kind::Connect => format!("{count} at a time"),
             Kind::Load => {
                 format!("{tree}, {} per multi, {conns}, window {}", self.batch, self.window)

@@ -48,7 +48,7 @@ fn notes(plan: &Plan, targets: &[&mut Target]) -> Vec<String> {
                 target.name
             ));
         }
-        if target.pid.is_none() {
+        if target.processes().is_empty() {
             notes.push(format!("{}: its process was not found, so no CPU time", target.name));
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 
 use crate::engine::{Clock, Engine, Load, Span, Work};
+use crate::members::{CpuTimes, Processes};
 use crate::procfs::CpuTime;
 use crate::progress::{Progress, Pulse};
 use crate::tally::Tally;
@@ -19,8 +20,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct Cost {
     /// Its length in seconds.
     pub seconds: f64,
-    /// CPU time of the server in nanoseconds, if its process is known.
+    /// CPU time of the server in nanoseconds, if its process is known; of all servers together.
     pub server_ns: Option<u64>,
+    /// The leader's part in that.
+    pub leader_ns: Option<u64>,
+    /// A follower's part, the mean of them.
+    pub follower_ns: Option<u64>,
     /// CPU time of the generator in nanoseconds.
     pub own_ns: Option<u64>,
 }
@@ -31,36 +36,47 @@ impl Cost {
     pub fn over(self, span: Duration) -> Cost {
         let seconds = span.as_secs_f64();
         let scale = |ns: u64| (ns as f64 * seconds / self.seconds) as u64;
-        let (server_ns, own_ns) = (self.server_ns.map(scale), self.own_ns.map(scale));
-        Cost { seconds, server_ns, own_ns }
+        Cost {
+            seconds,
+            server_ns: self.server_ns.map(scale),
+            leader_ns: self.leader_ns.map(scale),
+            follower_ns: self.follower_ns.map(scale),
+            own_ns: self.own_ns.map(scale),
+        }
     }
 }
 
 /// Takes the CPU times of both sides at the edges of a measurement.
 pub struct Meter {
     clock: Clock,
-    pid: Option<u32>,
+    processes: Processes,
     from_ns: u64,
-    server: Option<CpuTime>,
+    server: Option<CpuTimes>,
     own: Option<CpuTime>,
 }
 
 impl Meter {
-    /// Starts measuring `pid`.
-    pub fn start(clock: Clock, pid: Option<u32>) -> Meter {
-        let server = pid.and_then(|pid| CpuTime::of(pid).ok());
+    /// Starts measuring these processes and ourselves.
+    pub fn start(clock: Clock, processes: &Processes) -> Meter {
+        let processes = processes.clone();
+        let server = processes.cpu();
         let own = CpuTime::of(std::process::id()).ok();
-        Meter { clock, pid, from_ns: clock.now_ns(), server, own }
+        Meter { clock, processes, from_ns: clock.now_ns(), server, own }
     }
 
     /// Ends it.
     pub fn stop(&self) -> Cost {
         let seconds = (self.clock.now_ns() - self.from_ns) as f64 / 1e9;
-        let since = |pid: Option<u32>, start: &Option<CpuTime>| {
-            Some(CpuTime::of(pid?).ok()?.since_ns(start.as_ref()?))
-        };
-        let server_ns = since(self.pid, &self.server);
-        Cost { seconds, server_ns, own_ns: since(Some(std::process::id()), &self.own) }
+        let spent =
+            self.processes.cpu().zip(self.server.as_ref()).map(|(now, then)| now.since(then));
+        let own = CpuTime::of(std::process::id()).ok().zip(self.own.as_ref());
+        Cost {
+            seconds,
+            server_ns: spent.map(|spent| spent.all_ns),
+            leader_ns: spent.and_then(|spent| spent.leader_ns),
+            follower_ns: spent.and_then(|spent| spent.follower_ns),
+            own_ns: own.map(|(now, then)| now.since_ns(then)),
+        }
     }
 }
 
@@ -102,7 +118,7 @@ pub fn drive<W: Work + Send>(
     load: Load,
     phases: Phases,
     clock: Clock,
-    pid: Option<u32>,
+    processes: &Processes,
     show: (&Progress, &str),
 ) -> Result<Driven<W>> {
     let load = match load {
@@ -121,7 +137,7 @@ pub fn drive<W: Work + Send>(
             .collect();
         let mut pulse = Pulse::new(done());
         watch(clock, from_ns, &threads, &done, &mut pulse, show);
-        let meter = Meter::start(clock, pid);
+        let meter = Meter::start(clock, processes);
         watch(clock, until_ns, &threads, &done, &mut pulse, show);
         let cost = meter.stop();
         let cost = phases.measure.map_or(cost, |span| cost.over(span));
@@ -171,7 +187,9 @@ mod tests {
 
     #[test]
     fn a_late_look_at_the_clock_does_not_change_the_cost() {
-        let looked = Cost { seconds: 3.3, server_ns: Some(3_300_000), own_ns: None };
+        let (leader_ns, follower_ns) = (None, None);
+        let server_ns = Some(3_300_000);
+        let looked = Cost { seconds: 3.3, server_ns, leader_ns, follower_ns, own_ns: None };
         let cost = looked.over(Duration::from_secs(3));
         assert_eq!((cost.seconds, cost.own_ns), (3.0, None));
         assert!(cost.server_ns.unwrap().abs_diff(3_000_000) <= 1);

@@ -153,17 +153,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens `count` sessions at `address`.
+    /// Opens `count` sessions, spread over `addresses`.
     ///
     /// # Errors
     /// When a session is not granted or descriptors run out.
     pub fn connect(
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         count: usize,
         timeout_ms: i32,
         clock: Clock,
     ) -> Result<Self> {
-        let sessions = Session::open_many(address, count, timeout_ms)?;
+        let sessions = Session::open_many(addresses, count, timeout_ms)?;
         let granted_ms = sessions.first().map_or(timeout_ms, Session::timeout_ms);
         let poll = Poll::new()?;
         let timer = Timer::new(poll.registry(), TIMER)?;

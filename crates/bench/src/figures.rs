@@ -36,6 +36,16 @@ impl Figures {
         self.all.push(Figure { name: name.into(), unit, value });
     }
 
+    /// Takes in those of another measurement, each name led by `prefix`.
+    pub fn add_all(&mut self, prefix: &str, other: Figures) {
+        for figure in other.all {
+            self.add(format!("{prefix}, {}", figure.name), figure.unit, figure.value);
+        }
+        for (code, count) in other.errors {
+            *self.errors.entry(code).or_default() += count;
+        }
+    }
+
     /// Adds one if it could be measured.
     pub fn add_known(&mut self, name: &str, unit: Unit, value: Option<f64>) {
         if let Some(value) = value {
@@ -50,6 +60,8 @@ impl Figures {
         }
         let per = |ns: Option<u64>| ns.map(|ns| ns as f64 / count as f64);
         self.add_known(&format!("CPU per {thing}"), Unit::Ns, per(cost.server_ns));
+        self.add_known(&format!("leader CPU per {thing}"), Unit::Ns, per(cost.leader_ns));
+        self.add_known(&format!("follower CPU per {thing}"), Unit::Ns, per(cost.follower_ns));
         let plural = if thing.ends_with("ch") { "es" } else { "s" };
         let name = format!("{thing}{plural} per second");
         self.add(name, Unit::PerSecond, count as f64 / cost.seconds);
@@ -183,9 +195,21 @@ mod tests {
     #[test]
     fn cost_is_spread_over_what_was_done() {
         let mut figures = Figures::default();
-        let cost = Cost { seconds: 2.0, server_ns: Some(5_000_000), own_ns: None };
+        let cost = Cost {
+            seconds: 2.0,
+            server_ns: Some(5_000_000),
+            leader_ns: Some(3_000_000),
+            follower_ns: Some(1_000_000),
+            own_ns: None,
+        };
         figures.add_cost("op", 1000, cost);
-        assert_eq!(shown(&figures.all), [("CPU per op", 5000.0), ("ops per second", 500.0)]);
+        let expected = [
+            ("CPU per op", 5000.0),
+            ("leader CPU per op", 3000.0),
+            ("follower CPU per op", 1000.0),
+            ("ops per second", 500.0),
+        ];
+        assert_eq!(shown(&figures.all), expected);
         let mut nothing = Figures::default();
         nothing.add_cost("op", 0, cost);
         assert!(nothing.all.is_empty());

@@ -11,10 +11,11 @@
 //! | [`args`], [`catalogue`] | what can be asked: options, scenarios and their numbers |
 //! | [`compare`], [`rounds`], [`figures`] | rounds in turns, medians, ratios |
 //! | [`report`], [`units`], [`progress`] | what people and programs see of them |
-//! | [`target`], [`launch`], [`procfs`] | servers, their processes, what they use |
+//! | [`target`], [`members`], [`launch`], [`procfs`] | servers, their processes, what they use |
 //! | [`stage`], [`layout`] | the trees that are loaded first and removed afterwards |
 //! | [`drive`], [`engine`], [`timer`], [`tally`] | threads, the loop over sockets, what it counts |
 //! | [`work`], [`template`], [`session`] | the requests themselves |
+//! | [`ensemble`] | whole ensembles that are started for it, and what befalls them |
 //! | [`canned`] | the server without a server in it |
 
 pub mod args;
@@ -23,9 +24,11 @@ pub mod catalogue;
 pub mod compare;
 pub mod drive;
 pub mod engine;
+pub mod ensemble;
 pub mod figures;
 pub mod launch;
 pub mod layout;
+pub mod members;
 pub mod procfs;
 pub mod progress;
 pub mod report;
@@ -46,6 +49,7 @@ use anyhow::{Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use args::BenchArgs;
+use args::BenchCommand;
 use canned::Canned;
 use catalogue::{CANNED, Kind, Plan};
 use progress::Progress;
@@ -59,6 +63,9 @@ use report::ScenarioReport;
 /// When a server cannot be reached, misbehaves, or an option makes no sense.
 pub fn run(args: BenchArgs) -> Result<ExitCode> {
     raise_file_limit();
+    if let Some(BenchCommand::Ensemble(args)) = &args.command {
+        return ensemble::run(args);
+    }
     if args.scenarios.iter().any(|name| name == CANNED) {
         return serve_canned(&args);
     }
@@ -76,7 +83,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode> {
         progress.clear();
         match report {
             Ok(report) => {
-                if !args.json {
+                if !args.load.json {
                     let mut stdout = std::io::stdout().lock();
                     writeln!(stdout, "{}", report.text())?;
                 }
@@ -92,7 +99,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode> {
     for target in &mut targets {
         target.down()?;
     }
-    if args.json {
+    if args.load.json {
         println!("{}", json(&reports)?);
     }
     match failure {
@@ -102,7 +109,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode> {
     }
 }
 
-fn json(reports: &[ScenarioReport]) -> Result<String> {
+pub(crate) fn json(reports: &[ScenarioReport]) -> Result<String> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let document = serde_json::json!({ "version": 1, "cores": cores, "scenarios": reports });
     Ok(serde_json::to_string_pretty(&document)?)

@@ -76,13 +76,27 @@ fn tick_ns() -> u64 {
 /// # Errors
 /// When there is no such process.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))
-        .with_context(|| format!("process {pid} is gone"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    size_in(pid, "status", "VmRSS:")
+}
+
+/// Resident memory with every page divided by the number of processes that share it, in bytes:
+/// what several servers of one binary on one machine take together is the sum of these.
+///
+/// # Errors
+/// When there is no such process, or we may not look into it.
+pub fn proportional_bytes(pid: u32) -> Result<u64> {
+    size_in(pid, "smaps_rollup", "Pss:")
+}
+
+/// A line `<name> <number> kB` in a file of the process.
+fn size_in(pid: u32, file: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}"))
+        .with_context(|| format!("process {pid} is gone, or not ours to look into"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes: u64 = line
         .and_then(|line| line.trim().strip_suffix(" kB"))
         .and_then(|number| number.parse().ok())
-        .context("no VmRSS in /proc/<pid>/status")?;
+        .with_context(|| format!("no {name} in /proc/<pid>/{file}"))?;
     Ok(kilobytes * 1024)
 }
 
@@ -203,7 +217,8 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let me = std::process::id();
         assert_eq!(listener(socket.local_addr().unwrap()), Some(me));
-        assert!(resident_bytes(me).unwrap() > 100_000);
+        let (resident, own) = (resident_bytes(me).unwrap(), proportional_bytes(me).unwrap());
+        assert!(resident > 100_000 && own > 10_000, "{resident} {own}");
         let before = CpuTime::of(me).unwrap();
         assert!(!before.threads.is_empty());
         let burnt: u64 = (0..20_000_000_u64).fold(0, |sum, n| sum ^ n.wrapping_mul(sum | 1));

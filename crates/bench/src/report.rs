@@ -49,15 +49,20 @@ pub struct ScenarioReport {
 impl ServerReport {
     /// Sums up the rounds of one server.
     pub fn new(target: &Target, rounds: &[Figures]) -> ServerReport {
+        ServerReport::of(target.role, &target.name, target.address_text(), rounds)
+    }
+
+    /// The same for a server, or an ensemble, that may be gone by now.
+    pub fn of(role: Role, name: &str, address: String, rounds: &[Figures]) -> ServerReport {
         let mut errors = BTreeMap::new();
         for (code, count) in rounds.iter().flat_map(|round| &round.errors) {
             *errors.entry(*code).or_default() += count;
         }
         let flat = |round: &Figures| round.all.iter().map(|f| (f.name.clone(), f.value)).collect();
         ServerReport {
-            role: target.role,
-            name: target.name.clone(),
-            address: target.address.to_string(),
+            role,
+            name: name.to_owned(),
+            address,
             median: medians(rounds),
             rounds: rounds.iter().map(flat).collect(),
             errors,
@@ -68,13 +73,22 @@ impl ServerReport {
 impl ScenarioReport {
     /// Sums up a scenario; the first server is the one that others are compared with.
     pub fn new(plan: &Plan, servers: Vec<ServerReport>, notes: Vec<String>) -> ScenarioReport {
+        ScenarioReport::of(plan.name, plan.summary(), servers, notes)
+    }
+
+    /// The same for what no plan describes.
+    pub fn of(
+        name: &'static str,
+        run: String,
+        servers: Vec<ServerReport>,
+        notes: Vec<String>,
+    ) -> ScenarioReport {
         let compare = |role: Role| {
             let other = servers.iter().find(|server| server.role == role);
             other.map_or_else(BTreeMap::new, |other| ratios(&servers[0].median, &other.median))
         };
         let (against, limit) = (compare(Role::Against), compare(Role::Limit));
-        let run = plan.summary();
-        ScenarioReport { name: plan.name, run, notes, servers, against, limit }
+        ScenarioReport { name, run, notes, servers, against, limit }
     }
 
     /// Whether any server refused a request.

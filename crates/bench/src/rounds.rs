@@ -16,11 +16,12 @@ use crate::layout::{Layout, Shape};
 use crate::procfs;
 use crate::progress::{Progress, Pulse};
 use crate::session::{Session, close_all};
-use crate::stage::{Loading, clear, fresh_root, pass, raise};
+use crate::stage::{Loading, clear, fresh_root, pass, raise, settle};
 use crate::target::{Role, Target};
 use crate::units::Unit;
 use crate::work::bulk::Direction;
 use crate::work::churn::churn;
+use crate::work::lock::{self, LockWork};
 use crate::work::mix::MixWork;
 use crate::work::sweep::SweepWork;
 use crate::work::watch::WatchWork;
@@ -44,7 +45,7 @@ impl<'a> Stage<'a> {
         let shape = if matches!(plan.kind, Kind::Watch { .. }) { Shape::Wide } else { plan.shape };
         let layout = Layout::sized(shape, &fresh_root(), plan.znodes);
         let mut stage = Stage { plan, progress, layout, loaded: false, parts: 0 };
-        if matches!(plan.kind, Kind::Mix | Kind::Paced | Kind::Watch { .. }) {
+        if plan.kind.reads_a_tree() {
             stage.load(target, stage.usual_loading())?;
         }
         Ok(stage)
@@ -59,7 +60,7 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         let show = (self.progress, target.name.as_str());
-        clear(target.address, &self.layout, true, self.plan.timeout_ms, show)
+        clear(&target.addresses(), &self.layout, true, self.plan.timeout_ms, show)
     }
 
     /// Measures once.
@@ -71,6 +72,7 @@ impl<'a> Stage<'a> {
             Kind::Mix => self.mix(target, Load::Closed(self.plan.window), label),
             Kind::Paced => self.paced(target, label),
             Kind::Watch { one_shot } => self.watch(target, one_shot, label),
+            Kind::Lock => self.lock(target, label),
             Kind::Connect => self.connect(target, label),
             Kind::Load => self.bulk(target),
             Kind::Empty => {
@@ -94,9 +96,12 @@ impl<'a> Stage<'a> {
             return Ok(None);
         }
         self.loaded = true;
-        raise(target.address, &self.layout, self.plan.timeout_ms)?;
+        let addresses = target.addresses();
+        raise(addresses[0], &self.layout, self.plan.timeout_ms)?;
         let show = (self.progress, target.name.as_str());
-        pass(target.address, &self.layout, Direction::Create, loading, show).map(Some)
+        let cost = pass(&addresses, &self.layout, Direction::Create, loading, show)?;
+        settle(&addresses, self.plan.timeout_ms)?;
+        Ok(Some(cost))
     }
 
     fn phases(&self) -> Phases {
@@ -109,14 +114,14 @@ impl<'a> Stage<'a> {
         let mut jobs = Vec::with_capacity(plan.threads);
         for thread in 0..plan.threads {
             let conns = share(plan.connections, plan.threads, thread);
-            let engine = Engine::connect(target.address, conns, plan.timeout_ms, clock)?;
+            let engine = Engine::connect(&target.addresses(), conns, plan.timeout_ms, clock)?;
             self.parts += 1;
             let (value, part) = (plan.value_bytes, self.parts);
             let work = MixWork::new(&plan.mix, &self.layout, value, conns, part);
             jobs.push((engine, work));
         }
         let show = (self.progress, label);
-        let driven = drive(jobs, load, self.phases(), clock, target.pid, show)?;
+        let driven = drive(jobs, load, self.phases(), clock, &target.processes(), show)?;
         let mut figures = Figures::default();
         figures.add_cost("op", driven.tally.replies, driven.cost);
         figures.add_latencies(&driven.tally, crate::work::mix::KINDS);
@@ -138,13 +143,14 @@ impl<'a> Stage<'a> {
         let plan = self.plan;
         let clock = Clock::start();
         let count = plan.connections + 1;
-        let engine = Engine::connect(target.address, count, plan.timeout_ms, clock)?;
+        let engine = Engine::connect(&target.addresses(), count, plan.timeout_ms, clock)?;
         let path = format!("{}/p00000000/n00000000", self.layout.root);
         let mut work = WatchWork::new(&path, plan.value_bytes, plan.connections, one_shot, clock);
         work.from_ns = clock.now_ns() + plan.warmup.as_nanos() as u64;
         let show = (self.progress, label);
         let load = Load::Closed(1);
-        let driven = drive(vec![(engine, work)], load, self.phases(), clock, target.pid, show)?;
+        let driven =
+            drive(vec![(engine, work)], load, self.phases(), clock, &target.processes(), show)?;
         let mut figures = Figures::default();
         figures.add_cost("event", driven.tally.events, driven.cost);
         let (_, work) = &driven.jobs[0];
@@ -159,6 +165,27 @@ impl<'a> Stage<'a> {
         Ok(figures)
     }
 
+    fn lock(&self, target: &Target, label: &str) -> Result<Figures> {
+        let plan = self.plan;
+        let clock = Clock::start();
+        let count = plan.connections;
+        let engine = Engine::connect(&target.addresses(), count, plan.timeout_ms, clock)?;
+        let mut work = LockWork::new(&self.layout, count, clock);
+        work.from_ns = clock.now_ns() + plan.warmup.as_nanos() as u64;
+        let (jobs, show) = (vec![(engine, work)], (self.progress, label));
+        let processes = target.processes();
+        let driven = drive(jobs, Load::Closed(1), self.phases(), clock, &processes, show)?;
+        let mut figures = Figures::default();
+        let cycles = driven.tally.latency(usize::from(lock::DELETE)).len();
+        ensure!(cycles > 0, "no lock was taken; measure longer (--duration)");
+        figures.add_cost("cycle", cycles, driven.cost);
+        figures.add_percentiles("cycle", &driven.jobs[0].1.cycles, &["p50", "p99"]);
+        figures.add_latencies(&driven.tally, lock::KINDS);
+        figures.add_errors(&driven.tally);
+        driven.close()?;
+        Ok(figures)
+    }
+
     fn connect(&self, target: &Target, label: &str) -> Result<Figures> {
         let plan = self.plan;
         let clock = Clock::start();
@@ -167,9 +194,9 @@ impl<'a> Stage<'a> {
         let (tally, cost) = std::thread::scope(|scope| {
             let until_ns = warmup_ns + plan.duration.as_nanos() as u64;
             let span = Span { from_ns: warmup_ns, until_ns };
-            let (address, done) = (target.address, &done);
+            let (addresses, done) = (target.addresses(), &done);
             let churner = scope.spawn(move || {
-                churn(address, plan.connections, plan.timeout_ms, clock, span, done)
+                churn(&addresses, plan.connections, plan.timeout_ms, clock, span, done)
             });
             let mut pulse = Pulse::new(0);
             let mut wait = |until_ns: u64| {
@@ -183,7 +210,7 @@ impl<'a> Stage<'a> {
                 }
             };
             wait(warmup_ns);
-            let meter = Meter::start(clock, target.pid);
+            let meter = Meter::start(clock, &target.processes());
             wait(until_ns);
             let cost = meter.stop().over(plan.duration);
             (churner.join(), cost)
@@ -199,7 +226,7 @@ impl<'a> Stage<'a> {
         let plan = self.plan;
         let before = self.memory(target)?;
         let mut loading = self.usual_loading();
-        loading.pid = target.pid;
+        loading.processes = target.processes();
         (loading.connections, loading.window) = (plan.connections, plan.window);
         let Some(cost) = self.load(target, loading)? else {
             bail!("canned answers have no memory to measure");
@@ -217,12 +244,13 @@ impl<'a> Stage<'a> {
         self.load(target, self.usual_loading())?;
         let before = self.memory(target)?;
         let clock = Clock::start();
-        let engine = Engine::connect(target.address, plan.connections, plan.timeout_ms, clock)?;
+        let engine =
+            Engine::connect(&target.addresses(), plan.connections, plan.timeout_ms, clock)?;
         let work = SweepWork::new(&self.layout, plan.connections);
         let phases = Phases { warmup: Duration::ZERO, measure: None };
         let show = (self.progress, label);
         let load = Load::Closed(plan.window * 8);
-        let driven = drive(vec![(engine, work)], load, phases, clock, target.pid, show)?;
+        let driven = drive(vec![(engine, work)], load, phases, clock, &target.processes(), show)?;
         let count = driven.tally.replies;
         let mut figures = Figures::default();
         self.memory(target)?.add_growth(&mut figures, before, count, "watch");
@@ -237,7 +265,7 @@ impl<'a> Stage<'a> {
         let plan = self.plan;
         let before = self.memory(target)?;
         let count = plan.connections;
-        let sessions = Session::open_many(target.address, count, plan.timeout_ms)?;
+        let sessions = Session::open_many(&target.addresses(), count, plan.timeout_ms)?;
         let mut figures = Figures::default();
         self.memory(target)?.add_growth(&mut figures, before, count as u64, "session");
         close_all(sessions.into_iter().map(Session::into_stream).collect())?;
@@ -264,19 +292,25 @@ impl<'a> Stage<'a> {
         Ok(figures)
     }
 
-    /// The server's memory now.
+    /// The server's memory now; of an ensemble, the mean of its servers.
     fn memory(&self, target: &Target) -> Result<Memory> {
-        let Some(pid) = target.pid else {
+        let processes = target.processes();
+        if processes.is_empty() {
             bail!(
                 "memory needs the server's process: none listens on {} here that we may look into \
                  (--pid)",
-                target.address
+                target.address_text()
             );
-        };
-        let resident = procfs::resident_bytes(pid)?;
-        let asked = self.plan.live_heap && procfs::is_java(pid);
-        let live = if asked { Some(procfs::java_live_bytes(pid)?) } else { None };
-        Ok(Memory { resident, live })
+        }
+        let (mut resident, mut live, mut count) = (0, None, 0);
+        for (pid, _) in processes.iter() {
+            resident += procfs::resident_bytes(pid)?;
+            if self.plan.live_heap && procfs::is_java(pid) {
+                live = Some(live.unwrap_or(0) + procfs::java_live_bytes(pid)?);
+            }
+            count += 1;
+        }
+        Ok(Memory { resident: resident / count, live: live.map(|live| live / count) })
     }
 }
 

@@ -25,12 +25,36 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// listen backlog holds, beyond which a connect is tried again only after a second.
 const HANDSHAKES: usize = 40;
 
+/// What a client shows to go on with its session on another server.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    session: SessionId,
+    password: [u8; 16],
+    /// The newest state that it has seen: a server that is behind must not take it.
+    last_zxid: Zxid,
+}
+
+impl Ticket {
+    /// Of a client that has no session yet.
+    pub const NEW: Ticket =
+        Ticket { session: SessionId::NONE, password: [0; 16], last_zxid: Zxid::ZERO };
+}
+
 /// A connected session.
 pub struct Session {
     stream: TcpStream,
     timeout_ms: i32,
+    ticket: Ticket,
     next_xid: i32,
     received: Vec<u8>,
+}
+
+/// What became of a session.
+pub enum Resumed {
+    /// It goes on, or has begun.
+    Granted(Session),
+    /// The servers have given it up.
+    Expired,
 }
 
 /// What a server answered.
@@ -53,19 +77,24 @@ impl Session {
         Ok(session)
     }
 
-    /// Opens `count` sessions, many handshakes at a time.
+    /// Opens `count` sessions, many handshakes at a time, with the servers of `addresses` in turns.
     ///
     /// # Errors
     /// When any of them fails; the others are closed.
-    pub fn open_many(address: SocketAddr, count: usize, timeout_ms: i32) -> Result<Vec<Session>> {
+    pub fn open_many(
+        addresses: &[SocketAddr],
+        count: usize,
+        timeout_ms: i32,
+    ) -> Result<Vec<Session>> {
+        let address_of = |number: usize| addresses[number % addresses.len()];
         let mut sessions = Vec::with_capacity(count);
         while sessions.len() < count {
             let start = sessions.len();
-            for _ in start..count.min(start + HANDSHAKES) {
-                sessions.push(Session::dial(address, timeout_ms)?);
+            for number in start..count.min(start + HANDSHAKES) {
+                sessions.push(Session::dial(address_of(number), timeout_ms)?);
             }
-            for session in &mut sessions[start..] {
-                session.finish_handshake(address).with_context(|| {
+            for (offset, session) in sessions[start..].iter_mut().enumerate() {
+                session.finish_handshake(address_of(start + offset)).with_context(|| {
                     format!("only {start} of {count} sessions were granted (maxClientCnxns?)")
                 })?;
             }
@@ -80,7 +109,37 @@ impl Session {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.write_all(&connect_frame(timeout_ms))?;
-        Ok(Session { stream, timeout_ms, next_xid: 1, received: Vec::new() })
+        let ticket = Ticket::NEW;
+        Ok(Session { stream, timeout_ms, ticket, next_xid: 1, received: Vec::new() })
+    }
+
+    /// Connects with the session of `ticket`, or a new one; the server has `patience` for it, and
+    /// two thirds of the session timeout for every answer after that, as clients usually grant.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, closes the connection or lets the time pass.
+    pub fn resume(
+        address: SocketAddr,
+        timeout_ms: i32,
+        ticket: Ticket,
+        patience: Duration,
+    ) -> Result<Resumed> {
+        let mut stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.write_all(&frame_of(timeout_ms, &ticket))?;
+        let mut session = Session { stream, timeout_ms, ticket, next_xid: 1, received: Vec::new() };
+        if session.granted(address)? == SessionId::NONE {
+            return Ok(Resumed::Expired);
+        }
+        let patience = Duration::from_millis(session.timeout_ms.max(3) as u64 * 2 / 3);
+        session.stream.set_read_timeout(Some(patience))?;
+        Ok(Resumed::Granted(session))
+    }
+
+    /// What it takes to go on elsewhere.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket.clone()
     }
 
     /// Begins a handshake whose answer may never come; see [`Session::poll_handshake`].
@@ -109,11 +168,19 @@ impl Session {
     }
 
     fn finish_handshake(&mut self, address: SocketAddr) -> Result<()> {
+        let session = self.granted(address)?;
+        ensure!(session != SessionId::NONE, "{address} refused the session");
+        Ok(())
+    }
+
+    /// Reads the answer to the handshake.
+    fn granted(&mut self, address: SocketAddr) -> Result<SessionId> {
         let frame = self.frame().with_context(|| format!("no session from {address}"))?;
         let response = ConnectResponse::decode(&mut Reader::new(&frame))?;
-        ensure!(response.session != SessionId::NONE, "{address} refused the session");
         self.timeout_ms = response.timeout_ms;
-        Ok(())
+        self.ticket.session = response.session;
+        self.ticket.password = response.password;
+        Ok(response.session)
     }
 
     /// The timeout that the server granted.
@@ -157,6 +224,7 @@ impl Session {
                 continue;
             }
             ensure!(header.xid == sent, "reply to xid {} came for {sent}", header.xid);
+            self.ticket.last_zxid = self.ticket.last_zxid.max(header.zxid);
             return Ok(Answer { err: header.err, body: reader.rest().to_vec() });
         }
     }
@@ -198,6 +266,16 @@ impl Session {
         Ok(self.call(&Request::Delete(delete))?.err)
     }
 
+    /// Waits until the server has what others have committed before.
+    ///
+    /// # Errors
+    /// When the connection breaks or the server refuses.
+    pub fn sync(&mut self) -> Result<()> {
+        let answer = self.call(&Request::Sync(Some("/".into())))?;
+        ensure!(answer.err.is_ok(), "cannot sync: {:?}", answer.err);
+        Ok(())
+    }
+
     /// The next frame, whole.
     fn frame(&mut self) -> Result<Vec<u8>> {
         let mut chunk = [0; 16 << 10];
@@ -213,7 +291,7 @@ impl Session {
                 Ok(len) => self.received.extend_from_slice(&chunk[..len]),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    bail!("no answer within {} s", ANSWER_TIMEOUT.as_secs())
+                    bail!("no answer in time")
                 }
                 Err(e) => return Err(e).context("reading from the server"),
             }
@@ -258,14 +336,18 @@ pub fn close_all(mut streams: Vec<TcpStream>) -> Result<()> {
 
 /// A ConnectRequest for a new session, framed.
 pub fn connect_frame(timeout_ms: i32) -> Vec<u8> {
+    frame_of(timeout_ms, &Ticket::NEW)
+}
+
+fn frame_of(timeout_ms: i32, ticket: &Ticket) -> Vec<u8> {
     let mut out = Vec::with_capacity(49);
     let start = begin_frame(&mut out);
     ConnectRequest {
         protocol_version: 0,
-        last_zxid_seen: Zxid::ZERO,
+        last_zxid_seen: ticket.last_zxid,
         timeout_ms,
-        session: SessionId::NONE,
-        password: Some(&[0; 16]),
+        session: ticket.session,
+        password: Some(&ticket.password),
         read_only: Some(false),
     }
     .encode(&mut out);

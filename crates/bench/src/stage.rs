@@ -15,6 +15,7 @@ use crate::drive::{Cost, Phases, drive};
 use crate::engine::{Clock, Engine, Load};
 use crate::figures::errors_text;
 use crate::layout::Layout;
+use crate::members::Processes;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::work::bulk::{BulkWork, Direction};
@@ -26,7 +27,7 @@ const HANDS: (usize, usize) = (8, 8);
 const DELETES: usize = 500;
 
 /// How a layout is loaded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Loading {
     /// Connections.
     pub connections: usize,
@@ -36,8 +37,8 @@ pub struct Loading {
     pub batch: usize,
     /// Bytes of data per znode.
     pub value_bytes: usize,
-    /// The server's process, when its cost is wanted.
-    pub pid: Option<u32>,
+    /// The server's processes, when its cost is wanted.
+    pub processes: Processes,
     /// Session timeout to ask for.
     pub timeout_ms: i32,
 }
@@ -46,7 +47,8 @@ impl Loading {
     /// The usual way.
     pub fn usual(batch: usize, value_bytes: usize, timeout_ms: i32) -> Loading {
         let (connections, window) = HANDS;
-        Loading { connections, window, batch, value_bytes, pid: None, timeout_ms }
+        let processes = Processes::default();
+        Loading { connections, window, batch, value_bytes, processes, timeout_ms }
     }
 }
 
@@ -75,7 +77,7 @@ pub fn raise(address: SocketAddr, layout: &Layout, timeout_ms: i32) -> Result<()
 /// # Errors
 /// When a connection breaks or a multi fails.
 pub fn pass(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     layout: &Layout,
     direction: Direction,
     loading: Loading,
@@ -83,12 +85,13 @@ pub fn pass(
 ) -> Result<Cost> {
     let clock = Clock::start();
     let connections = loading.connections;
-    let engine = Engine::connect(address, connections, loading.timeout_ms, clock)?;
+    let engine = Engine::connect(addresses, connections, loading.timeout_ms, clock)?;
     let work = BulkWork::new(layout, direction, loading.batch, loading.value_bytes, connections);
     let label = format!("{} · {direction:?} {} znodes", show.1, layout.znodes());
     let phases = Phases { warmup: std::time::Duration::ZERO, measure: None };
     let window = Load::Closed(loading.window);
-    let driven = drive(vec![(engine, work)], window, phases, clock, loading.pid, (show.0, &label))?;
+    let jobs = vec![(engine, work)];
+    let driven = drive(jobs, window, phases, clock, &loading.processes, (show.0, &label))?;
     let cost = driven.cost;
     let errors = driven.tally.errors.clone();
     driven.close()?;
@@ -96,21 +99,36 @@ pub fn pass(
     Ok(cost)
 }
 
+/// Waits until every server has what any of them has acknowledged: reads of what was loaded through
+/// one may go to another.
+///
+/// # Errors
+/// When a server cannot be reached or refuses.
+pub fn settle(addresses: &[SocketAddr], timeout_ms: i32) -> Result<()> {
+    for address in addresses {
+        let mut session = Session::open(*address, timeout_ms)?;
+        session.sync()?;
+        session.close()?;
+    }
+    Ok(())
+}
+
 /// Removes the root and everything below it, the loaded part of a layout first.
 ///
 /// # Errors
 /// When the connection breaks or something cannot be removed.
 pub fn clear(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     layout: &Layout,
     loaded: bool,
     timeout_ms: i32,
     show: (&Progress, &str),
 ) -> Result<()> {
     if loaded && layout.groups() > 1 {
-        pass(address, layout, Direction::Delete, Loading::usual(DELETES, 0, timeout_ms), show)?;
+        pass(addresses, layout, Direction::Delete, Loading::usual(DELETES, 0, timeout_ms), show)?;
     }
-    let mut session = Session::open(address, timeout_ms)?;
+    let mut session = Session::open(addresses[0], timeout_ms)?;
+    session.sync()?;
     remove(&mut session, &layout.root)?;
     session.close()
 }

@@ -37,7 +37,9 @@ fn run(words: &str, targets: &[(Role, SocketAddr)]) -> anyhow::Result<ScenarioRe
     let args = Command::try_parse_from(words.split(' ')).unwrap().bench;
     let mut targets: Vec<Target> = targets
         .iter()
-        .map(|(role, address)| Target::new(*role, *address, Some(std::process::id()), None))
+        .map(|(role, address)| {
+            Target::new(*role, vec![*address], &[std::process::id()], None).unwrap()
+        })
         .collect();
     let plan = Plan::new(chosen(&args.scenarios)[0], &args)?;
     compare(&plan, &mut targets, &Progress::silent())
@@ -109,7 +111,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
 
 #[test]
 fn a_server_here_is_found_by_its_port() {
-    let mut target = Target::new(Role::Server, canned(), None, None);
+    let mut target = Target::new(Role::Server, vec![canned()], &[], None).unwrap();
     let words = ["bench", "mem-empty"];
     let args = Command::try_parse_from(words).unwrap().bench;
     let plan = Plan::new(chosen(&args.scenarios)[0], &args).unwrap();
@@ -184,7 +186,7 @@ impl Work for Three {
 
 fn ask_three(xids: &'static [i32]) -> anyhow::Result<u64> {
     let clock = Clock::start();
-    let mut engine = Engine::connect(scripted(xids), 1, 30_000, clock)?;
+    let mut engine = Engine::connect(&[scripted(xids)], 1, 30_000, clock)?;
     let span = Span { from_ns: 0, until_ns: Duration::from_secs(60).as_nanos() as u64 };
     let mut work = Three { sent: 0, answered: 0 };
     Ok(engine.run(&mut work, Load::Closed(3), span)?.replies)
@@ -223,7 +225,7 @@ impl Work for Stalling {
 #[test]
 fn requests_that_a_stall_delays_count_from_when_they_were_due() {
     let clock = Clock::start();
-    let mut engine = Engine::connect(canned(), 1, 30_000, clock).unwrap();
+    let mut engine = Engine::connect(&[canned()], 1, 30_000, clock).unwrap();
     let until_ns = clock.now_ns() + 300_000_000;
     let mut work = Stalling { stall: Some(Duration::from_millis(100)) };
     let span = Span { from_ns: 0, until_ns };

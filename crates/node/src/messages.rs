@@ -187,8 +187,8 @@ impl OwnedToCore {
 /// From the core to one Front, outside the order of commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToFront {
-    /// The session was renewed.
-    Renewed {
+    /// The session is open: renewed, or new and known to this server alone.
+    Opened {
         /// The connection.
         conn: ConnId,
         /// Its session.
@@ -208,12 +208,15 @@ pub enum ToFront {
         /// Why, for the log.
         why: &'static str,
     },
-    /// This write's body could not be read. It took no zxid: answer it in its turn, as a read.
-    Unreadable {
+    /// No transaction comes of this write: answer it in its turn, as a read.
+    Settled {
         /// The connection.
         conn: ConnId,
         /// Which of its writes.
         nth: u32,
+        /// How it went: its body could not be read, nobody may write here, or it was the end of a
+        /// session that only this server knew.
+        err: ErrorCode,
     },
     /// Before any of these sessions expires: when was each heard last?
     AskHeard(Vec<(ConnId, SessionId)>),

@@ -52,6 +52,16 @@ pub struct Settings {
     pub hold_writes_behind_reads: bool,
     /// Whether a sync has to pass the leader: always in an ensemble.
     pub sync_by_leader: bool,
+    /// `localSessionsEnabled`: sessions of an ensemble begin as sessions of their server alone.
+    pub local_sessions: bool,
+    /// `localSessionsUpgradingEnabled`: such a session becomes one of the ensemble with the first
+    /// ephemeral it creates.
+    pub local_sessions_upgrading: bool,
+    /// `readonlymode.enabled`: how long a server without an ensemble looks for one before it
+    /// serves readers alone, ms; `None` for never.
+    pub read_only_after_ms: Option<u64>,
+    /// `leaderServes`: whether a leader serves clients.
+    pub leader_serves: bool,
     /// Whether an ensemble of one participant is refused (`standaloneEnabled`).
     pub standalone_enabled: bool,
     /// Whether a server may have several addresses (`multiAddress.enabled`).
@@ -84,6 +94,10 @@ impl Default for Settings {
             throttle: ThrottleSettings::default(),
             hold_writes_behind_reads: false,
             sync_by_leader: false,
+            local_sessions: false,
+            local_sessions_upgrading: false,
+            read_only_after_ms: None,
+            leader_serves: true,
             standalone_enabled: true,
             multi_address: false,
             seed: 0,

@@ -67,7 +67,8 @@ struct Client {
 impl World {
     fn new(settings: Settings) -> World {
         let now = Now { mono_us: 60_000_000, wall_ms: 1_700_000_000_000 };
-        let shared = Shared { tree: Tree::new(TreeOptions::default()), serving: true };
+        let shared =
+            Shared { tree: Tree::new(TreeOptions::default()), serving: true, read_only: false };
         let settings = Arc::new(settings);
         let core = Core::new(Arc::clone(&settings), &shared, now);
         let front = Front::new(FrontId(0), settings);
@@ -718,4 +719,23 @@ fn a_read_released_by_mail_waits_until_all_mail_is_taken() {
     assert_eq!(got[0].xid(), Some(2));
     assert!(matches!(&got[1], Got::Event(EventType::NodeDataChanged, path, _) if path == "/a"));
     assert_eq!(data_of(&got[2]), b"1");
+}
+
+#[test]
+fn opening_a_session_is_the_first_operation_of_its_connection_and_renewing_it_is_none() {
+    let mut world = World::new(Settings::default());
+    let client = world.connect(10_000);
+    let told = |world: &World| {
+        let mut views = Vec::new();
+        world.front.conn_views(0, 100, &mut views);
+        let last = views.pop().expect("a connection");
+        (last.stats.last_op, last.stats.last_cxid, last.stats.last_zxid, last.stats.latency_count)
+    };
+    let zxid = world.shared.tree.last_zxid();
+    assert_eq!(told(&world), (Some(OpCode::CREATE_SESSION), 0, zxid, 1));
+    assert_eq!(world.front.stats().update_latency.summary().count(), 1);
+    let again = world.open();
+    world.handshake(again, client.session, 10_000).expect("renewed");
+    assert_eq!(told(&world), (None, -1, Zxid(-1), 0));
+    assert_eq!(world.front.stats().update_latency.summary().count(), 1);
 }

@@ -62,7 +62,8 @@ fn main() {
 
 fn measure(fronts: usize, duration: Duration) -> f64 {
     let clock = Clock::new();
-    let shared = Shared { tree: Tree::new(TreeOptions::default()), serving: true };
+    let shared =
+        Shared { tree: Tree::new(TreeOptions::default()), serving: true, read_only: false };
     let settings = Arc::new(Settings::default());
     let mut writer = Writer {
         core: Core::new(Arc::clone(&settings), &shared, clock.now()),
@@ -153,7 +154,7 @@ fn open(front: &mut Front, clock: Clock, shared: &TreeLock) -> ConnId {
     .encode(&mut bytes);
     end_frame(&mut bytes, start);
     front.receive(&shared.read(), now, id, &bytes, &mut Nowhere);
-    let renewed = ToFront::Renewed { conn: id, session: SessionId(1), timeout_ms: 10_000 };
+    let renewed = ToFront::Opened { conn: id, session: SessionId(1), timeout_ms: 10_000 };
     front.told(&shared.read(), now, renewed, &mut Nowhere);
     let sent = front.output(id).len();
     front.sent(id, sent);

@@ -208,7 +208,12 @@ pub fn boot<D: Disk>(disk: D, options: &BootOptions) -> Result<Booted<D>, BootEr
     }
     report.tell(&tree, began.elapsed());
     let wants_snapshot = report.replayed > 0 && !fresh && report.orphans == 0;
-    Ok(Booted { dir, shared: Shared { tree, serving: true }, wants_snapshot, report })
+    Ok(Booted {
+        dir,
+        shared: Shared { tree, serving: true, read_only: false },
+        wants_snapshot,
+        report,
+    })
 }
 
 /// Writes the snapshot without which nothing may be logged.

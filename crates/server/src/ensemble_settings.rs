@@ -5,6 +5,7 @@ use std::time::Duration;
 use oxkeeper_config::{Config, Ensemble, Role};
 use oxkeeper_proto::Sid;
 use oxkeeper_proto::notification::HelloForm;
+use oxkeeper_proto::packet::Capabilities;
 use oxkeeper_zab as zab;
 
 use crate::member::MemberOptions;
@@ -34,6 +35,7 @@ pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
         force_snapshot: history.force_snapshot,
         snapshot_size_permille: history.snapshot_size_permille,
         committed_count_max: history.commit_log_count as usize,
+        capabilities: Capabilities::LEADER_TRANSFER,
         ..zab::Settings::new(Sid(ensemble.my_id))
     }
 }

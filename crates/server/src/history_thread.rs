@@ -112,8 +112,8 @@ pub trait HistoryReports {
     fn unavailable(&self, link: LinkId);
 }
 
-/// A running history thread. It ends when this is dropped; snapshots on their way out end with their
-/// links.
+/// A running history thread. It ends when this is dropped; snapshots on their way out end with
+/// their links.
 #[derive(Debug)]
 pub struct HistoryThread {
     commands: Sender<HistoryCommand>,

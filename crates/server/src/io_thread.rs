@@ -16,6 +16,7 @@ use oxkeeper_node::{
     AdminRequest, Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Now, Shared, ToCore,
 };
 use oxkeeper_storage::LogError;
+use oxkeeper_zab::State as ServerState;
 
 use crate::admin::{AdminContext, Deliveries};
 use crate::clock::Clock;
@@ -70,6 +71,8 @@ pub struct IoThread {
     state: RefCell<State>,
     turn_wanted: Cell<bool>,
     draining: Cell<bool>,
+    /// Whether this leader hands over before it stops; unknown until it is to stop.
+    handing_over: Cell<Option<bool>>,
 }
 
 /// Why a thread's turns ended.
@@ -110,6 +113,7 @@ impl IoThread {
             scratch: connection::scratch(),
             turn_wanted: Cell::new(false),
             draining: Cell::new(false),
+            handing_over: Cell::new(None),
         })
     }
 
@@ -273,12 +277,29 @@ impl IoThread {
         if more || unswept {
             self.want_turn();
         }
-        let drained = self.draining()
-            && self.with(|state| {
-                state.front.connections() == 0
-                    && state.core.as_ref().is_none_or(|part| part.core.outstanding() == 0)
-            });
-        drained.then_some(Ended::Stopped)
+        (self.draining() && self.is_done(now)).then_some(Ended::Stopped)
+    }
+
+    /// Whether everything that was taken is answered, and nobody needs this server any more. A
+    /// leader hands over first.
+    fn is_done(&self, now: Now) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.front.connections() > 0 {
+            return false;
+        }
+        let Some(part) = &mut state.core else { return true };
+        if part.member.is_none() {
+            return part.core.outstanding() == 0;
+        }
+        if part.core.state() != Some(ServerState::Leading) {
+            return true;
+        }
+        let handing_over = self.handing_over.get().unwrap_or_else(|| part.core.hand_over(now));
+        self.handing_over.set(Some(handing_over));
+        if handing_over && part.core.has_work() {
+            self.want_turn();
+        }
+        !handing_over
     }
 
     /// The turn of the thread that has the core. True if more is to be done at once.

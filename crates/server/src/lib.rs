@@ -39,6 +39,7 @@ pub mod tree_lock;
 
 #[cfg(feature = "wrong")]
 pub use oxkeeper_tree::wrong;
+pub use peer_sockets::UnresolvedNames;
 pub use serve::{Ready, serve};
 
 use oxkeeper_config::ExitCode;

@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -96,7 +97,7 @@ pub fn boot_member<D: Disk>(
     report.tell(&tree, began.elapsed());
     let wants_snapshot = report.replayed > 0 && report.start == Start::Snapshots;
     let recovered = Recovered { last_logged: last, epochs, tail: tail.entries.into(), trusted };
-    let shared = Shared { tree, serving: false };
+    let shared = Shared { tree, serving: false, read_only: false };
     Ok((Booted { dir, shared, wants_snapshot, report }, recovered))
 }
 
@@ -186,6 +187,8 @@ pub(crate) struct Member<D: Disk> {
     pub log: TxnLogOptions,
     /// See [`Member::make_ready`].
     pub ready: bool,
+    /// While a snapshot comes in.
+    pub receiving: Arc<AtomicBool>,
 }
 
 impl<D: Disk> Member<D> {
@@ -246,7 +249,9 @@ impl<D: Disk> Member<D> {
         zxid: Zxid,
         source: Box<dyn SnapshotSource>,
     ) -> Result<Option<Tree>, LogError> {
+        self.receiving.store(true, Ordering::Release);
         let received = snapshot_in::receive(&self.dir, &self.options, zxid, source);
+        self.receiving.store(false, Ordering::Release);
         let Some(Received { mut tree, file }) = received.map_err(broken)? else {
             return Ok(None);
         };

@@ -109,7 +109,8 @@ impl Joining {
         let Some(membership) = membership else { return Err(unexpected("no membership".into())) };
         let settings = ensemble_settings::quorum_port(config, ensemble);
         let quorum = QuorumPort::open(settings, &membership).await?;
-        let settings = ensemble_settings::election_port(ensemble);
+        let mut settings = ensemble_settings::election_port(ensemble);
+        settings.unresolved = quorum.unresolved_names().clone();
         let (handle, heard, election) = ElectionPort::open(settings, &membership).await?;
         let agreement = ensemble_settings::agreement(config, ensemble);
         let voting = ensemble_settings::voting(config, ensemble);

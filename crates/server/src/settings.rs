@@ -1,7 +1,7 @@
 //! From the configuration to what the node is told: the node knows no keys of files, only values in
 //! units it works with.
 
-use oxkeeper_config::{Config, ConnectionThrottle};
+use oxkeeper_config::{Config, ConnectionThrottle, Ensemble};
 use oxkeeper_node::Settings;
 use oxkeeper_node::core::ThrottleSettings;
 use oxkeeper_tree::acl_rules::Schemes;
@@ -9,9 +9,14 @@ use oxkeeper_tree::prep::Rules;
 
 use crate::boot::owner_rules;
 
+/// The least time that a server looks for others before it serves readers alone, ms
+/// (`QuorumPeer.run`).
+const READ_ONLY_AFTER_MS_MIN: u64 = 2000;
+
 /// The node's settings. `threads` is the number of I/O threads.
 pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
     let limits = &config.limits;
+    let ensemble = config.ensemble.as_ref();
     let frame_bytes_max = limits.jute_maxbuffer as usize;
     let field_bytes_max = frame_bytes_max + limits.jute_extrasize as usize;
     Settings {
@@ -34,9 +39,16 @@ pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
         container_max_per_minute: config.tree.container_max_per_minute,
         container_never_used_ms: config.tree.container_max_never_used_interval_ms.unwrap_or(0)
             as i64,
-        throttle: throttle(&limits.connection_throttle),
+        throttle: throttle(&limits.connection_throttle, ensemble),
         hold_writes_behind_reads: threads > 1,
         sync_by_leader: config.ensemble.is_some(),
+        local_sessions: ensemble.is_some_and(|them| them.local_sessions.enabled),
+        local_sessions_upgrading: ensemble
+            .is_some_and(|them| them.local_sessions.upgrading_enabled),
+        read_only_after_ms: ensemble
+            .filter(|them| them.read_only_mode)
+            .map(|_| u64::from(config.sessions.tick_time_ms).max(READ_ONLY_AFTER_MS_MIN)),
+        leader_serves: ensemble.is_none_or(|them| them.leader_serves),
         standalone_enabled: config.ensemble.as_ref().is_none_or(|them| them.standalone_enabled),
         multi_address: config.ensemble.as_ref().is_some_and(|them| them.multi_address),
         seed,
@@ -54,7 +66,8 @@ fn outstanding_max(config: &Config, threads: usize) -> usize {
     (max as usize / threads.max(1)).max(1)
 }
 
-fn throttle(config: &ConnectionThrottle) -> ThrottleSettings {
+fn throttle(config: &ConnectionThrottle, ensemble: Option<&Ensemble>) -> ThrottleSettings {
+    let local = ensemble.is_some_and(|them| them.local_sessions.enabled);
     ThrottleSettings {
         tokens: config.tokens,
         fill_time_ms: config.fill_time_ms,
@@ -63,7 +76,7 @@ fn throttle(config: &ConnectionThrottle) -> ThrottleSettings {
         drop_increase: config.drop_increase,
         drop_decrease: config.drop_decrease,
         decrease_ratio: config.decrease_ratio,
-        new_weight: config.global_weight,
+        new_weight: if local { config.local_weight } else { config.global_weight },
         renew_weight: config.renew_weight,
     }
 }

@@ -134,7 +134,11 @@ mod tests {
     use oxkeeper_tree::{Tree, TreeOptions};
 
     fn lock() -> TreeLock {
-        TreeLock::new(Shared { tree: Tree::new(TreeOptions::default()), serving: true })
+        TreeLock::new(Shared {
+            tree: Tree::new(TreeOptions::default()),
+            serving: true,
+            read_only: false,
+        })
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Bench {
                     zxid: self.zxid,
                     time_ms: self.zxid.0,
                     auth: &self.auth,
+                    ephemerals_refused: None,
                 };
                 let request = Request::decode(op, &mut Reader::new(body)).unwrap().unwrap();
                 let Bench { overlay, tree, rules, .. } = self;

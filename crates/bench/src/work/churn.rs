@@ -16,13 +16,13 @@ use crate::session::{close_frame, connect_frame};
 use crate::tally::Tally;
 use oxkeeper_proto::ErrorCode;
 
-/// Opens and closes sessions, `crowd` at a time, until the end of `span`; the latency of one is the
+/// Opens and closes sessions, `crowd` at a time, with all servers in turns, until the end of `span`; the latency of one is the
 /// time from connecting to the granted session.
 ///
 /// # Errors
 /// When a connection breaks or a session is refused.
 pub fn churn(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     crowd: usize,
     timeout_ms: i32,
     clock: Clock,
@@ -34,7 +34,8 @@ pub fn churn(
     let mut buffer = [0; 256];
     while clock.now_ns() < span.until_ns {
         let mut streams = Vec::with_capacity(crowd);
-        for _ in 0..crowd {
+        for number in 0..crowd {
+            let address = addresses[number % addresses.len()];
             let start = Instant::now();
             let mut stream = TcpStream::connect(address).context("connecting")?;
             stream.set_nodelay(true)?;

@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod churn;
+pub mod lock;
 pub mod mix;
 pub mod sweep;
 pub mod watch;

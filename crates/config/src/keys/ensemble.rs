@@ -59,7 +59,8 @@ pub(super) const KEYS: &[Key] = &[
     .no_meaning("the server lines say who votes"),
     key("quorumListenOnAllIPs", Kind::Bool, "false", "Binds the server ports to all interfaces.")
         .in_file(),
-    key("leaderServes", Kind::YesNo, "yes", "Whether a leader serves clients."),
+    key("leaderServes", Kind::YesNo, "yes", "Whether a leader serves clients.")
+        .later("a leader serves clients like every other server"),
     key("quorumCnxnTimeoutMs", INT, "-1", "Read timeout of election connections.").unit("ms"),
     key("electionPortBindRetry", INT, "3", "Attempts at binding the election port; 0: no end."),
     key("fastleader.minNotificationInterval", INT, "200", "First wait for votes.").unit("ms"),
@@ -105,7 +106,8 @@ pub(super) const KEYS: &[Key] = &[
         "100",
         "Wait between attempts to reach the leader.",
     )
-    .unit("ms"),
+    .unit("ms")
+    .later("a server tries again after 100 ms at most"),
     key("leader.ackLoggingFrequency", INT, "1000", "Proposals between two samples of ack latency.")
         .later("every acknowledgement counts in the metrics"),
     key("forceSnapshotSync", Kind::Bool, "false", "Always sends followers a snapshot, for tests."),

@@ -60,8 +60,15 @@ struct Waiter {
 
 #[derive(Debug, Clone, Copy)]
 enum WaiterKind {
-    Reply { xid: i32, op: OpCode },
-    Handshake { timeout_ms: i32 },
+    /// With what the client is told whatever comes of it, if that is settled.
+    Reply {
+        xid: i32,
+        op: OpCode,
+        refused: Option<ErrorCode>,
+    },
+    Handshake {
+        timeout_ms: i32,
+    },
 }
 
 /// Where a write comes from.
@@ -139,35 +146,51 @@ impl Core {
     pub fn submit(&mut self, shared: &Shared, now: Now, front: FrontId, message: ToCore<'_>) {
         match message {
             ToCore::Write { conn, session, xid, nth, op, body, auth } => {
-                let kind = WaiterKind::Reply { xid, op };
+                if op == OpCode::CLOSE_SESSION && self.close_local(front, conn, nth, session) {
+                    return;
+                }
+                let refused = self.upgrade_for(shared, now, session, op, body).err();
+                // A multi says itself how each of its operations fared.
+                let refused = refused.filter(|_| op != OpCode::MULTI);
+                let kind = WaiterKind::Reply { xid, op, refused };
                 let waiter = Waiter { front, conn, asked_ms: now.mono_ms(), kind };
                 let readable = match self.forwards() {
                     true => self.forward(now, waiter, session, body, auth),
                     false => self.write(shared, now, Origin::Here(waiter), session, body, auth),
                 };
                 if !readable {
-                    let told = ToFront::Unreadable { conn, nth };
+                    let told = ToFront::Settled { conn, nth, err: ErrorCode::MARSHALLING_ERROR };
                     self.effects.push_back(Effect::Tell(front, told));
                 }
             }
             ToCore::Connect { conn, session, password_ok, timeout_ms } => {
                 self.connect(shared, now, front, conn, session, password_ok, timeout_ms)
             }
-            ToCore::Closed { conn, session, heard_us } => match self.forwards() {
-                true => self.learner_closed(session, (front, conn)),
-                false => self.sessions.connection_closed(session, (front, conn), heard_us),
-            },
+            ToCore::Closed { conn, session, heard_us } => {
+                self.closed(session, (front, conn), heard_us)
+            }
             ToCore::Sync { conn, session, xid, nth } => {
                 self.sync(now, front, conn, session, xid, nth)
             }
             ToCore::Touched(touched) => self.touched(now, &touched),
             ToCore::Heard(heard) => {
                 for (session, heard_us) in heard {
-                    if self.sessions.heard(now, session, heard_us) {
+                    let local = self.heard_local(now, session, heard_us);
+                    if !local && self.sessions.heard(now, session, heard_us) {
                         self.expire(shared, now, session);
                     }
                 }
             }
+        }
+    }
+
+    fn closed(&mut self, session: SessionId, owner: (FrontId, ConnId), heard_us: u64) {
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.locals.connection_closed(session, owner, heard_us);
+        }
+        match self.forwards() {
+            true => self.learner_closed(session, owner),
+            false => self.sessions.connection_closed(session, owner, heard_us),
         }
     }
 
@@ -183,7 +206,7 @@ impl Core {
     ) -> bool {
         let (xid, op, waiter, link) = match origin {
             Origin::Here(waiter) => {
-                let WaiterKind::Reply { xid, op } = waiter.kind else { return true };
+                let WaiterKind::Reply { xid, op, .. } = waiter.kind else { return true };
                 (xid, op, Some(waiter), None)
             }
             Origin::Learner { link, cxid, op } => (cxid, op, None, Some(link)),
@@ -192,36 +215,60 @@ impl Core {
             self.cannot_propose(waiter);
             return true;
         };
-        let mut reader = Reader::with_field_max(body, self.settings.field_bytes_max);
-        let rules = &self.settings.rules;
         if op == OpCode::CLOSE_SESSION {
+            let rules = &self.settings.rules;
             self.overlay.prep_close_session(&shared.tree, rules, &context, session, &mut self.open);
             self.sessions.closing(session);
-        } else if let Err(code) = self.sessions.check(session, link) {
-            self.overlay.prep_error(&context, code, &mut self.open);
-        } else {
-            match Request::decode(op, &mut reader) {
-                Ok(Some(Request::Reconfig(request))) if self.ensemble.is_some() => {
-                    self.reconfigure(shared, now, session, xid, &request, auth);
-                }
-                Ok(Some(request)) => {
-                    let tree = &shared.tree;
-                    let outcome =
-                        self.overlay.prep(tree, rules, &context, &request, &mut self.open);
-                    if outcome.error == ErrorCode::QUOTA_EXCEEDED {
-                        self.stats.over_quota(written_path(&request));
-                    }
-                }
-                // Java gives such a request the zxid before its own, a multi alone a new one; we
-                // log nothing where no zxid is used. A learner waits for an answer, though.
-                Ok(None) | Err(_) if op != OpCode::MULTI && link.is_none() => return false,
-                Ok(None) | Err(_) => {
-                    let code = ErrorCode::MARSHALLING_ERROR;
-                    self.overlay.prep_error(&context, code, &mut self.open);
+            self.proposed(waiter);
+            return true;
+        }
+        match self.may_write(session, link) {
+            Ok(ephemerals_refused) => {
+                let context = PrepContext { ephemerals_refused, ..context };
+                let answered = link.is_some();
+                if !self.prepare(shared, now, &context, op, body, auth, answered) {
+                    return false;
                 }
             }
+            Err(code) => drop(self.overlay.prep_error(&context, code, &mut self.open)),
         }
         self.proposed(waiter);
+        true
+    }
+
+    /// Prepares a request whose session may ask. False if it could not be read and need not be
+    /// `answered` by a transaction.
+    #[allow(clippy::too_many_arguments)]
+    fn prepare(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        context: &PrepContext<'_>,
+        op: OpCode,
+        body: &[u8],
+        auth: &AuthSet,
+        answered: bool,
+    ) -> bool {
+        let mut reader = Reader::with_field_max(body, self.settings.field_bytes_max);
+        match Request::decode(op, &mut reader) {
+            Ok(Some(Request::Reconfig(request))) if self.ensemble.is_some() => {
+                self.reconfigure(shared, now, context.session, context.cxid, &request, auth);
+            }
+            Ok(Some(request)) => {
+                let (tree, rules) = (&shared.tree, &self.settings.rules);
+                let outcome = self.overlay.prep(tree, rules, context, &request, &mut self.open);
+                if outcome.error == ErrorCode::QUOTA_EXCEEDED {
+                    self.stats.over_quota(written_path(&request));
+                }
+            }
+            // Java gives such a request the zxid before its own, a multi alone a new one; we log
+            // nothing where no zxid is used. A learner waits for an answer, though.
+            Ok(None) | Err(_) if op != OpCode::MULTI && !answered => return false,
+            Ok(None) | Err(_) => {
+                let code = ErrorCode::MARSHALLING_ERROR;
+                self.overlay.prep_error(context, code, &mut self.open);
+            }
+        }
         true
     }
 
@@ -242,7 +289,14 @@ impl Core {
         auth: &'a AuthSet,
     ) -> Option<PrepContext<'a>> {
         let zxid = self.next_zxid()?;
-        Some(PrepContext { session, cxid, zxid, time_ms: now.wall_ms, auth: &auth[..] })
+        Some(PrepContext {
+            session,
+            cxid,
+            zxid,
+            time_ms: now.wall_ms,
+            auth: &auth[..],
+            ephemerals_refused: None,
+        })
     }
 
     /// Notes that one transaction was appended to the open batch.
@@ -260,7 +314,7 @@ impl Core {
         now: Now,
         session: SessionId,
         timeout_ms: i32,
-        owner: Owner,
+        owner: Option<Owner>,
         waiter: Option<Waiter>,
     ) {
         let nobody: AuthSet = Arc::from([]);
@@ -270,7 +324,7 @@ impl Core {
         let rules = &self.settings.rules;
         let tree = &shared.tree;
         self.overlay.prep_create_session(tree, rules, &context, timeout_ms, &mut self.open);
-        self.sessions.start(now, session, timeout_ms, Some(owner));
+        self.sessions.start(now, session, timeout_ms, owner);
         self.proposed(waiter);
     }
 
@@ -292,6 +346,13 @@ impl Core {
             let close = ToFront::Close { conn, why: "connection throttle" };
             return self.effects.push_back(Effect::Tell(front, close));
         }
+        if self.reads_only() {
+            let owner = (front, conn);
+            return match self.is_local(session) {
+                true => self.renew_local(now, owner, session, password_ok, timeout_ms),
+                false => self.connect_reader(shared, now, owner, session, password_ok, timeout_ms),
+            };
+        }
         if !self.orders() && !self.forwards() {
             // Nobody here knows which sessions live: to refuse one would be to end it.
             let close = ToFront::Close { conn, why: "this server serves nobody at present" };
@@ -299,30 +360,51 @@ impl Core {
         }
         if session == SessionId::NONE {
             let session = self.sessions.next_id();
+            if self.local_sessions().is_some() {
+                return self.open_local(now, (front, conn), session, timeout_ms);
+            }
             let kind = WaiterKind::Handshake { timeout_ms };
             let waiter = Waiter { front, conn, asked_ms: now.mono_ms(), kind };
             if self.forwards() {
                 return self.forward_session(now, waiter, session);
             }
-            let owner = Owner::Front(front, conn);
+            let owner = Some(Owner::Front(front, conn));
             return self.create_session(shared, now, session, timeout_ms, owner, Some(waiter));
         }
         if self.forwards() {
             return self.ask_leader(now, front, conn, session, password_ok, timeout_ms);
         }
-        // The other connection goes even if the password turns out wrong, as in Java.
-        if let Some((other_front, other)) = self.sessions.disown(session)
-            && (other_front, other) != (front, conn)
-        {
-            let close = ToFront::Close { conn: other, why: "session renewed elsewhere" };
-            self.effects.push_back(Effect::Tell(other_front, close));
+        if self.is_local(session) {
+            return self.renew_local(now, (front, conn), session, password_ok, timeout_ms);
         }
-        let renewed = password_ok && self.sessions.renew(now, session, timeout_ms, (front, conn));
+        // The other connection goes even if the password turns out wrong, as in Java.
+        let owner = (front, conn);
+        let other = self.sessions.disown(session).filter(|other| *other != owner);
+        let renewed = password_ok && self.sessions.renew(now, session, timeout_ms, owner);
+        self.close_other(other);
+        self.answer_renewal(owner, session, timeout_ms, renewed);
+    }
+
+    /// Closes the connection that a session had before this one.
+    fn close_other(&mut self, other: Option<(FrontId, ConnId)>) {
+        if let Some((front, conn)) = other {
+            let close = ToFront::Close { conn, why: "session renewed elsewhere" };
+            self.effects.push_back(Effect::Tell(front, close));
+        }
+    }
+
+    fn answer_renewal(
+        &mut self,
+        (front, conn): (FrontId, ConnId),
+        session: SessionId,
+        timeout_ms: i32,
+        renewed: bool,
+    ) {
         let message = if renewed {
             self.stats.sessions_renewed += 1;
-            ToFront::Renewed { conn, session, timeout_ms }
+            ToFront::Opened { conn, session, timeout_ms }
         } else {
-            tracing::info!(%session, password_ok, "refusing to renew a session");
+            tracing::info!(%session, "refusing to renew a session");
             ToFront::Refused { conn }
         };
         self.effects.push_back(Effect::Tell(front, message));
@@ -349,6 +431,8 @@ impl Core {
                 ensemble.peer.wake(now.mono_ms());
                 self.absorb(now);
             }
+            self.look_for_readers(now);
+            self.look_after_locals(now);
             if !self.orders() {
                 return;
             }
@@ -370,7 +454,7 @@ impl Core {
             true => [self.sessions.next_look_us(), self.reaper.next_look_us()],
             false => [None, None],
         };
-        own.into_iter().flatten().chain(peer).min()
+        own.into_iter().flatten().chain(peer).chain(self.locals_due_us()).min()
     }
 
     /// Ends a turn: what was proposed in it goes to the log as one batch.
@@ -484,12 +568,13 @@ impl Core {
         };
         let kind = match waiter.kind {
             WaiterKind::Handshake { timeout_ms } => OutcomeKind::Connected { session, timeout_ms },
-            WaiterKind::Reply { xid, op } => {
-                let err = match &payload.txn {
-                    Txn::Error(code) => *code,
+            WaiterKind::Reply { xid, op, refused } => {
+                let err = match (&payload.txn, refused) {
+                    (_, Some(code)) => code,
+                    (Txn::Error(code), None) => *code,
                     // A failed multi is told in its body.
-                    Txn::Multi(_) => ErrorCode::OK,
-                    _ => applied,
+                    (Txn::Multi(_), None) => ErrorCode::OK,
+                    (_, None) => applied,
                 };
                 OutcomeKind::Reply { xid, op, err }
             }

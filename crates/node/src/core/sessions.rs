@@ -113,6 +113,16 @@ impl SessionClock {
         self.buckets.entry(deadline_us).or_default().push(session);
     }
 
+    /// True if the session is known, be it about to end.
+    pub fn contains(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// The timeout that a session's expiry goes by, ms.
+    pub fn timeout_ms(&self, session: SessionId) -> Option<i32> {
+        Some(self.sessions.get(&session)?.timeout_ms)
+    }
+
     /// True if the session is known and not about to end.
     pub fn is_open(&self, session: SessionId) -> bool {
         self.sessions.get(&session).is_some_and(|entry| !entry.closing)

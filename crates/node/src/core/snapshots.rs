@@ -90,7 +90,7 @@ impl Core {
             // A snapshot must not say more than this server's own log does, and none is begun
             // before history stands; a learner may need one before anyone is served.
             let complete = self.applied >= self.appliable();
-            let stands = ensemble.serving || (state.needed && complete);
+            let stands = ensemble.has_role() || (state.needed && complete);
             if self.synced < state.zxid || (state.walking.is_none() && !stands) {
                 return false;
             }

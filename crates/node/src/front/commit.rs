@@ -84,7 +84,7 @@ impl Front {
                 self.release_throttled();
             }
             OutcomeKind::Connected { session, timeout_ms } => {
-                self.connected(now, id, session, timeout_ms)
+                self.connected(shared, now, id, session, timeout_ms)
             }
             OutcomeKind::SessionEnded => self.kill(id, "session ended"),
         }

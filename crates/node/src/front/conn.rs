@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use oxkeeper_proto::{AdminWord, OpCode, SessionId, Zxid};
+use oxkeeper_proto::{AdminWord, ErrorCode, OpCode, SessionId, Zxid};
 
 use super::job::Job;
 use crate::limits;
@@ -17,6 +17,8 @@ pub(crate) enum Phase {
     Connecting {
         /// Whether the client sent the `readOnly` byte, so that it is answered in kind.
         read_only: Option<bool>,
+        /// Whether it wants a new session.
+        fresh: bool,
     },
     /// A session is open.
     Ready,
@@ -39,8 +41,13 @@ pub(crate) enum Waiting {
         /// Its bytes if they count as large, else 0.
         large_bytes: u32,
     },
-    /// A write whose body the core could not read: an error, in its turn.
-    Unreadable { xid: i32 },
+    /// A write of which no transaction comes: answered as a read, in its turn.
+    Settled {
+        xid: i32,
+        err: ErrorCode,
+        /// The connection ends with it.
+        closes: bool,
+    },
     /// A sync on its way through the leader.
     Sync { nth: u32, frame: Box<[u8]>, at_us: u64 },
     /// A sync that has come back: to be answered as a read, in its turn.
@@ -125,6 +132,8 @@ pub(crate) struct Conn {
     pub held_bytes: usize,
     /// Writes among the held frames.
     pub held_writes: u32,
+    /// Syncs in the gate: writes behind them are held, or they could be answered first.
+    pub syncs: u32,
     /// Writes in the gate that the core has.
     pub writes: u32,
     /// Writes and syncs that the core has been given, the next one's number.
@@ -149,6 +158,7 @@ impl Conn {
     pub(super) fn forget_held(&mut self) {
         self.held_bytes = 0;
         self.held_writes = 0;
+        self.syncs = 0;
     }
 
     /// Gives up a client that is too far behind in reading what it is sent.

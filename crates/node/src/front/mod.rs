@@ -51,6 +51,8 @@ pub struct Shared {
     pub tree: Tree,
     /// False while this server must not answer.
     pub serving: bool,
+    /// True while it serves readers alone, for want of an ensemble.
+    pub read_only: bool,
 }
 
 /// What the host must do next for one connection.
@@ -175,6 +177,7 @@ impl Front {
             job: None,
             held_bytes: 0,
             held_writes: 0,
+            syncs: 0,
             writes: 0,
             next_write: 0,
             dead: false,

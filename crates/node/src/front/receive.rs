@@ -6,7 +6,7 @@ use std::mem;
 use oxkeeper_proto::codec::Reader;
 use oxkeeper_proto::connect::split_frame;
 use oxkeeper_proto::request::{Class, RequestHeader};
-use oxkeeper_proto::{AdminWord, ErrorCode, OpCode, Request, Zxid};
+use oxkeeper_proto::{AdminWord, ErrorCode, OpCode, Request, SessionId, Zxid};
 
 use super::job::Job;
 use super::read::{self, ReadContext};
@@ -170,31 +170,59 @@ impl Front {
         if !self.may_ask(id, header.xid) || !self.admit_large(id, frame.len()) {
             return;
         }
-        if header.op.class() == Class::Sync && self.settings.sync_by_leader && !self.must_hold(id) {
+        let class = header.op.class();
+        let writes = matches!(class, Class::Write | Class::Sync);
+        if shared.read_only && writes && header.op != OpCode::CLOSE_SESSION {
+            return self.refuse_write(shared, now, id, header.xid, link);
+        }
+        let sync = class == Class::Sync && self.settings.sync_by_leader;
+        if sync && !self.held(id) {
             return self.submit_sync(now, id, header, frame.into(), link);
         }
         let Some(conn) = self.conn_mut(id) else { return };
         let idle = conn.gate.is_empty() && conn.job.is_none();
-        if idle && header.op.class() != Class::Write {
+        if idle && class != Class::Write {
             self.run_held(shared, now, id, frame, now.mono_us, link);
-        } else if header.op.class() == Class::Write && !self.must_hold(id) {
+        } else if class == Class::Write && !self.must_hold(id) {
             let large_bytes = self.count_large(id, frame.len());
             self.submit_write(now, id, header, reader.rest(), large_bytes, link);
         } else if let Some(conn) = self.conn_mut(id) {
             conn.held_bytes += frame.len();
-            conn.held_writes += u32::from(header.op.class() == Class::Write);
+            conn.held_writes += u32::from(class == Class::Write);
+            conn.syncs += u32::from(sync);
             conn.gate.push_back(Waiting::Held { frame: frame.into(), at_us: now.mono_us });
             self.count_large(id, frame.len());
         }
     }
 
+    /// There is nobody who could order a write (`ReadOnlyRequestProcessor`).
+    fn refuse_write(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        id: ConnId,
+        xid: i32,
+        link: &mut impl CoreLink,
+    ) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        let refused = Waiting::Settled { xid, err: ErrorCode::NOT_READ_ONLY, closes: false };
+        conn.gate.push_back(refused);
+        self.release(shared, now, id, link);
+    }
+
     /// Whether a write must wait in the gate: behind an answer that takes long, behind a write that
-    /// waits, and behind a read where the core runs on another thread.
+    /// waits, behind a sync, and behind a read where the core runs on another thread.
     fn must_hold(&self, id: ConnId) -> bool {
         let Some(conn) = self.conn(id) else { return false };
         let held = || conn.gate.iter().any(|waiting| matches!(waiting, Waiting::Held { .. }));
         let behind_read = || self.settings.hold_writes_behind_reads && held();
-        conn.job.is_some() || conn.held_writes > 0 || behind_read()
+        conn.job.is_some() || conn.held_writes > 0 || conn.syncs > 0 || behind_read()
+    }
+
+    /// Whether a sync must wait in the gate, as a read would.
+    fn held(&self, id: ConnId) -> bool {
+        let held = |waiting: &Waiting| matches!(waiting, Waiting::Held { .. });
+        self.conn(id).is_some_and(|conn| conn.job.is_some() || conn.gate.iter().any(held))
     }
 
     fn submit_write(
@@ -243,14 +271,19 @@ impl Front {
             }
             if let Some(Waiting::Synced { .. }) = conn.gate.front() {
                 let Some(Waiting::Synced { frame, at_us }) = conn.gate.pop_front() else { return };
+                conn.syncs -= 1;
                 self.answer_sync(shared, now, id, &frame, at_us);
                 continue;
             }
-            if let Some(Waiting::Unreadable { xid }) = conn.gate.front() {
-                let (xid, zxid) = (*xid, shared.tree.last_zxid());
-                read::error_reply(&mut conn.out, xid, zxid, ErrorCode::MARSHALLING_ERROR);
+            if let Some(Waiting::Settled { xid, err, closes }) = conn.gate.front() {
+                let (xid, err, closes) = (*xid, *err, *closes);
+                read::error_reply(&mut conn.out, xid, shared.tree.last_zxid(), err);
                 conn.stats.sent += 1;
                 conn.gate.pop_front();
+                if closes {
+                    conn.phase = Phase::Closing;
+                    conn.session = SessionId::NONE;
+                }
                 self.stats.packets_sent += 1;
                 self.mark_dirty(id);
                 continue;
@@ -271,20 +304,28 @@ impl Front {
         }
     }
 
-    /// A write that the core could not read waits for its turn in the gate, no longer for a
-    /// transaction.
-    pub(super) fn unreadable(&mut self, id: ConnId, unreadable: u32) {
+    /// A write of which no transaction comes waits for its turn in the gate, no longer for one.
+    pub(super) fn settled(&mut self, id: ConnId, settled: u32, err: ErrorCode) {
         let Some(conn) = self.conn_mut(id) else { return };
-        tracing::warn!(peer = %conn.peer.addr, session = %conn.session,
-            "a request could not be read");
+        if err == ErrorCode::MARSHALLING_ERROR {
+            tracing::warn!(peer = %conn.peer.addr, session = %conn.session,
+                "a request could not be read");
+        }
+        // Nothing is asked behind the end of a session.
+        let last = settled.wrapping_add(1) == conn.next_write;
+        let ends = conn.phase == Phase::Ending && last;
+        let closes = ends && err.is_ok();
+        if ends && !closes {
+            conn.phase = Phase::Ready;
+        }
         let meant = conn.gate.iter_mut().find_map(|waiting| match waiting {
-            Waiting::Write { xid, nth, large_bytes, .. } if *nth == unreadable => {
+            Waiting::Write { xid, nth, large_bytes, .. } if *nth == settled => {
                 Some((*xid, *large_bytes, waiting))
             }
             _ => None,
         });
         if let Some((xid, large_bytes, waiting)) = meant {
-            *waiting = Waiting::Unreadable { xid };
+            *waiting = Waiting::Settled { xid, err, closes };
             conn.writes -= 1;
             self.outstanding -= 1;
             self.release_large(id, large_bytes);
@@ -304,6 +345,7 @@ impl Front {
         let Some(conn) = self.conn_mut(id) else { return };
         let (nth, session) = (conn.next_write, conn.session);
         conn.next_write = nth.wrapping_add(1);
+        conn.syncs += 1;
         conn.gate.push_back(Waiting::Sync { nth, frame, at_us: now.mono_us });
         link.submit(now, front, ToCore::Sync { conn: id, session, xid: header.xid, nth });
     }
@@ -347,6 +389,8 @@ impl Front {
             }
             Class::Sync if self.settings.sync_by_leader => {
                 let Some(conn) = self.conn_mut(id) else { return };
+                // It counts again as it is given to the core.
+                conn.syncs = conn.syncs.saturating_sub(1);
                 let behind = mem::take(&mut conn.gate);
                 self.submit_sync(now, id, header, frame.into(), link);
                 let Some(conn) = self.conn_mut(id) else { return };

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use oxkeeper_node::ConnView;
 use oxkeeper_node::admin::{EnsembleView, MemberView};
+use oxkeeper_node::core::SessionClock;
 use oxkeeper_node::metrics::Metrics;
 use oxkeeper_node::stats::Sizes;
 use oxkeeper_node::{Front, metrics::Summary};
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::REPORT_BYTES_MAX;
 use super::report::NoReport;
-use crate::io_thread::{IoThread, State};
+use crate::io_thread::{CorePart, IoThread, State};
 
 /// Connections looked at in one step: their cache lines are cold, so this is some 50 µs.
 const CONNECTIONS_PER_STEP: u32 = 512;
@@ -92,10 +93,14 @@ pub struct CoreTotals {
 pub struct Member {
     /// Whether it serves.
     pub serving: bool,
+    /// Sessions that only it knows; none if there can be none.
+    pub local_sessions: Option<usize>,
     /// What it is; none standalone.
     pub view: Option<MemberView>,
     /// Its part of `conf`; none standalone.
     pub conf: Option<EnsembleView>,
+    /// Names of peers that do not resolve; none standalone.
+    pub unresolved: Option<usize>,
 }
 
 /// Takes what the core tells of its ensemble.
@@ -104,11 +109,19 @@ pub fn member(state: &mut State, thread: &IoThread, member: &mut Member) -> Step
         let fixed = thread.admin.config.ensemble.as_ref();
         *member = Member {
             serving: part.core.serves(&thread.shared.read()),
+            local_sessions: part.core.local_sessions().map(SessionClock::len),
             view: part.core.member(thread.clock.now()),
             conf: fixed.and_then(|fixed| part.core.member_conf(fixed)),
+            unresolved: unresolved(part),
         };
     }
     Step::Done
+}
+
+fn unresolved(part: &CorePart) -> Option<usize> {
+    let names = part.member.as_ref()?.quorum.unresolved_names();
+    let members = part.core.peer()?.membership().current().members();
+    Some(names.among(members.flat_map(|server| server.addresses.iter().map(|at| &*at.host))))
 }
 
 /// The one thread's that has it.

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use oxkeeper_node::admin::connection_buckets;
-use oxkeeper_node::admin::{AdminView, ConnLine, GlobalSessions, Mode, WatchDump, answer};
-use oxkeeper_node::core::BucketCursor;
+use oxkeeper_node::admin::{
+    AdminView, ConnLine, GlobalSessions, Mode, SessionBuckets, WatchDump, answer,
+};
+use oxkeeper_node::core::{BucketCursor, SessionClock};
 use oxkeeper_node::metrics::{Gauges, QuotaGauges, top_namespace};
 use oxkeeper_node::{ConnView, Now};
 use oxkeeper_proto::{AdminWord, SessionId};
@@ -60,17 +62,11 @@ pub async fn report(thread: &IoThread, word: AdminWord) -> Result<String, NoRepo
             fill_totals(thread, &mut view).await?;
             view.quotas = quotas(thread).await;
         }
-        AdminWord::Stat => {
+        AdminWord::Stat | AdminWord::Cons => {
             let conns = conn_views(thread).await?;
-            fill_totals(thread, &mut view).await?;
-            return elsewhere(move || {
-                view.connections = conns.iter().map(ConnLine::from).collect();
-                answer(word, 0, &view)
-            })
-            .await;
-        }
-        AdminWord::Cons => {
-            let conns = conn_views(thread).await?;
+            if word == AdminWord::Stat {
+                fill_totals(thread, &mut view).await?;
+            }
             return elsewhere(move || {
                 view.connections = conns.iter().map(ConnLine::from).collect();
                 answer(word, 0, &view)
@@ -139,6 +135,7 @@ async fn fill_totals(thread: &IoThread, view: &mut AdminView) -> Result<(), NoRe
     context.host.add_to(&mut metrics);
     metrics.connection_rejected += context.door.rejected();
     view.gauges.uptime = thread.clock.uptime().as_millis() as i64;
+    view.gauges.local_sessions = core.member.local_sessions.unwrap_or(0) as i64;
     fill_member(view, std::mem::take(&mut core.member));
     let gauges: &mut Gauges = &mut view.gauges;
     gauges.min_latency = latency.min() as i64;
@@ -169,6 +166,7 @@ async fn member(thread: &IoThread) -> Result<Member, NoReport> {
 /// What this server is. It may have ceased to serve since it was asked.
 fn fill_member(view: &mut AdminView, member: Member) {
     view.serving = member.serving;
+    view.gauges.unresolved_peer_names = member.unresolved.map(|names| names as i64);
     if let Some(member) = member.view {
         view.put_member(member);
     }
@@ -222,9 +220,17 @@ struct Deadlines {
 }
 
 fn deadlines(state: &mut State, _: &IoThread, taken: &mut Deadlines) -> Step {
-    let Some(part) = &state.core else { return Step::Done };
+    deadlines_by(state.core.as_ref().map(|part| part.core.sessions()), taken)
+}
+
+fn local_deadlines(state: &mut State, _: &IoThread, taken: &mut Deadlines) -> Step {
+    deadlines_by(state.core.as_ref().and_then(|part| part.core.local_sessions()), taken)
+}
+
+fn deadlines_by(clock: Option<&SessionClock>, taken: &mut Deadlines) -> Step {
+    let Some(clock) = clock else { return Step::Done };
     let Deadlines { next, found } = taken;
-    let more = part.core.sessions().each_by_deadline(*next, SESSIONS_PER_STEP, |us, session| {
+    let more = clock.each_by_deadline(*next, SESSIONS_PER_STEP, |us, session| {
         found.entry(us).or_default().push(session);
     });
     match more {
@@ -238,20 +244,25 @@ fn deadlines(state: &mut State, _: &IoThread, taken: &mut Deadlines) -> Step {
 
 async fn dump(thread: &IoThread, mut view: AdminView) -> Result<String, NoReport> {
     let now = thread.clock.now();
-    fill_member(&mut view, member(thread).await?);
+    let member = member(thread).await?;
+    let has_locals = member.local_sessions.is_some();
+    fill_member(&mut view, member);
     if !view.serving {
         return Ok(answer(AdminWord::Dump, 0, &view));
     }
     view.sessions.global = match view.mode {
         Mode::Standalone | Mode::Leader => {
             let sessions = on_every_thread(thread, deadlines).await?;
-            let buckets = sessions.into_iter().flat_map(|part| part.found);
-            GlobalSessions::Buckets(buckets.map(|(us, ids)| bucket(now, us, ids)).collect())
+            GlobalSessions::Buckets(buckets(now, sessions))
         }
         Mode::Follower | Mode::Observer | Mode::ReadOnly => {
             GlobalSessions::Timeouts(timeouts(thread).await?)
         }
     };
+    if has_locals {
+        let sessions = on_every_thread(thread, local_deadlines).await?;
+        view.sessions.local = Some(buckets(now, sessions));
+    }
     let ephemerals = ephemerals(thread).await?;
     let conns = conn_views(thread).await?;
     let interval_ms = thread.admin.sessionless_timeout_ms;
@@ -261,6 +272,11 @@ async fn dump(thread: &IoThread, mut view: AdminView) -> Result<String, NoReport
         answer(AdminWord::Dump, 0, &view)
     })
     .await
+}
+
+fn buckets(now: Now, sessions: Vec<Deadlines>) -> SessionBuckets {
+    let found = sessions.into_iter().flat_map(|part| part.found);
+    found.map(|(us, ids)| bucket(now, us, ids)).collect()
 }
 
 /// A bucket with its wall-clock time. A session may have been booked into it more than once.

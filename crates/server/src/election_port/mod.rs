@@ -41,9 +41,9 @@ use tracing::{debug, warn};
 
 use self::wire::{Fault, Out, Wire};
 use crate::StartError;
-use crate::peer_sockets::Port;
 use crate::peer_sockets::dial::{self, Resolver};
 use crate::peer_sockets::listen::{self, Listening};
+use crate::peer_sockets::{Port, UnresolvedNames};
 use crate::seldom::Seldom;
 
 /// What connections have to say and we have not heard yet. Each entry may be a message of half a
@@ -66,6 +66,8 @@ pub struct Settings {
     pub bind_attempts: u32,
     /// `tcpKeepAlive`.
     pub tcp_keep_alive: bool,
+    /// Where names of peers are noted that do not resolve.
+    pub unresolved: UnresolvedNames,
 }
 
 impl Settings {
@@ -77,6 +79,7 @@ impl Settings {
             listen_on_all_ips: false,
             bind_attempts: 3,
             tcp_keep_alive: false,
+            unresolved: UnresolvedNames::default(),
         }
     }
 
@@ -254,6 +257,7 @@ impl ElectionPort {
         let (commander, commands) = mpsc::unbounded_channel();
         let (events, told) = mpsc::channel(EVENTS_MAX);
         let links = new_links(&settings, &my_addresses, membership);
+        let unresolved = settings.unresolved.clone();
         let port = ElectionPort {
             settings,
             my_addresses,
@@ -262,7 +266,7 @@ impl ElectionPort {
             listeners,
             commands,
             events,
-            resolver: Rc::default(),
+            resolver: Rc::new(Resolver::new(unresolved)),
             faults: Seldom::default(),
             started: Instant::now(),
         };

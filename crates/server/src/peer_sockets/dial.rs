@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::UnresolvedNames;
 use crate::seldom::Seldom;
 
 /// How long an address may take until the next is tried beside it.
@@ -32,10 +33,11 @@ const RESOLVING_MAX: usize = 64;
 const TOLD_MAX: usize = 256;
 
 /// Resolves names, each at most once at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Resolver {
     busy: Arc<Mutex<HashSet<Address>>>,
     told: RefCell<HashMap<Address, Seldom>>,
+    unresolved: UnresolvedNames,
 }
 
 /// A name that is being resolved, until this is dropped.
@@ -51,11 +53,17 @@ impl Drop for Busy {
 }
 
 impl Resolver {
+    /// One that notes which names do not resolve.
+    pub(crate) fn new(unresolved: UnresolvedNames) -> Resolver {
+        Resolver { busy: Arc::default(), told: RefCell::default(), unresolved }
+    }
+
     async fn resolve(&self, address: &Address) -> io::Result<Vec<SocketAddr>> {
         if let Ok(ip) = address.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, address.port)]);
         }
         let found = self.look_up(address).await;
+        self.unresolved.tried(&address.host, found.is_ok());
         if let Err(error) = &found {
             let mut told = self.told.borrow_mut();
             if told.len() >= TOLD_MAX && !told.contains_key(address) {

@@ -2,10 +2,13 @@
 
 pub(crate) mod dial;
 pub(crate) mod listen;
+mod unresolved;
 
 use oxkeeper_proto::Sid;
 use oxkeeper_proto::notification::Address;
 use oxkeeper_zab::quorum::{Membership, QuorumServer};
+
+pub use self::unresolved::UnresolvedNames;
 
 /// One of the two ports of a server in an ensemble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -58,9 +58,9 @@ use tracing::{debug, warn};
 use self::link::{Fault, Link};
 use self::room::Room;
 use crate::StartError;
-use crate::peer_sockets::Port;
 use crate::peer_sockets::dial::{self, Resolver};
 use crate::peer_sockets::listen::{self, Listening};
+use crate::peer_sockets::{Port, UnresolvedNames};
 use crate::seldom::Seldom;
 use crate::snapshot_link::{SnapshotSink, SnapshotSource};
 
@@ -93,6 +93,8 @@ pub struct Settings {
     /// What may wait to be sent on one link. Whoever is that far behind is not served by being
     /// given more: it is quicker to begin anew from the log or a snapshot.
     pub pending_bytes_max: usize,
+    /// Where names of peers are noted that do not resolve.
+    pub unresolved: UnresolvedNames,
 }
 
 impl Settings {
@@ -107,6 +109,7 @@ impl Settings {
             data_bytes_max: oxkeeper_proto::limits::FIELD_BYTES_MAX_DEFAULT,
             links_max: 1100,
             pending_bytes_max: 256 << 20,
+            unresolved: UnresolvedNames::default(),
         }
     }
 
@@ -211,6 +214,7 @@ impl QuorumPort {
         }
         let bound = listen::bind_all(&addresses, settings.listening()).await?;
         let (failed, failures) = mpsc::unbounded_channel();
+        let unresolved = settings.unresolved.clone();
         let inner = Inner {
             settings,
             upcall: OnceCell::new(),
@@ -225,7 +229,7 @@ impl QuorumPort {
             scratch: RefCell::new(vec![0; READ_BYTES].into()),
             room: Room::default(),
             dialling: RefCell::default(),
-            resolver: Rc::default(),
+            resolver: Rc::new(Resolver::new(unresolved)),
             tasks: RefCell::default(),
             spawned: Notify::new(),
             listening_at: RefCell::new(addresses),
@@ -339,6 +343,11 @@ impl QuorumPort {
             Some(link) => link.send_snapshot(),
             None => mpsc::channel(1).0,
         }
+    }
+
+    /// The names of peers that do not resolve.
+    pub fn unresolved_names(&self) -> &UnresolvedNames {
+        &self.inner.settings.unresolved
     }
 
     /// Who is at the other end.

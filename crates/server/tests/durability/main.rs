@@ -8,6 +8,7 @@ mod failing_disk;
 mod golden;
 mod history;
 mod host;
+mod java_snapshots;
 mod lives;
 mod member;
 mod starting;

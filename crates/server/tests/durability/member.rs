@@ -1,7 +1,7 @@
 //! What the disk does for a member of an ensemble: promises saved, the end of a history given up, a
 //! leader's taken over, each interrupted at every operation, and booted afterwards.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -17,6 +17,7 @@ use oxkeeper_server::log_thread::{
 };
 use oxkeeper_server::member::{MemberOptions, boot_member};
 use oxkeeper_server::snapshot_link::SnapshotSource;
+use oxkeeper_server::snapshot_thread::{SnapshotCommand, SnapshotReports, SnapshotWorker};
 use oxkeeper_storage::sim_disk::Fault;
 use oxkeeper_storage::{
     Compression, Disk as _, LogError, SimDisk, SnapshotError, SnapshotReader, TxnLogOptions,
@@ -35,7 +36,7 @@ pub const MEMBER: MemberOptions =
 #[derive(Debug, Default)]
 pub struct Said {
     lines: RefCell<Vec<String>>,
-    rebuilt: RefCell<Vec<Rebuilt>>,
+    pub rebuilt: RefCell<Vec<Rebuilt>>,
 }
 
 impl LogReports for Said {
@@ -79,14 +80,14 @@ impl LogInbox for Queue {
 }
 
 /// Chunks of a leader, and what was given back of them.
-struct Chunks {
+pub struct Chunks {
     chunks: VecDeque<Bytes>,
     dies: bool,
     rest: Arc<Mutex<Option<Bytes>>>,
 }
 
 impl Chunks {
-    fn new(bytes: &[u8], len: usize) -> (Box<Chunks>, Arc<Mutex<Option<Bytes>>>) {
+    pub fn new(bytes: &[u8], len: usize) -> (Box<Chunks>, Arc<Mutex<Option<Bytes>>>) {
         let chunks = bytes.chunks(len).map(Bytes::copy_from_slice).collect();
         let rest = Arc::new(Mutex::new(None));
         (Box::new(Chunks { chunks, dies: false, rest: Arc::clone(&rest) }), rest)
@@ -131,7 +132,7 @@ pub struct Member {
     pub booted: Booted<SimDisk>,
     recovered: Recovered,
     worker: LogWorker<SimDisk>,
-    said: Said,
+    pub said: Said,
 }
 
 impl Member {
@@ -187,6 +188,13 @@ pub fn append(zxids: &[i64]) -> LogCommand {
     LogCommand::Append(Batch { payloads: payloads.into(), ends: ends.into(), last_zxid })
 }
 
+/// A transaction as it comes from a leader.
+pub fn append_payload(zxid: Zxid, payload: &[u8]) -> LogCommand {
+    let ends = [payload.len() as u32].into();
+    let payloads = Bytes::copy_from_slice(payload);
+    LogCommand::Append(Batch { payloads, ends, last_zxid: zxid })
+}
+
 /// One transaction with so many bytes more.
 pub fn append_large(zxid: i64, more: usize) -> LogCommand {
     let LogCommand::Append(batch) = append(&[zxid]) else { unreachable!() };
@@ -208,10 +216,7 @@ pub fn history(seed: u64) -> (SimDisk, Life) {
 pub fn stream(seed: u64) -> (Vec<u8>, State) {
     let (disk, life) = history(seed);
     let mut booted = Member::boot(&disk).booted;
-    let mut worker = oxkeeper_server::snapshot_thread::SnapshotWorker::new(
-        Arc::clone(&booted.dir),
-        options().snapshot,
-    );
+    let mut worker = SnapshotWorker::new(Arc::clone(&booted.dir), options().snapshot);
     worker.write_now(&mut booted.shared.tree).unwrap();
     let list = oxkeeper_storage::snapshots::list_snapshots(&disk, booted.dir.snapshot_dir());
     let newest = &list.unwrap()[0];
@@ -222,7 +227,7 @@ pub fn stream(seed: u64) -> (Vec<u8>, State) {
     (bytes, life.state_at(newest.zxid).unwrap().clone())
 }
 
-fn receive(generation: u64, zxid: Zxid, source: Box<Chunks>) -> LogCommand {
+pub fn receive(generation: u64, zxid: Zxid, source: Box<Chunks>) -> LogCommand {
     LogCommand::ReceiveSnapshot { generation, zxid, source }
 }
 
@@ -326,8 +331,8 @@ fn a_truncated_member_is_what_it_was_at_that_zxid() {
     }
 }
 
-/// Snapshots of what is to be given up are all that is left: only a leader's could help, and it does
-/// not know that.
+/// Snapshots of what is to be given up are all that is left: only a leader's could help, and it
+/// does not know that.
 #[test]
 fn going_back_behind_all_snapshots_ends_the_server() {
     let (disk, _) = history(3);
@@ -342,6 +347,78 @@ fn going_back_behind_all_snapshots_ends_the_server() {
     let mut after = files(&disk);
     after.retain(|name| !name.ends_with("Epoch") && name != "oxkeeper.held");
     assert_eq!(after, before);
+}
+
+/// TRUNC while the snapshot thread is in the middle of what is given up.
+#[test]
+fn a_snapshot_under_way_ends_with_its_history() {
+    let (disk, life) = history(3);
+    let mut member = Member::boot(&disk);
+    let to = Zxid(life.served.0 - 3);
+    let mut snapshots = SnapshotWorker::new(Arc::clone(&member.booted.dir), options().snapshot);
+    let reports = Published::default();
+    let tree = &mut member.booted.shared.tree;
+    let head = tree.snapshot_begin().unwrap();
+    snapshots.carry_out(SnapshotCommand::Begin(Box::new(head)), &reports);
+    let chunk = tree.snapshot_next(usize::MAX).unwrap();
+    member.run([LogCommand::Truncate { generation: 1, to }]).unwrap();
+    snapshots.carry_out(SnapshotCommand::Chunk(chunk), &reports);
+    snapshots.carry_out(SnapshotCommand::End, &reports);
+    assert_eq!((reports.over.get(), reports.published.get()), (1, 0));
+    assert!(whole_snapshots(&disk).into_iter().all(|zxid| zxid <= to.0));
+    assert!(!files(&disk).iter().any(|name| name.starts_with("unfinished")));
+    // The tree that was built instead can be written down.
+    let mut tree = member.said.rebuilt.take().pop().unwrap().tree;
+    snapshots.write_now(&mut tree).unwrap();
+    assert!(whole_snapshots(&disk).contains(&to.0));
+    drop(member);
+    let again = Member::boot(&disk.crash(5));
+    assert_equal(&again.state(), life.state_at(to).unwrap(), "booted again");
+}
+
+/// What the snapshot thread has said.
+#[derive(Debug, Default)]
+struct Published {
+    over: Cell<u32>,
+    published: Cell<u32>,
+}
+
+impl SnapshotReports for Published {
+    fn chunk_written(&self) {}
+
+    fn snapshot_over(&self) {
+        self.over.set(self.over.get() + 1);
+    }
+
+    fn snapshot_published(&self, _: Duration) {
+        self.published.set(self.published.get() + 1);
+    }
+}
+
+/// Every moment of TRUNC: a beginning of the old history that has all that is to be kept.
+#[test]
+fn wherever_a_truncation_is_interrupted_a_beginning_is_left() {
+    let (whole, life) = history(3);
+    let to = Zxid(life.served.0 - 12);
+    for operation in 1.. {
+        let disk = whole.crash(0);
+        let mut member = Member::boot(&disk);
+        disk.fail_at(disk.operations() + operation, Fault::Stop);
+        let done = member.run([LogCommand::Truncate { generation: 1, to }]);
+        let truncated = !member.said().is_empty();
+        drop(member);
+        for seed in 0..6 {
+            let again = Member::boot(&disk.crash(seed));
+            let found = again.state();
+            let when = format!("{operation}, seed {seed}");
+            assert!(found.zxid >= to && (found.zxid == to || !truncated), "{when}");
+            assert_equal(&found, life.state_at(found.zxid).unwrap(), &when);
+        }
+        if done.is_ok() {
+            assert!(operation > 5, "all of it in {operation} operations");
+            break;
+        }
+    }
 }
 
 fn whole_snapshots(disk: &SimDisk) -> Vec<i64> {
@@ -426,8 +503,11 @@ fn a_snapshot_that_does_not_arrive_changes_nothing() {
 fn wherever_a_snapshot_is_interrupted_there_is_one_history() {
     let (bytes, state) = stream(6);
     let (whole, life) = history(7);
-    // Inside the old history, too: a leader has cut it off without our knowing.
-    for zxid in [Zxid(life.served.0 - 10), Zxid(2 << 32 | 5)] {
+    // Inside the old history, too: a leader has cut it off without our knowing. Where the log alone
+    // goes on behind it, and where there is a newer snapshot as well.
+    let newest = *whole_snapshots(&whole).last().unwrap();
+    assert!(newest + 5 < life.served.0 && newest > 10, "{newest} of {}", life.served);
+    for zxid in [Zxid(newest + 2), Zxid(newest - 2), Zxid(2 << 32 | 5)] {
         let expected = State { zxid, ..state.clone() };
         for operation in 1.. {
             let disk = whole.crash(0);
@@ -549,7 +629,8 @@ fn epochs_are_what_the_files_say() {
         drop(member);
         disk
     };
-    let cases: [(&[(&str, &str)], (u32, u32)); 7] = [
+    type Files = &'static [(&'static str, &'static str)];
+    let cases: [(Files, (u32, u32)); 7] = [
         (&[], (5, 5)),
         (&[("currentEpoch", "5")], (5, 5)),
         (&[("acceptedEpoch", "6")], (6, 5)),

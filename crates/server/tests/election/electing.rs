@@ -4,6 +4,8 @@
 
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::PeerState;
+use oxkeeper_server::UnresolvedNames;
+use oxkeeper_server::election_port::Settings;
 use oxkeeper_zab::election;
 use oxkeeper_zab::quorum::Role;
 
@@ -102,17 +104,23 @@ fn a_designated_leader_needs_no_election() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_delays_nobody() {
+fn a_name_that_does_not_resolve_delays_nobody_and_is_counted() {
     run(async {
         let mut ensemble = Ensemble::of(2);
         let config = format!("{}server.3=oxkeeper.invalid:2888:{PORT}", ensemble.config);
         // Whether the third is alive cannot be known: the others wait for it a moment.
+        let unresolved = UnresolvedNames::default();
         for sid in 1..=2 {
-            ensemble.open_with(settings(sid), election::Settings::default(), &config).await;
+            let settings = Settings { unresolved: unresolved.clone(), ..settings(sid) };
+            ensemble.open_with(settings, election::Settings::default(), &config).await;
         }
         ensemble.look(1, standing(1, 5));
         ensemble.look(2, standing(1, 5));
         ensemble.settles_on(2).await;
+        // The system may take its time to say so.
+        while unresolved.among(["oxkeeper.invalid", "127.0.0.1"].into_iter()) != 1 {
+            tokio::task::yield_now().await;
+        }
     });
 }
 

@@ -114,6 +114,43 @@ fn what_lies_below_a_received_snapshot_does_not_stand_in_for_it() {
     assert!(matches!(error, RecoveryError::Received { .. }), "{error}");
 }
 
+/// The next leader has us give up the snapshot of the last one, too. Below it are our old logs,
+/// behind it new ones: never one without the other.
+#[test]
+fn going_back_behind_a_received_snapshot_leaves_no_hole() {
+    let whole = disk(false);
+    {
+        let dir = open(&whole).unwrap();
+        dir.install(received(&dir, LAST + 7, Compression::None).unwrap()).unwrap();
+        let path = dir.log_dir().to_owned();
+        let mut log = TxnLog::new(whole.clone(), path, log_options(), Zxid(LAST + 7));
+        for zxid in LAST + 8..LAST + 14 {
+            log.append(&batch(zxid, zxid), Zxid(zxid)).unwrap();
+            log.roll().unwrap();
+        }
+    }
+    for to in [20, LAST, LAST + 5] {
+        for operation in 1.. {
+            let disk = whole.crash(0);
+            let dir = open(&disk).unwrap();
+            disk.fail_at(disk.operations() + operation, Fault::Stop);
+            let done = dir.truncate(Zxid(to)).is_ok();
+            drop(dir);
+            for seed in 0..8 {
+                // Checks every txn and that none is missing.
+                let last = recover(&open(&disk.crash(seed)).unwrap()).unwrap().last;
+                let whole = (LAST + 7..LAST + 14).contains(&last);
+                let old = (to.min(LAST)..=LAST).contains(&last);
+                assert!(old || (whole && !done), "{to} at {operation}: {last}");
+            }
+            if done {
+                assert!(operation > 8, "a truncation of {operation} operations");
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn one_that_is_not_installed_leaves_nothing() {
     let disk = disk(true);

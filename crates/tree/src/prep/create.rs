@@ -121,8 +121,9 @@ impl Prep<'_, '_> {
             OpCode::CREATE_CONTAINER => mode == CreateMode::Container,
             _ => !mode.is_ttl() && mode != CreateMode::Container,
         };
-        match kind.owner() {
-            Some(owner) if fitting => Ok((mode, owner)),
+        match (kind.owner(), self.ctx.ephemerals_refused) {
+            (Some(_), Some(code)) if fitting && mode.is_ephemeral() => Err(code),
+            (Some(owner), _) if fitting => Ok((mode, owner)),
             _ => Err(ErrorCode::BAD_ARGUMENTS),
         }
     }

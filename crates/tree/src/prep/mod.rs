@@ -80,6 +80,8 @@ pub struct PrepContext<'a> {
     pub time_ms: i64,
     /// The identities of the connection.
     pub auth: &'a [AuthId],
+    /// Why the session may own no znodes, if it may not: the ensemble does not know it.
+    pub ephemerals_refused: Option<ErrorCode>,
 }
 
 /// How a request fared.

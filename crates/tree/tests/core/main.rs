@@ -6,6 +6,7 @@ mod model;
 mod random;
 mod rules;
 mod snapshots;
+mod streams;
 mod support;
 
 #[test]

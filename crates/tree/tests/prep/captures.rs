@@ -206,6 +206,7 @@ impl Replay {
             zxid: exchange.at,
             time_ms: exchange.at.0,
             auth: &self.auth[exchange.connection].clone(),
+            ephemerals_refused: None,
         };
         let mut payload = Vec::new();
         let prepared = prep(&mut self.world, &ctx, &mut payload);

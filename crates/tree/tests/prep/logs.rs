@@ -144,6 +144,7 @@ impl Replay {
             zxid: header.zxid,
             time_ms: header.time_ms,
             auth: &auth,
+            ephemerals_refused: None,
         };
         let mut out = Vec::new();
         let wrong = is_java_mistake(&payload);

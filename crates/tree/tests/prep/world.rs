@@ -86,6 +86,7 @@ impl World {
             zxid: self.zxid,
             time_ms: self.time_ms,
             auth: &self.auth,
+            ephemerals_refused: None,
         };
         let mut payload = Vec::new();
         let prepared = prep(&mut self.overlay, &self.tree, &self.rules, &ctx, &mut payload);

@@ -32,13 +32,13 @@ impl Core {
         request: &ForwardedRequest<'_>,
     ) {
         if !self.orders() {
-            return self.keep_early(link, request);
+            return self.keep_early(link, || Early::Request(owned(request)));
         }
         if request.op == OpCode::CREATE_SESSION {
             let Ok(timeout_ms) = request.body.try_into().map(i32::from_be_bytes) else {
                 return tracing::warn!(link = link.0, "a session without a timeout is not created");
             };
-            let owner = Owner::Learner(link);
+            let owner = Some(Owner::Learner(link));
             return self.create_session(shared, now, request.session, timeout_ms, owner, None);
         }
         let auth = identities(request.identities);
@@ -46,24 +46,23 @@ impl Core {
         self.write(shared, now, origin, request.session, request.body, &auth);
     }
 
-    fn keep_early(&mut self, link: LinkId, request: &ForwardedRequest<'_>) {
-        let Some(ensemble) = self.ensemble.as_mut().filter(|e| e.serve_next.is_some()) else {
-            return;
-        };
-        let forward = zab::Forward {
-            session: request.session,
-            cxid: request.cxid,
-            op: request.op,
-            body: Bytes::copy_from_slice(request.body),
-            identities: request.identities.map(|known| Bytes::copy_from_slice(known.raw())),
-        };
-        ensemble.early.push_back((link, forward));
+    fn keep_early(&mut self, link: LinkId, early: impl FnOnce() -> Early) {
+        if let Some(ensemble) = self.ensemble.as_mut().filter(|e| e.serve_next.is_some()) {
+            ensemble.early.push_back((link, early()));
+        }
     }
 
     /// Serving begins: what came too early has its turn.
     pub(super) fn take_early(&mut self, shared: &Shared, now: Now) {
         let Some(ensemble) = &mut self.ensemble else { return };
-        for (link, forward) in std::mem::take(&mut ensemble.early) {
+        for (link, early) in std::mem::take(&mut ensemble.early) {
+            let forward = match early {
+                Early::Request(forward) => forward,
+                Early::Session(session, timeout_ms) => {
+                    self.learners_session(now, link, session, timeout_ms);
+                    continue;
+                }
+            };
             let known = forward.identities.as_deref();
             let request = ForwardedRequest {
                 session: forward.session,
@@ -131,7 +130,11 @@ impl Core {
         session: SessionId,
         timeout_ms: i32,
     ) {
-        let valid = self.orders() && self.sessions.is_open(session);
+        if !self.orders() {
+            // Nobody here knows yet which sessions live: to refuse one would be to end it.
+            return self.keep_early(link, || Early::Session(session, timeout_ms));
+        }
+        let valid = self.sessions.is_open(session);
         if valid {
             if let Some((front, conn)) = self.sessions.disown(session) {
                 let close = ToFront::Close { conn, why: "session renewed elsewhere" };
@@ -143,6 +146,25 @@ impl Core {
             ensemble.peer.revalidated(link, session, valid);
         }
         self.absorb(now);
+    }
+}
+
+/// What a learner asked before this leader served.
+#[derive(Debug)]
+pub(super) enum Early {
+    /// A request of its client.
+    Request(zab::Forward),
+    /// Whether a session lives, with the timeout asked for.
+    Session(SessionId, i32),
+}
+
+fn owned(request: &ForwardedRequest<'_>) -> zab::Forward {
+    zab::Forward {
+        session: request.session,
+        cxid: request.cxid,
+        op: request.op,
+        body: Bytes::copy_from_slice(request.body),
+        identities: request.identities.map(|known| Bytes::copy_from_slice(known.raw())),
     }
 }
 

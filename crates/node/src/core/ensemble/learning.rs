@@ -14,7 +14,8 @@ use crate::messages::{AuthSet, ConnId, Effect, FrontId, Now, ToFront};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pending {
     cxid: i32,
-    waiter: Waiter,
+    /// None for what this server asked for itself.
+    waiter: Option<Waiter>,
 }
 
 /// A connection that asks for a session it says it has.
@@ -53,7 +54,7 @@ impl Core {
         body: &[u8],
         auth: &AuthSet,
     ) -> bool {
-        let WaiterKind::Reply { xid, op } = waiter.kind else { return true };
+        let WaiterKind::Reply { xid, op, .. } = waiter.kind else { return true };
         if !matches!(op, OpCode::MULTI | OpCode::CLOSE_SESSION) {
             let mut reader = Reader::with_field_max(body, self.settings.field_bytes_max);
             if !matches!(Request::decode(op, &mut reader), Ok(Some(_))) {
@@ -70,7 +71,7 @@ impl Core {
             body: Bytes::copy_from_slice(body),
             identities: Some(identities.into()),
         };
-        self.send_forward(now, waiter, forward);
+        self.send_forward(now, Some(waiter), forward);
         true
     }
 
@@ -90,17 +91,18 @@ impl Core {
             identities: None,
         };
         if let Some(ensemble) = &mut self.ensemble {
-            ensemble.local.insert(session, (waiter.front, waiter.conn));
+            ensemble.connected.insert(session, (waiter.front, waiter.conn));
         }
-        self.send_forward(now, waiter, forward);
+        self.send_forward(now, Some(waiter), forward);
     }
 
-    fn send_forward(&mut self, now: Now, waiter: Waiter, forward: zab::Forward) {
+    /// Sends the leader a request whose transaction `waiter` waits for.
+    pub(super) fn send_forward(&mut self, now: Now, waiter: Option<Waiter>, forward: zab::Forward) {
         let Some(ensemble) = &mut self.ensemble else { return };
         let (session, cxid) = (forward.session, forward.cxid);
         if ensemble.peer.forward(forward) {
             ensemble.pending.entry(session).or_default().push_back(Pending { cxid, waiter });
-        } else {
+        } else if let Some(waiter) = waiter {
             let close = ToFront::Close { conn: waiter.conn, why: "no leader for a write" };
             self.effects.push_back(Effect::Tell(waiter.front, close));
         }
@@ -118,7 +120,7 @@ impl Core {
         if queue.is_empty() {
             ensemble.pending.remove(&session);
         }
-        Some(pending.waiter)
+        pending.waiter
     }
 
     /// A client asks for a session of the ensemble: the leader knows whether it lives
@@ -133,7 +135,7 @@ impl Core {
         timeout_ms: i32,
     ) {
         let Some(ensemble) = &mut self.ensemble else { return };
-        if let Some((other_front, other)) = ensemble.local.remove(&session)
+        if let Some((other_front, other)) = ensemble.connected.remove(&session)
             && (other_front, other) != (front, conn)
         {
             let close = ToFront::Close { conn: other, why: "session renewed elsewhere" };
@@ -168,13 +170,13 @@ impl Core {
         let Some(Revalidating { front, conn, timeout_ms }) = waits else { return };
         let told = if valid {
             self.stats.sessions_renewed += 1;
-            if let Some((other_front, other)) = ensemble.local.insert(session, (front, conn))
+            if let Some((other_front, other)) = ensemble.connected.insert(session, (front, conn))
                 && (other_front, other) != (front, conn)
             {
                 let close = ToFront::Close { conn: other, why: "session renewed elsewhere" };
                 self.effects.push_back(Effect::Tell(other_front, close));
             }
-            ToFront::Renewed { conn, session, timeout_ms }
+            ToFront::Opened { conn, session, timeout_ms }
         } else {
             tracing::info!(%session, "the leader does not know this session");
             ToFront::Refused { conn }
@@ -185,9 +187,9 @@ impl Core {
     /// A connection is gone.
     pub(in crate::core) fn learner_closed(&mut self, session: SessionId, owner: (FrontId, ConnId)) {
         if let Some(ensemble) = &mut self.ensemble
-            && ensemble.local.get(&session) == Some(&owner)
+            && ensemble.connected.get(&session) == Some(&owner)
         {
-            ensemble.local.remove(&session);
+            ensemble.connected.remove(&session);
         }
     }
 
@@ -198,7 +200,7 @@ impl Core {
     ) -> Option<(FrontId, ConnId)> {
         let ensemble = self.ensemble.as_mut()?;
         ensemble.pending.remove(&session);
-        ensemble.local.remove(&session)
+        ensemble.connected.remove(&session)
     }
 
     /// The leader asks who was heard from: so are the Fronts.
@@ -221,6 +223,9 @@ impl Core {
             return;
         };
         for &(session, timeout_ms) in touched {
+            if ensemble.locals.is_open(session) {
+                continue;
+            }
             put_touched(&mut ensemble.touches.encoded, session, timeout_ms);
         }
         ensemble.touches.awaited = ensemble.touches.awaited.saturating_sub(1);

@@ -21,6 +21,7 @@
 
 mod leading;
 mod learning;
+mod local;
 mod report;
 mod tally;
 
@@ -36,9 +37,11 @@ use oxkeeper_zab as zab;
 use zab::quorum::QuorumVerifier;
 use zab::{Entry, LinkId, State, SyncToken, Verdict};
 
+use super::sessions::SessionClock;
 use super::{Core, InFlight, Waiter};
 use crate::front::Shared;
 use crate::messages::{Batch, ConnId, Effect, FrontId, Now, ToFront};
+use leading::Early;
 use learning::{Pending, Revalidating, Touches};
 pub use tally::Tally;
 
@@ -62,8 +65,10 @@ pub(super) struct Ensemble {
     state: State,
     /// The last transaction that may be applied.
     committed: Zxid,
-    /// The epoch to be served in once everything committed is applied.
-    serve_next: Option<u32>,
+    /// Whom to serve once everything committed is applied.
+    serve_next: Option<Serve>,
+    /// When readers are served without an ensemble, monotonic ms.
+    read_only_at_ms: Option<u64>,
     /// Clients are served, or were until [`Ensemble::stopping`].
     pub serving: bool,
     /// Serving has ended and the tree's readers do not know it yet.
@@ -75,19 +80,30 @@ pub(super) struct Ensemble {
     /// Fronts there are.
     fronts: u16,
     /// What learners asked before this leader served.
-    early: VecDeque<(LinkId, zab::Forward)>,
+    early: VecDeque<(LinkId, Early)>,
     /// A learner's requests under way, by session in their order.
     pending: HashMap<SessionId, VecDeque<Pending>>,
     /// A learner's connections by session.
-    local: HashMap<SessionId, (FrontId, ConnId)>,
+    connected: HashMap<SessionId, (FrontId, ConnId)>,
     revalidating: HashMap<SessionId, VecDeque<Revalidating>>,
     touches: Touches,
+    /// Sessions that only this server knows.
+    pub locals: SessionClock,
     /// Syncs that the leader has not answered.
     syncs: HashMap<SyncToken, Syncer>,
     next_sync: u64,
     /// Syncs that are complete when the tree has reached a transaction.
     synced_at: VecDeque<(Zxid, Syncer)>,
     pub tally: Tally,
+}
+
+/// Whom to serve next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Serve {
+    /// Everybody, in this epoch.
+    Epoch(u32),
+    /// Readers alone: there is no ensemble.
+    Readers,
 }
 
 /// Who asked for a sync.
@@ -99,13 +115,14 @@ struct Syncer {
 }
 
 impl Ensemble {
-    fn new(peer: zab::Peer, fronts: u16, applied: Zxid) -> Ensemble {
+    fn new(peer: zab::Peer, fronts: u16, applied: Zxid, locals: SessionClock) -> Ensemble {
         Ensemble {
             peer,
             part: Part::None,
             state: State::Looking,
             committed: applied,
             serve_next: None,
+            read_only_at_ms: None,
             serving: false,
             stopping: false,
             holds: false,
@@ -113,9 +130,10 @@ impl Ensemble {
             fronts,
             early: VecDeque::new(),
             pending: HashMap::new(),
-            local: HashMap::new(),
+            connected: HashMap::new(),
             revalidating: HashMap::new(),
             touches: Touches::default(),
+            locals,
             syncs: HashMap::new(),
             next_sync: 0,
             synced_at: VecDeque::new(),
@@ -123,12 +141,17 @@ impl Ensemble {
         }
     }
 
+    /// Whether it serves in an epoch: what it has is what the ensemble has.
+    pub fn has_role(&self) -> bool {
+        self.part != Part::None && self.serving
+    }
+
     /// Nobody is waited for any more.
     fn forget_clients(&mut self) {
         self.early.clear();
         self.configs.clear();
         self.pending.clear();
-        self.local.clear();
+        self.connected.clear();
         self.revalidating.clear();
         self.touches = Touches::default();
         self.syncs.clear();
@@ -141,7 +164,9 @@ impl Core {
     /// be served before the core says so by [`Shared::serving`].
     pub fn join(&mut self, mut peer: zab::Peer, fronts: u16, now: Now) {
         peer.start(now.mono_ms());
-        self.ensemble = Some(Box::new(Ensemble::new(peer, fronts, self.applied)));
+        let locals =
+            SessionClock::new(self.settings.tick_time_ms, self.settings.server_id, now, []);
+        self.ensemble = Some(Box::new(Ensemble::new(peer, fronts, self.applied, locals)));
         self.absorb(now);
     }
 
@@ -217,6 +242,16 @@ impl Core {
         self.absorb(now);
     }
 
+    /// Gives up leading in favour of a learner that has everything: a leader does so before it
+    /// stops. False if there is nothing to give up, or nobody to give it to.
+    pub fn hand_over(&mut self, now: Now) -> bool {
+        self.end_turn(now);
+        let Some(ensemble) = &mut self.ensemble else { return false };
+        let begun = ensemble.peer.hand_over(now.mono_ms());
+        self.absorb(now);
+        begun
+    }
+
     /// A report of the disk.
     pub fn disk(&mut self, now: Now, disk: zab::Disk) {
         if let zab::Disk::Synced(zxid) = disk {
@@ -276,7 +311,7 @@ impl Core {
                     ensemble.committed = zxid;
                 }
             }
-            zab::Effect::Serve { epoch } => ensemble.serve_next = Some(epoch),
+            zab::Effect::Serve { epoch } => ensemble.serve_next = Some(Serve::Epoch(epoch)),
             zab::Effect::Synced(token) => {
                 if let Some(syncer) = ensemble.syncs.remove(&token) {
                     let committed = ensemble.committed;
@@ -326,6 +361,11 @@ impl Core {
             State::Leading => Part::Leading,
             State::Following(_) | State::Observing(_) => Part::Learning,
         };
+        ensemble.read_only_at_ms = match state {
+            State::Looking => self.settings.read_only_after_ms.map(|ms| now.mono_ms() + ms),
+            _ => None,
+        };
+        ensemble.locals.reset(now, []);
         self.sessions.reset(now, []);
         self.effects.push_back(Effect::Peer(zab::Effect::State(state)));
     }
@@ -372,12 +412,19 @@ impl Core {
         let Some(ensemble) = &mut self.ensemble else { return };
         if std::mem::take(&mut ensemble.stopping) {
             shared.serving = false;
+            shared.read_only = false;
         }
         if self.applied < ensemble.committed {
             return;
         }
-        let Some(epoch) = ensemble.serve_next.take() else { return };
+        let Some(next) = ensemble.serve_next.take() else { return };
         ensemble.serving = true;
+        let Serve::Epoch(epoch) = next else {
+            tracing::info!("no ensemble: serving those who only read");
+            shared.serving = true;
+            shared.read_only = true;
+            return;
+        };
         ensemble.tally.serves(&mut self.stats.ensemble, now, ensemble.state);
         let config = ensemble.peer.membership().current();
         shared.tree.init_config(&config.to_string(), config.version(), now.wall_ms);
@@ -393,7 +440,8 @@ impl Core {
             self.sessions.reset(now, shared.tree.sessions());
             self.reaper = super::Reaper::new(&self.settings, now);
         }
-        shared.serving = true;
+        let leads = ensemble.part == Part::Leading;
+        shared.serving = !leads || self.settings.leader_serves;
         self.take_early(shared, now);
     }
 
