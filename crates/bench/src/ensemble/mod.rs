@@ -251,6 +251,11 @@ impl Bench<'_> {
         Ok(ScenarioReport::of(row.name(), run, servers.collect(), Vec::new()))
     }
 
+    /// The sizes that a row of growth goes through.
+    pub fn steps(&self, row: Row) -> Vec<u64> {
+        if self.args.steps.is_empty() { row.steps().to_vec() } else { self.args.steps.clone() }
+    }
+
     fn znodes(&self, row: Row) -> u64 {
         match row {
             Row::RestartEmpty => 0,
