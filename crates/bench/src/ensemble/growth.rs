@@ -81,7 +81,7 @@ pub fn znodes(bench: &Bench<'_>, program: &Program, role: Role, label: &str) -> 
         let label = format!("{label} · {count} znodes");
         let mut figures = measured(bench, &mut cluster, role, &plan, &label)?;
         Memory::of(&cluster)?.add(&mut figures);
-        // The first start over a log writes a snapshot; the second one begins with it.
+        // The first start over the log of a load may write a snapshot that others begin with.
         starts::restart(&mut cluster)?;
         let restarted = starts::restart(&mut cluster)?;
         figures.all.extend(restarted.all);

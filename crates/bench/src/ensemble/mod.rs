@@ -338,7 +338,7 @@ impl Bench<'_> {
                 faults::failing_leader(self, cluster, row, times, label)
             }
             Row::Restart | Row::RestartEmpty => {
-                // The first start over a log writes a snapshot; those after it begin with that.
+                // The first start over the log of a load may write a snapshot that others begin with.
                 starts::restart(cluster)?;
                 Ok(vec![starts::restart(cluster)?])
             }
