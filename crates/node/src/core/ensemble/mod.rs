@@ -269,6 +269,11 @@ impl Core {
         let zxid = tree.last_zxid();
         shared.tree = tree;
         shared.serving = false;
+        // A leader of Apache's sends its tree while it changes. What we keep, and may pass on, is to
+        // be a tree as it once was.
+        if let zab::Disk::SnapshotInstalled { .. } = disk {
+            self.request_snapshot();
+        }
         self.overlay.clear();
         self.in_flight.clear();
         self.waiters.clear();
@@ -438,6 +443,13 @@ impl Core {
             ensemble.committed = ensemble.committed.max(first);
             self.overlay.clear();
             self.sessions.reset(now, shared.tree.sessions());
+            // Owners that nobody knows any more expire with the first tick.
+            let tree = &shared.tree;
+            for owner in tree.ephemeral_owners() {
+                if tree.session_timeout_ms(owner).is_none() {
+                    self.sessions.start(now, owner, 0, None);
+                }
+            }
             self.reaper = super::Reaper::new(&self.settings, now);
         }
         let leads = ensemble.part == Part::Leading;
