@@ -188,7 +188,7 @@ impl Core {
         }
         let Some(ensemble) = &mut self.ensemble else { return };
         ensemble.tally.packet(&mut self.stats.ensemble, now, &ensemble.peer, link, packet);
-        let verdict = ensemble.peer.packet(now.mono_ms(), link, packet);
+        let verdict = ensemble.peer.packet_of_many(now.mono_ms(), link, packet);
         self.absorb(now);
         if let Verdict::ForNode(_) = verdict {
             self.packet_for_node(shared, now, link, packet);
@@ -481,6 +481,14 @@ impl Core {
                 ensemble.peer.next_zxid(unproposed)
             }
             Some(_) => None,
+        }
+    }
+
+    /// Counts what the packets of this turn have acknowledged.
+    pub(super) fn packets_done(&mut self, now: Now) {
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.peer.packets_done(now.mono_ms());
+            self.absorb(now);
         }
     }
 
