@@ -16,6 +16,7 @@ mod chapters;
 pub mod load;
 mod reconfiguration;
 mod stage;
+mod storm;
 mod takeover;
 
 use std::path::{Path, PathBuf};
