@@ -35,7 +35,7 @@ pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
         force_snapshot: history.force_snapshot,
         snapshot_size_permille: history.snapshot_size_permille,
         committed_count_max: history.commit_log_count as usize,
-        capabilities: Capabilities::LEADER_TRANSFER,
+        capabilities: Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING,
         ..zab::Settings::new(Sid(ensemble.my_id))
     }
 }

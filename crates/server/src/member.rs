@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -186,6 +187,8 @@ pub(crate) struct Member<D: Disk> {
     pub log: TxnLogOptions,
     /// See [`Member::make_ready`].
     pub ready: bool,
+    /// While a snapshot comes in.
+    pub receiving: Arc<AtomicBool>,
 }
 
 impl<D: Disk> Member<D> {
@@ -246,7 +249,9 @@ impl<D: Disk> Member<D> {
         zxid: Zxid,
         source: Box<dyn SnapshotSource>,
     ) -> Result<Option<Tree>, LogError> {
+        self.receiving.store(true, Ordering::Release);
         let received = snapshot_in::receive(&self.dir, &self.options, zxid, source);
+        self.receiving.store(false, Ordering::Release);
         let Some(Received { mut tree, file }) = received.map_err(broken)? else {
             return Ok(None);
         };

@@ -352,6 +352,8 @@ pub enum Outgoing {
     AckEpoch(Zxid, i32),
     /// HANDOVER, to ours: the last transaction and the next leader.
     Handover(Zxid, Sid),
+    /// PULSE, to ours: how often it is sent, in ms.
+    Pulse(u32),
 }
 
 impl Outgoing {
@@ -424,6 +426,7 @@ impl Outgoing {
             Outgoing::Handover(zxid, successor) => {
                 Packet::Ours(Ours::Handover { zxid: *zxid, successor: *successor })
             }
+            Outgoing::Pulse(interval_ms) => Packet::Ours(Ours::Pulse { interval_ms: *interval_ms }),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the agreement needs to know of the configuration, and its own bounds.
 
-use oxkeeper_proto::Sid;
+use oxkeeper_proto::{Capabilities, Sid};
+
+/// Pulses that one of ours must miss to count as lost.
+pub const PULSES_MISSED: u64 = 6;
 
 /// See the fields. Times follow `zoo.cfg`: limits are numbers of ticks.
 #[derive(Debug, Clone)]
@@ -41,6 +44,10 @@ pub struct Settings {
     pub outstanding_bytes_max: usize,
     /// Learners at once, those that are still strangers included.
     pub links_max: usize,
+    /// How long one of ours may be silent to another before it counts as lost, in ms of the other's
+    /// own running time. `None`: three quarters of a tick; 0: syncLimit counts, as with Apache's.
+    /// Needs the capability QUICK_PING.
+    pub silence_ms: Option<u64>,
     /// What we can do beyond Apache's rules: bits of [`oxkeeper_proto::Capabilities`]. With 0 this
     /// server says nothing of itself that one of Apache's would not.
     pub capabilities: u64,
@@ -66,6 +73,7 @@ impl Settings {
             outstanding_count_max: 100_000,
             outstanding_bytes_max: 512 << 20,
             links_max: 1000,
+            silence_ms: None,
             capabilities: 0,
         }
     }
@@ -79,6 +87,13 @@ impl Settings {
     /// ms. It is there already, or it is not: then an election is quicker than any patience.
     pub fn handover_limit_ms(&self) -> u64 {
         self.tick_time_ms
+    }
+
+    /// How long one of ours may be silent; `None` if syncLimit alone counts.
+    pub fn quick_silence_ms(&self) -> Option<u64> {
+        let silence_ms = self.silence_ms.unwrap_or(self.tick_time_ms * 3 / 4);
+        let can = self.capabilities & Capabilities::QUICK_PING != 0;
+        (can && silence_ms > 0).then_some(silence_ms)
     }
 
     /// syncLimit in ms.

@@ -9,9 +9,10 @@
 //! members 1 2 3 4o            the configuration; 4 is an observer
 //! disk 1:4 accepted=1 current=1 [log 1:1 1:2 1:3 1:4]
 //! set window=2 | nolog        how many committed transactions memory keeps; no DIFF from disk
-//! set ours                    we are one of ours, and can all that ours can
+//! set ours | watchful         we are one of ours, and can hand over; and pulse
+//! set silence=900             how long one of ours may be silent
 //! ```
-//! `ours` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other one.
+//! `ours` or `watchful` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other one.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
@@ -70,6 +71,9 @@ fn entry(zxid: Zxid) -> Entry {
 
 /// What ours can do.
 const OURS: u64 = Capabilities::LEADER_TRANSFER;
+
+/// What ours can do that are on the watch for each other.
+const WATCHFUL: u64 = OURS | Capabilities::QUICK_PING;
 
 struct Scene {
     settings: Settings,
@@ -141,7 +145,11 @@ impl Scene {
                         }
                         _ if *word == "reconfig" => self.settings.reconfig_enabled = true,
                         _ if *word == "votes" => self.votes = true,
+                        Some(("silence", ms)) => {
+                            self.settings.silence_ms = Some(ms.parse().unwrap());
+                        }
                         _ if *word == "ours" => self.settings.capabilities = OURS,
+                        _ if *word == "watchful" => self.settings.capabilities = WATCHFUL,
                         _ => self.settings.snapshot_size_permille = None,
                     }
                 }
@@ -215,6 +223,9 @@ impl Scene {
                 let begun = peer.hand_over(now_ms);
                 let _ = writeln!(self.out, "  {}", if begun { "begun" } else { "nobody can" });
             }
+            // Time is later, but nothing has had a turn yet.
+            "stalled" => self.now_ms = words[1].parse().unwrap(),
+            "progress" => peer.handle(now_ms, Input::Progress(link(words[1]))),
             "stay" => peer.may_lead(now_ms, false),
             "refused" => peer.handle(now_ms, Input::DialFailed(Sid(words[1].parse().unwrap()))),
             "at" => {
@@ -277,7 +288,7 @@ fn sent(packet: &Outgoing) -> String {
     let packet = packet.as_packet();
     let name = packet.kind().name().unwrap_or("?");
     match packet {
-        Packet::UpToDate | Packet::Sync | Packet::Ours(Ours::Pulse) => name.to_owned(),
+        Packet::UpToDate | Packet::Sync | Packet::Ours(Ours::Pulse { .. }) => name.to_owned(),
         Packet::Ours(Ours::Handover { zxid, successor }) => {
             format!("{name} {} to {successor}", show(zxid))
         }
@@ -292,13 +303,17 @@ fn sent(packet: &Outgoing) -> String {
 /// A packet as a script writes it.
 fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words.get(1).map_or(Zxid(-1), |word| zxid(word));
+    let numbered = words.get(1).filter(|word| word.contains(':'));
+    let at = numbered.map_or(Zxid(-1), |word| zxid(word));
     let entry = entry(at);
     let mut trailing = Vec::new();
     for word in &words {
-        if *word == "ours" {
-            Capabilities { bits: OURS, ensemble_id: 0 }.encode(&mut trailing);
-        }
+        let bits = match *word {
+            "ours" => OURS,
+            "watchful" => WATCHFUL,
+            _ => continue,
+        };
+        Capabilities { bits, ensemble_id: 0 }.encode(&mut trailing);
     }
     let info = |sid: &str| LearnerInfo {
         sid: Sid(sid.parse().unwrap()),
@@ -326,6 +341,11 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         }
         "UPTODATE" => Packet::UpToDate,
         "ACK" => Packet::Ack { zxid: at },
+        "PING" => Packet::Ping { zxid: at, touched: None },
+        "PULSE" => {
+            let interval_ms = words[1].parse().unwrap();
+            Packet::Ours(Ours::Pulse { interval_ms })
+        }
         "HANDOVER" => {
             let successor = Sid(words[2].parse().unwrap());
             Packet::Ours(Ours::Handover { zxid: at, successor })

@@ -65,6 +65,10 @@ pub struct Link {
     pub learner: Option<Learner>,
     /// When its last packet came.
     pub heard_ms: u64,
+    /// The same in the leader's running time.
+    pub heard_ran_ms: u64,
+    /// It answers pulses.
+    pub pulses: bool,
     /// The tick up to which it counts as alive (`tickOfNextAckDeadline`).
     pub alive_until_tick: u64,
     /// What a follower of ours has on disk once it is synchronised: it acknowledges with the
@@ -89,6 +93,8 @@ impl Link {
             stage: Stage::Greeting,
             learner: None,
             heard_ms: now_ms,
+            heard_ran_ms: 0,
+            pulses: false,
             alive_until_tick,
             holds: Zxid::ZERO,
             early_ack: Zxid::ZERO,
@@ -104,6 +110,12 @@ impl Link {
     /// Whether it came as an observer.
     pub fn observes(&self) -> bool {
         self.learner.as_ref().is_some_and(|learner| learner.observer)
+    }
+
+    /// Something came from it.
+    pub fn heard(&mut self, now_ms: u64, ran_ms: u64) {
+        self.heard_ms = now_ms;
+        self.heard_ran_ms = ran_ms;
     }
 
     /// Whether it is one of ours and can all of this.

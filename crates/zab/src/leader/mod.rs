@@ -24,17 +24,20 @@ mod broadcast;
 mod discovery;
 mod handover;
 mod link;
+mod pulse;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use oxkeeper_proto::packet::Packet;
-use oxkeeper_proto::{OpCode, Sid, Zxid};
+use oxkeeper_proto::packet::{Ours, Packet};
+use oxkeeper_proto::{Capabilities, OpCode, Sid, Zxid};
 
 use crate::ledger::{Done, Ledger};
 use crate::messages::{Drop, LinkId, SyncToken, Verdict, Why};
 use crate::quorum::Membership;
+use crate::running::RunningTime;
+use crate::settings::PULSES_MISSED;
 
 pub use link::{Learner, Link, Stage};
 
@@ -106,6 +109,8 @@ pub struct Leader {
     half_tick: bool,
     next_half_tick_ms: u64,
     phase_until_ms: u64,
+    running: RunningTime,
+    next_pulse_ms: u64,
 }
 
 impl Leader {
@@ -114,6 +119,8 @@ impl Leader {
     pub fn new(ledger: &mut Ledger, now_ms: u64, appointed: bool) -> Leader {
         let epochs = ledger.epochs();
         let settings = &ledger.settings;
+        let silence_ms = settings.quick_silence_ms();
+        let step_ms = silence_ms.unwrap_or(0) / PULSES_MISSED;
         let mut leader = Leader {
             phase: Phase::Discovery,
             epoch: epochs.accepted.saturating_add(1),
@@ -141,6 +148,8 @@ impl Leader {
                     true => settings.handover_limit_ms().min(settings.init_limit_ms()),
                     false => settings.init_limit_ms(),
                 },
+            running: RunningTime::new(now_ms, step_ms),
+            next_pulse_ms: silence_ms.map_or(u64::MAX, |_| now_ms + step_ms),
         };
         leader.look_at_discovery(ledger);
         leader
@@ -207,7 +216,7 @@ impl Leader {
         packet: &Packet<'_>,
     ) -> Result<Verdict, Why> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(Verdict::Done) };
-        link.heard_ms = now_ms;
+        link.heard(now_ms, self.running.turn(now_ms));
         if link.stage != Stage::Greeting {
             link.alive_until_tick =
                 link.alive_until_tick.max(self.tick + ledger.settings.sync_limit);
@@ -233,6 +242,10 @@ impl Leader {
                 return Ok(Verdict::ForNode(sid));
             }
             Packet::Ping { .. } if link.forwards() => return Ok(Verdict::ForNode(sid)),
+            Packet::Ours(Ours::Pulse { .. }) if serves && link.can(Capabilities::QUICK_PING) => {
+                link.pulses = true;
+                return Ok(Verdict::Done);
+            }
             Packet::Unknown { kind, .. } => {
                 tracing::warn!(sid = sid.0, kind = kind.0, "unknown packet ignored");
                 Ok(())
@@ -289,7 +302,7 @@ impl Leader {
             Phase::Broadcast => self.handing_over_until_ms.unwrap_or(u64::MAX),
             _ => self.phase_until_ms,
         };
-        self.next_half_tick_ms.min(limit_ms)
+        self.next_half_tick_ms.min(limit_ms).min(self.next_pulse_ms)
     }
 
     /// Does what is due by the clock.
@@ -300,6 +313,7 @@ impl Leader {
         if self.handing_over_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
             return Err(Why::Asked);
         }
+        self.pulse(ledger, now_ms)?;
         if now_ms < self.next_half_tick_ms {
             return Ok(());
         }
@@ -311,18 +325,8 @@ impl Leader {
         self.half_tick = !self.half_tick;
         if !self.half_tick {
             self.tick += 1;
-            let alive: BTreeSet<Sid> = self
-                .links
-                .values()
-                .filter(|link| !link.observes() && self.tick <= link.alive_until_tick)
-                .map(Link::sid)
-                .collect();
-            let me = ledger.settings.sid;
-            if !ledger.membership.is_quorum(|sid| sid == me || alive.contains(&sid)) {
-                return Err(match self.successor {
-                    None => Why::NoQuorum,
-                    successor => Why::Reconfigured(successor),
-                });
+            if !self.has_quorum(ledger) {
+                return Err(self.quorum_lost());
             }
         }
         let limit_ms = ledger.settings.sync_limit_ms();
@@ -331,6 +335,25 @@ impl Leader {
         }
         self.ping(ledger);
         self.leave_if_exhausted()
+    }
+
+    /// Whether this server and the learners that were heard from are a quorum.
+    fn has_quorum(&self, ledger: &Ledger) -> bool {
+        let alive: BTreeSet<Sid> = self
+            .links
+            .values()
+            .filter(|link| !link.observes() && self.tick <= link.alive_until_tick)
+            .map(Link::sid)
+            .collect();
+        let me = ledger.settings.sid;
+        ledger.membership.is_quorum(|sid| sid == me || alive.contains(&sid))
+    }
+
+    fn quorum_lost(&self) -> Why {
+        match self.successor {
+            None => Why::NoQuorum,
+            successor => Why::Reconfigured(successor),
+        }
     }
 
     /// Drops learners that said nothing, or acknowledged nothing, for too long.

@@ -168,7 +168,7 @@ impl Leader {
     /// Something of a snapshot went out or came in.
     pub fn alive(&mut self, id: LinkId, now_ms: u64) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.heard_ms = now_ms;
+            link.heard(now_ms, self.running.turn(now_ms));
         }
     }
 

@@ -17,6 +17,7 @@
 
 mod broadcast;
 mod discovery;
+mod pulse;
 mod sync;
 
 use std::collections::VecDeque;
@@ -31,6 +32,7 @@ use crate::messages::{
     Drop, Effect, Entry, Forward, LinkId, Outgoing, SyncToken, Verdict, Violation, Why,
 };
 use crate::quorum::QuorumVerifier;
+use pulse::Listening;
 
 /// Attempts to connect, and the pause between them (`Learner.connectToLeader`).
 const DIALS_MAX: u32 = 5;
@@ -91,6 +93,8 @@ pub struct Learner {
     /// The epoch had been accepted before.
     accepted_before: bool,
     heard_ms: u64,
+    /// Once the leader pulses.
+    listening: Option<Listening>,
     held: VecDeque<Held>,
     held_bytes: usize,
     /// Transactions up to here are in the snapshot that was received; a leader may repeat them.
@@ -124,6 +128,7 @@ impl Learner {
             epoch: 0,
             accepted_before: false,
             heard_ms: now_ms,
+            listening: None,
             held: VecDeque::new(),
             held_bytes: 0,
             in_snapshot: Zxid::ZERO,
@@ -205,7 +210,14 @@ impl Learner {
     /// A snapshot still comes in.
     pub fn alive(&mut self, link: LinkId, now_ms: u64) {
         if self.link == Some(link) {
-            self.heard_ms = now_ms;
+            self.heard(now_ms);
+        }
+    }
+
+    fn heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+        if let Some(listening) = &mut self.listening {
+            listening.heard(now_ms);
         }
     }
 
@@ -220,7 +232,7 @@ impl Learner {
         if self.link != Some(link) {
             return Ok(Verdict::Done);
         }
-        self.heard_ms = now_ms;
+        self.heard(now_ms);
         match packet {
             Packet::LeaderInfo { zxid, protocol_version, .. } => {
                 self.epoch_told(ledger, *zxid, *protocol_version)?
@@ -261,7 +273,10 @@ impl Learner {
             Packet::Ours(Ours::Handover { zxid, successor }) => {
                 return Err(self.handed_over(ledger, *zxid, *successor));
             }
-            Packet::Ours(_) => {}
+            Packet::Ours(Ours::Pulse { interval_ms }) => {
+                self.pulsed(ledger, now_ms, *interval_ms);
+            }
+            Packet::Ours(Ours::Ensemble { .. }) => {}
             Packet::Unknown { kind, .. } => {
                 tracing::warn!(kind = kind.0, "unknown packet of the leader ignored")
             }
@@ -328,7 +343,9 @@ impl Learner {
     pub fn deadline_ms(&self, ledger: &Ledger) -> u64 {
         let silent_ms = self.heard_ms + self.limit_ms(ledger) + 1;
         let silent_ms = self.patience_ms().map_or(silent_ms, |until_ms| until_ms.min(silent_ms));
-        self.redial_ms.map_or(silent_ms, |redial_ms| redial_ms.min(silent_ms))
+        let listening_ms = self.listening.as_ref().map_or(silent_ms, Listening::due_ms);
+        let due_ms = silent_ms.min(listening_ms);
+        self.redial_ms.map_or(due_ms, |redial_ms| redial_ms.min(due_ms))
     }
 
     /// Until when the leader has to be there, if the one before has named it.
@@ -347,6 +364,9 @@ impl Learner {
     /// Does what is due by the clock.
     pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
         if now_ms.saturating_sub(self.heard_ms) > self.limit_ms(ledger) {
+            return Err(Why::LeaderSilent);
+        }
+        if self.listening.as_mut().is_some_and(|listening| listening.is_lost(now_ms)) {
             return Err(Why::LeaderSilent);
         }
         if self.patience_ms().is_some_and(|until_ms| now_ms >= until_ms) {

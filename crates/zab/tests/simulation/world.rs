@@ -117,6 +117,10 @@ impl World {
         let all = !ours || dice.chance(70);
         let is_ours = |_: &usize| all || dice.chance(60);
         let ours = ours.then(|| (0..voters + observers).filter(is_ours).collect());
+        // In such weather a short measure finds many lost that are not.
+        if ours.is_some() {
+            settings.silence_ms = dice.chance(70).then_some(0);
+        }
         let mut world = World {
             mistake,
             ours,
@@ -276,7 +280,7 @@ impl World {
         let mut settings = self.settings.clone();
         settings.sid = self.servers[at].sid;
         if self.ours.as_ref().is_some_and(|ours| ours.contains(&at)) {
-            settings.capabilities = Capabilities::LEADER_TRANSFER;
+            settings.capabilities = Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING;
         }
         let membership = self.membership.clone();
         self.servers[at].start(settings, membership, self.now_ms);
