@@ -459,6 +459,7 @@ impl Core {
 
     /// Ends a turn: what was proposed in it goes to the log as one batch.
     pub fn end_turn(&mut self, now: Now) {
+        self.packets_done(now);
         if self.open_ends.is_empty() {
             return;
         }
