@@ -121,6 +121,9 @@ fn forwarding(stage: &mut Stage) -> Result<()> {
 }
 
 /// What is done with a follower that is away.
+///
+/// With few transactions the load waits for the follower, so that it finds what it missed in the
+/// leader's memory; otherwise it goes on.
 fn follower_away(
     stage: &mut Stage,
     sid: i64,
@@ -132,9 +135,13 @@ fn follower_away(
     stage.ensemble.kill(sid)?;
     away(stage)?;
     stage.load.await_progress(txns)?;
+    if txns < MANY {
+        stage.load.pause()?;
+    }
     let since = Instant::now();
     stage.ensemble.start(sid)?;
     let sync = stage.sync_of(sid, since)?;
+    stage.load.resume();
     ensure!(sync.mode.kind == mode, "server {sid} was synchronised by {sync:x?}, not {mode}");
     if mode == PacketKind::DIFF {
         ensure!(sync.proposals > 0, "server {sid} was away and missed nothing: {sync:?}");
@@ -180,7 +187,7 @@ fn follower_diff_log(stage: &mut Stage) -> Result<()> {
 
 fn follower_wiped(stage: &mut Stage) -> Result<()> {
     for sid in stage.followers()? {
-        follower_away(stage, sid, SOME, PacketKind::SNAP, |stage| stage.ensemble.wipe(sid))?;
+        follower_away(stage, sid, MANY, PacketKind::SNAP, |stage| stage.ensemble.wipe(sid))?;
     }
     Ok(())
 }

@@ -181,5 +181,5 @@ fn tell(
 fn plan(members: &[Kind], dir: &Path) -> Plan {
     Plan::new(members, dir)
         // A log of any length may be read for a learner.
-        .property("zookeeper.snapshotSizeFactor", "1000")
+        .property("zookeeper.snapshotSizeFactor", "0")
 }
