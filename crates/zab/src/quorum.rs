@@ -284,6 +284,20 @@ impl QuorumVerifier {
     }
 }
 
+impl QuorumVerifier {
+    /// Whether both claim to be made by the same reconfiguration and name other voters, observers,
+    /// groups or weights: they are of two ensembles, or somebody has edited one. Addresses may
+    /// differ, as they do while an operator moves the servers one by one.
+    pub fn conflicts_with(&self, other: &QuorumVerifier) -> bool {
+        let roles = |config: &QuorumVerifier| {
+            config.members().map(|server| (server.sid, server.role)).collect::<Vec<_>>()
+        };
+        self.version > 0
+            && self.version == other.version
+            && (self.hierarchy != other.hierarchy || roles(self) != roles(other))
+    }
+}
+
 /// The text form: a line per server, group and weight, then the version; no newline at the end.
 impl fmt::Display for QuorumVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
