@@ -77,7 +77,11 @@ impl World {
             let settings =
                 Settings { server_id: at as u8 + 1, sync_by_leader: true, ..Settings::default() };
             let settings = Arc::new(settings);
-            let shared = Shared { tree: Tree::new(TreeOptions::default()), serving: false, read_only: false };
+            let shared = Shared {
+                tree: Tree::new(TreeOptions::default()),
+                serving: false,
+                read_only: false,
+            };
             let core = Core::new(Arc::clone(&settings), &shared, now);
             Server { shared, core, front: Front::new(FrontId(0), settings), up: true }
         });

@@ -427,7 +427,11 @@ fn place<D: Disk>(dir: &DataDir<D>, link: &mut Link<D>, after: Zxid) -> Result<b
     }
     let logs = list_logs(dir.disk(), dir.log_dir())?;
     let upto = logs.partition_point(|(first, _)| *first <= after.next());
-    let Some((first, _)) = upto.checked_sub(1).and_then(|at| logs.get(at)) else {
+    // Behind an epoch's last transaction comes the first of a later one: an ensemble's first log
+    // begins so, behind the empty snapshot.
+    let begins = |(first, _): &&(Zxid, _)| upto == 0 && follows(after, *first);
+    let before = upto.checked_sub(1).and_then(|at| logs.get(at));
+    let Some((first, _)) = before.or_else(|| logs.first().filter(begins)) else {
         link.cursor = None;
         return Ok(false);
     };

@@ -26,6 +26,8 @@ pub enum Stage {
     Log,
     /// The snapshot thread.
     Snapshots,
+    /// The thread that reads history for learners.
+    History,
 }
 
 /// Something that is going to happen.

@@ -13,9 +13,9 @@ use std::fmt;
 
 use crate::agenda::{Agenda, Event, MS, Micros, SECOND};
 use crate::dice::Dice;
-use crate::history::History;
+use crate::history::{History, Holding};
 use crate::net::{Net, Party};
-use crate::server::{Outage, Server, ServerSettings};
+use crate::server::{Ensemble, Outage, Server, ServerSettings};
 use crate::trace::Trace;
 use crate::workload::{Client, Phase};
 use oxkeeper_storage::sim_disk::Fault;
@@ -71,6 +71,15 @@ impl Plan {
         let pace_ms = *dice.pick(&[40, 20, 6]);
         Plan { seed, clients, pace_ms, storm: 6 * SECOND, server, whole_trace: false }
     }
+
+    /// A run of so many servers: one alone, or an ensemble.
+    pub fn of_servers(seed: u64, servers: usize) -> Plan {
+        let mut plan = Plan::new(seed);
+        if servers > 1 {
+            plan.server.ensemble = Some(Ensemble { voters: servers, ..Ensemble::default() });
+        }
+        plan
+    }
 }
 
 /// Within this time after the storm all clients must have all their answers.
@@ -104,8 +113,9 @@ impl World {
     /// A world that has not begun.
     pub fn new(plan: Plan) -> World {
         let seed = plan.seed;
-        let servers = 1;
+        let servers = plan.server.ensemble.as_ref().map_or(1, |ensemble| ensemble.members());
         let mut history = History::new(servers);
+        history.members = servers;
         history.tick = Micros::from(plan.server.tick_ms) * MS;
         World {
             ground: Ground {
@@ -149,10 +159,25 @@ impl World {
         self.clients.iter().for_each(|client| client.finish(&mut self.ground));
         for server in &self.servers {
             match server.held() {
-                Some(holding) => self.ground.history.holdings.push(holding),
+                Some(holding) => self.ground.history.ended(holding),
                 None => self.ground.history.unfinished.push("a server is down".to_owned()),
             }
         }
+        self.all_serve_alike();
+    }
+
+    /// Who should serve and does not, and who has not got as far as the others.
+    fn all_serve_alike(&mut self) {
+        let history = &mut self.ground.history;
+        let last = &history.holdings[history.last_holdings.unwrap_or(0)..];
+        let furthest = last.iter().map(|holding| holding.zxid).max();
+        let behind = |holding: &&Holding| !holding.serving || Some(holding.zxid) != furthest;
+        let behind = last.iter().filter(behind).map(|holding| {
+            let (server, zxid) = (holding.server, holding.zxid);
+            format!("server {server}, serving {}, is at {zxid} of {furthest:?}", holding.serving)
+        });
+        let behind: Vec<String> = behind.collect();
+        history.unfinished.extend(behind);
     }
 
     /// What the run has left, also if it came to an early end.

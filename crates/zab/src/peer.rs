@@ -191,6 +191,15 @@ impl Peer {
 
     /// A packet came on a link.
     pub fn packet(&mut self, now_ms: u64, link: LinkId, packet: &Packet<'_>) -> Verdict {
+        let verdict = self.packet_of_many(now_ms, link, packet);
+        self.packets_done(now_ms);
+        verdict
+    }
+
+    /// One of several packets that came at once. A leader counts the acknowledgements among them
+    /// only at [`Peer::packets_done`], which has to follow: hundreds of proposals are acknowledged
+    /// one by one, and committed together.
+    pub fn packet_of_many(&mut self, now_ms: u64, link: LinkId, packet: &Packet<'_>) -> Verdict {
         let taken = match &mut self.role {
             Role::Leading(leader) => leader.packet(&mut self.ledger, now_ms, link, packet),
             Role::Learning(learner) => learner.packet(&mut self.ledger, now_ms, link, packet),
@@ -202,6 +211,16 @@ impl Peer {
         };
         self.after(now_ms, ended);
         verdict
+    }
+
+    /// Does what the packets since the last call have made possible.
+    pub fn packets_done(&mut self, now_ms: u64) {
+        if let Role::Leading(leader) = &mut self.role {
+            let ended = leader.count_acks(&mut self.ledger, now_ms);
+            if ended.is_err() {
+                self.after(now_ms, ended);
+            }
+        }
     }
 
     /// A vote came from a server on the election port.

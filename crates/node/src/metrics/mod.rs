@@ -130,7 +130,7 @@ metrics! {
     bytes_received_count: u64, Bytes, "Bytes of requests.";
     add_dead_watcher_stall_time: u64, Ms, "Time spent waiting for dead watchers to be removed.";
     request_throttle_wait_count: u64, Count, "Waits of the request throttle.";
-    requests_not_forwarded_to_commit_processor: u64, Count, "Learners' requests kept from the leader's commit queue.";
+    requests_not_forwarded_to_commit_processor: u64, Count, "Learner requests kept from its queue.";
     response_packet_cache_misses: u64, Count, "getData replies not found in a cache.";
     prep_processor_request_queued: u64, Count, "Requests taken to be prepared.";
     stale_replies: u64, Count, "Replies whose connection had closed.";

@@ -99,6 +99,8 @@ pub struct Leader {
     /// Who leads from now on, if it is another: nothing is committed any more.
     successor: Option<Sid>,
     exhausted: bool,
+    /// Acknowledgements came that are not counted.
+    acks_due: bool,
     /// Until when what is outstanding may be committed, before the lead is given up.
     handing_over_until_ms: Option<u64>,
     /// A voter has promised a later epoch.
@@ -137,6 +139,7 @@ impl Leader {
             proposed: Zxid::ZERO,
             successor: None,
             exhausted: false,
+            acks_due: false,
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
@@ -231,7 +234,10 @@ impl Leader {
                 self.epoch_acked(ledger, id, *zxid, *current_epoch)
             }
             Packet::Ack { zxid } => match self.acknowledged(ledger, id, *zxid) {
-                Ok(true) => return self.progress(ledger, now_ms).map(|()| Verdict::Done),
+                Ok(true) => {
+                    self.acks_due = true;
+                    return Ok(Verdict::Done);
+                }
                 Ok(false) => Ok(()),
                 Err(why) => Err(why),
             },
@@ -280,8 +286,14 @@ impl Leader {
         self.progress(ledger, now_ms)
     }
 
+    /// Does what acknowledgements have made possible since the last call.
+    pub fn count_acks(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        if self.acks_due { self.progress(ledger, now_ms) } else { Ok(()) }
+    }
+
     /// Does what has become possible.
     fn progress(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        self.acks_due = false;
         if self.outpromised {
             return Err(Why::Outpromised);
         }

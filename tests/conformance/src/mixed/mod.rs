@@ -13,6 +13,7 @@
 
 mod chapters;
 pub mod load;
+mod reconfiguration;
 mod stage;
 mod takeover;
 
@@ -47,8 +48,10 @@ struct Story {
     chapters: Vec<Chapter>,
 }
 
-/// Names of scenarios that are not chapters.
+/// A scenario that is not a chapter: servers replaced on their directories.
 const TAKEOVER: &str = "takeover";
+/// Another: servers replaced by others that join.
+const RECONFIGURATION: &str = "reconfiguration";
 
 /// Runs what is asked for. A story that fails ends, the others go on.
 ///
@@ -62,7 +65,7 @@ pub fn run(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Findings> {
     let wanted = |name: &str| request.scenario.as_deref().is_none_or(|only| only == name);
-    let names = CHAPTERS.iter().map(|chapter| chapter.name).chain([TAKEOVER]);
+    let names = CHAPTERS.iter().map(|chapter| chapter.name).chain([TAKEOVER, RECONFIGURATION]);
     let known = names.clone().any(wanted);
     ensure!(known, "the scenarios are {}", names.collect::<Vec<_>>().join(", "));
     let stories = stories(request, oxkeeper.is_some());
@@ -87,6 +90,13 @@ pub fn run(
             note(&name, takeover::run(&programs, *from, *to, &dir, request.seed, progress));
         }
     }
+    if wanted(RECONFIGURATION) && (!request.quick || request.scenario.is_some()) {
+        let to = if oxkeeper.is_some() { Kind::Oxkeeper } else { Kind::Apache(Release::V3_8) };
+        progress(RECONFIGURATION);
+        let dir = dir.join(RECONFIGURATION);
+        let told = reconfiguration::run(&programs, Kind::JAVA, to, &dir, request.seed, progress);
+        note(RECONFIGURATION, told);
+    }
     Ok(findings)
 }
 
@@ -94,7 +104,7 @@ pub fn run(
 fn stories(request: &Request, have_ours: bool) -> Vec<Story> {
     let chapters: Vec<Chapter> = CHAPTERS
         .into_iter()
-        .filter(|chapter| chapter.quick || !request.quick)
+        .filter(|chapter| chapter.quick || !request.quick || request.scenario.is_some())
         .filter(|chapter| request.scenario.as_deref().is_none_or(|only| only == chapter.name))
         .collect();
     if chapters.is_empty() {
@@ -171,5 +181,5 @@ fn tell(
 fn plan(members: &[Kind], dir: &Path) -> Plan {
     Plan::new(members, dir)
         // A log of any length may be read for a learner.
-        .property("zookeeper.snapshotSizeFactor", "1000")
+        .property("zookeeper.snapshotSizeFactor", "0")
 }

@@ -28,10 +28,10 @@ const JAVA_EXCUSES: [&str; 2] = ["Getting a snapshot from leader", "(next log) f
 
 /// See the module's essay.
 pub struct Stage {
+    /// The clients. They end before the servers.
+    pub load: Load,
     /// The servers.
     pub ensemble: Ensemble,
-    /// The clients.
-    pub load: Load,
     opened: Instant,
     dir: PathBuf,
     wired: bool,
@@ -51,11 +51,6 @@ impl Stage {
         let load = Load::start(&ensemble.addrs(), seed)?;
         let (dir, wired) = (plan.dir.clone(), plan.wired);
         Ok(Stage { ensemble, load, opened, dir, wired, mortals: Vec::new(), checks: 0 })
-    }
-
-    /// When the first member was started.
-    pub fn opened(&self) -> Instant {
-        self.opened
     }
 
     /// Counts a check that was made elsewhere.
