@@ -32,7 +32,7 @@ pub struct Chapter {
 }
 
 /// All of them, in the order in which they are told.
-pub const CHAPTERS: [Chapter; 13] = [
+pub const CHAPTERS: [Chapter; 14] = [
     Chapter { name: "forwarding", quick: true, run: forwarding },
     Chapter { name: "follower-diff-memory", quick: true, run: follower_diff_memory },
     Chapter { name: "follower-diff-log", quick: false, run: follower_diff_log },
@@ -46,6 +46,7 @@ pub const CHAPTERS: [Chapter; 13] = [
     Chapter { name: "leader-overtaken", quick: false, run: leader_overtaken },
     Chapter { name: "leader-frozen", quick: false, run: leader_frozen },
     Chapter { name: "leader-parted", quick: false, run: leader_parted },
+    Chapter { name: "storm", quick: false, run: super::storm::run },
 ];
 
 impl Stage {
@@ -121,6 +122,9 @@ fn forwarding(stage: &mut Stage) -> Result<()> {
 }
 
 /// What is done with a follower that is away.
+///
+/// With few transactions the load waits for the follower, so that it finds what it missed in the
+/// leader's memory; otherwise it goes on.
 fn follower_away(
     stage: &mut Stage,
     sid: i64,
@@ -132,9 +136,13 @@ fn follower_away(
     stage.ensemble.kill(sid)?;
     away(stage)?;
     stage.load.await_progress(txns)?;
+    if txns < MANY {
+        stage.load.pause()?;
+    }
     let since = Instant::now();
     stage.ensemble.start(sid)?;
     let sync = stage.sync_of(sid, since)?;
+    stage.load.resume();
     ensure!(sync.mode.kind == mode, "server {sid} was synchronised by {sync:x?}, not {mode}");
     if mode == PacketKind::DIFF {
         ensure!(sync.proposals > 0, "server {sid} was away and missed nothing: {sync:?}");
@@ -180,7 +188,7 @@ fn follower_diff_log(stage: &mut Stage) -> Result<()> {
 
 fn follower_wiped(stage: &mut Stage) -> Result<()> {
     for sid in stage.followers()? {
-        follower_away(stage, sid, SOME, PacketKind::SNAP, |stage| stage.ensemble.wipe(sid))?;
+        follower_away(stage, sid, MANY, PacketKind::SNAP, |stage| stage.ensemble.wipe(sid))?;
     }
     Ok(())
 }
