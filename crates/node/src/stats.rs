@@ -80,6 +80,15 @@ impl FrontStats {
         }
     }
 
+    /// Notes a new session: a write if the ensemble knows of it, else it concerns this server alone
+    /// as a read does.
+    pub fn opened(&mut self, took_ms: u64, is_global: bool) {
+        match is_global {
+            true => self.update_latency.record(took_ms),
+            false => self.read_latency.record(took_ms),
+        }
+    }
+
     /// Notes a read of `bytes` at a path (`DataTree.updateReadStat`).
     #[inline]
     pub fn read(&mut self, path: &str, bytes: usize) {

@@ -427,16 +427,18 @@ fn place<D: Disk>(dir: &DataDir<D>, link: &mut Link<D>, after: Zxid) -> Result<b
     }
     let logs = list_logs(dir.disk(), dir.log_dir())?;
     let upto = logs.partition_point(|(first, _)| *first <= after.next());
-    let from = match upto.checked_sub(1) {
+    let before = match upto.checked_sub(1) {
         Some(at) => logs.get(at),
-        // The first log of all begins with an epoch. Snapshots go before the logs behind them do,
-        // so as long as one is there nothing is missing between it and that log.
+        // Behind an epoch's last transaction comes the first of a later one: an ensemble's first
+        // log begins so, behind the empty snapshot. Snapshots go before the logs behind them do, so
+        // as long as one is there, no log between it and that one has been purged.
         None => {
             let snapshots = list_snapshots(dir.disk(), dir.snapshot_dir())?;
-            logs.first().filter(|_| snapshots.iter().any(|snapshot| snapshot.zxid <= after))
+            let kept = snapshots.iter().any(|snapshot| snapshot.zxid <= after);
+            logs.first().filter(|(first, _)| kept && follows(after, *first))
         }
     };
-    let Some((first, _)) = from else {
+    let Some((first, _)) = before else {
         link.cursor = None;
         return Ok(false);
     };

@@ -17,6 +17,8 @@ pub(crate) enum Phase {
     Connecting {
         /// Whether the client sent the `readOnly` byte, so that it is answered in kind.
         read_only: Option<bool>,
+        /// Whether it wants a new session.
+        fresh: bool,
     },
     /// A session is open.
     Ready,

@@ -22,6 +22,7 @@
 
 mod broadcast;
 mod discovery;
+mod ensemble;
 mod handover;
 mod link;
 mod pulse;
@@ -39,7 +40,7 @@ use crate::quorum::Membership;
 use crate::running::RunningTime;
 use crate::settings::PULSES_MISSED;
 
-pub use link::{Learner, Link, Stage};
+pub use link::{Learner, Link, Stage, Syncing};
 
 /// How far the epoch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub struct Leader {
     /// Who leads from now on, if it is another: nothing is committed any more.
     successor: Option<Sid>,
     exhausted: bool,
+    /// Acknowledgements came that are not counted.
+    acks_due: bool,
     /// Until when what is outstanding may be committed, before the lead is given up.
     handing_over_until_ms: Option<u64>,
     /// A voter has promised a later epoch.
@@ -136,6 +139,7 @@ impl Leader {
             proposed: Zxid::ZERO,
             successor: None,
             exhausted: false,
+            acks_due: false,
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
@@ -230,7 +234,10 @@ impl Leader {
                 self.epoch_acked(ledger, id, *zxid, *current_epoch)
             }
             Packet::Ack { zxid } => match self.acknowledged(ledger, id, *zxid) {
-                Ok(true) => return self.progress(ledger, now_ms).map(|()| Verdict::Done),
+                Ok(true) => {
+                    self.acks_due = true;
+                    return Ok(Verdict::Done);
+                }
                 Ok(false) => Ok(()),
                 Err(why) => Err(why),
             },
@@ -273,13 +280,20 @@ impl Leader {
                     self.own_write = more.then_some((cursors.appended, now_ms));
                 }
             }
+            Done::EnsembleId => self.tell_ensemble_id(ledger),
             Done::Rebuilt | Done::Stale => {}
         }
         self.progress(ledger, now_ms)
     }
 
+    /// Does what acknowledgements have made possible since the last call.
+    pub fn count_acks(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        if self.acks_due { self.progress(ledger, now_ms) } else { Ok(()) }
+    }
+
     /// Does what has become possible.
     fn progress(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        self.acks_due = false;
         if self.outpromised {
             return Err(Why::Outpromised);
         }
@@ -322,6 +336,7 @@ impl Leader {
         if self.phase != Phase::Broadcast {
             return Ok(());
         }
+        self.look_at_ensemble_id(ledger);
         self.half_tick = !self.half_tick;
         if !self.half_tick {
             self.tick += 1;

@@ -188,7 +188,7 @@ impl Core {
         }
         let Some(ensemble) = &mut self.ensemble else { return };
         ensemble.tally.packet(&mut self.stats.ensemble, now, &ensemble.peer, link, packet);
-        let verdict = ensemble.peer.packet(now.mono_ms(), link, packet);
+        let verdict = ensemble.peer.packet_of_many(now.mono_ms(), link, packet);
         self.absorb(now);
         if let Verdict::ForNode(_) = verdict {
             self.packet_for_node(shared, now, link, packet);
@@ -269,6 +269,11 @@ impl Core {
         let zxid = tree.last_zxid();
         shared.tree = tree;
         shared.serving = false;
+        // A leader of Apache's sends its tree while it changes. What we keep, and may pass on, is to
+        // be a tree as it once was.
+        if let zab::Disk::SnapshotInstalled { .. } = disk {
+            self.request_snapshot();
+        }
         self.overlay.clear();
         self.in_flight.clear();
         self.waiters.clear();
@@ -438,6 +443,13 @@ impl Core {
             ensemble.committed = ensemble.committed.max(first);
             self.overlay.clear();
             self.sessions.reset(now, shared.tree.sessions());
+            // Owners that nobody knows any more expire with the first tick.
+            let tree = &shared.tree;
+            for owner in tree.ephemeral_owners() {
+                if tree.session_timeout_ms(owner).is_none() {
+                    self.sessions.start(now, owner, 0, None);
+                }
+            }
             self.reaper = super::Reaper::new(&self.settings, now);
         }
         let leads = ensemble.part == Part::Leading;
@@ -469,6 +481,14 @@ impl Core {
                 ensemble.peer.next_zxid(unproposed)
             }
             Some(_) => None,
+        }
+    }
+
+    /// Counts what the packets of this turn have acknowledged.
+    pub(super) fn packets_done(&mut self, now: Now) {
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.peer.packets_done(now.mono_ms());
+            self.absorb(now);
         }
     }
 
