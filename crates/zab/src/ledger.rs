@@ -265,7 +265,9 @@ impl Ledger {
 
     /// True if no write is under way.
     pub fn settled(&self) -> bool {
-        self.saving.is_none() && !self.rebuilding && self.cursors.synced == self.cursors.appended
+        // Who may have a number for the ensemble must not tell the next leader that it has none.
+        let saving = self.saving.is_some() || self.saving_ensemble_id.is_some();
+        !saving && !self.rebuilding && self.cursors.synced == self.cursors.appended
     }
 
     /// Takes the log at its word: what was appended counts as committed from now on.

@@ -840,4 +840,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_conflict_is_about_who_decides() {
+        let of = |text: &str| QuorumVerifier::parse(text, false).unwrap();
+        let ours = of("server.1=a:1:2\nserver.2=b:1:2\nversion=5");
+        for (text, conflicts) in [
+            ("server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nversion=5", true),
+            ("server.1=a:1:2\nserver.3=b:1:2\nversion=5", true),
+            ("server.1=a:1:2\nserver.2=b:1:2:observer\nversion=5", true),
+            ("server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1:2\nversion=5", true),
+            ("server.1=a:1:2\nserver.2=moved:8:9;10\nversion=5", false),
+            ("server.1=a:1:2\nserver.3=b:1:2\nversion=6", false),
+        ] {
+            assert_eq!(of(text).conflicts_with(&ours), conflicts, "{text}");
+        }
+        let began = of("server.1=a:1:2\nversion=0");
+        assert!(!began.conflicts_with(&ours.with_version(0)), "files that nobody voted for");
+    }
 }
