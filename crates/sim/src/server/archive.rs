@@ -97,6 +97,11 @@ impl LogQueue {
         self.commands.push_back((command, None));
     }
 
+    /// For mistakes alone.
+    pub(super) fn push_in_front(&mut self, command: LogCommand) {
+        self.commands.push_front((command, None));
+    }
+
     pub(super) fn push_snapshot(&mut self, generation: u64, zxid: Zxid, inlet: Inlet) {
         let source = Box::new(inlet.clone());
         let command = LogCommand::ReceiveSnapshot { generation, zxid, source };
