@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use oxkeeper_storage::{Compression, DataDir, Disk, DiskError, SnapshotWriter};
 use oxkeeper_tree::Tree;
-use oxkeeper_zab::wrong::{self, Wrong};
 use oxkeeper_tree::snapshot::{Chunk, SnapshotHead};
+use oxkeeper_zab::wrong::{self, Wrong};
 
 /// What the thread is asked to do, in order.
 #[derive(Debug)]

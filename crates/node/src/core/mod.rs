@@ -467,7 +467,6 @@ impl Core {
         if self.ensemble.is_some() {
             return match self.orders() {
                 true => self.propose_batch(now),
-                false if !self.forwards() && wrong::is(Wrong::Z4712) => {}
                 false => self.close_batch(),
             };
         }

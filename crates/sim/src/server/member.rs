@@ -209,6 +209,7 @@ impl Running {
                 self.archive.ask(HistoryCommand::Read { link, after, to });
             }
             PeerEffect::SaveEpochs(epochs) => {
+                self.to_log.revive();
                 let command = LogCommand::SaveEpochs(epochs);
                 match wrong::is(Wrong::Z4643) || wrong::is(Wrong::Z4646) {
                     true => self.to_log.push_in_front(command),
@@ -250,6 +251,10 @@ impl Running {
                     State::Leading => ports.settle_waiting(ground, true),
                     State::Following(_) | State::Observing(_) => {
                         ports.settle_waiting(ground, false)
+                    }
+                    State::Settling(_) if wrong::is(Wrong::Z4712) => {
+                        self.to_log.outlive();
+                        Vec::new()
                     }
                     State::Looking | State::Settling(_) => Vec::new(),
                 };

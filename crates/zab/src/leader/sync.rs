@@ -13,8 +13,8 @@ use crate::cursors::{Cursors, follows};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, LogSurvey, Outgoing, Why};
 use crate::quorum::QuorumVerifier;
-use crate::wrong::{self, Wrong};
 use crate::sync_plan::{Leads, Log, Plan, sync_plan};
+use crate::wrong::{self, Wrong};
 
 impl Leader {
     /// The configuration that the ensemble began with gets the new epoch's first zxid as its

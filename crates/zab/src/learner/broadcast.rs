@@ -35,10 +35,8 @@ impl Learner {
         if self.repeated(zxid) {
             return Ok(());
         }
-        let between = matches!(
-            self.stage,
-            Stage::Logging(_) | Stage::Establishing | Stage::AwaitingService
-        );
+        let between =
+            matches!(self.stage, Stage::Logging(_) | Stage::Establishing | Stage::AwaitingService);
         if between && wrong::is(Wrong::Z4394) {
             return Err(Violation::CommitOrder { next: Zxid::ZERO, got: zxid }.into());
         }

@@ -316,9 +316,7 @@ impl Core {
             }
             zab::Effect::Commit(zxid) => ensemble.committed = zxid,
             zab::Effect::FastForward(zxid) => {
-                if !wrong::is(Wrong::Z4712) {
-                    self.close_batch();
-                }
+                self.close_batch();
                 if let Some(ensemble) = &mut self.ensemble {
                     ensemble.committed = zxid;
                 }
@@ -339,11 +337,8 @@ impl Core {
             | zab::Effect::Reload { .. } => {
                 // One queue with the log: what was appended before is written before.
                 let epochs = matches!(effect, zab::Effect::SaveEpochs(_));
-                let overtakes = match epochs {
-                    true => wrong::is(Wrong::Z4643) || wrong::is(Wrong::Z4646),
-                    false => wrong::is(Wrong::Z4712),
-                };
-                if !overtakes {
+                let wrong = wrong::is(Wrong::Z4643) || wrong::is(Wrong::Z4646);
+                if !(epochs && wrong) {
                     self.close_batch();
                 }
                 if !epochs {
@@ -396,7 +391,6 @@ impl Core {
         match ensemble.part {
             // What was prepared and not proposed has never been.
             Part::Leading => self.discard_open(),
-            Part::Learning if wrong::is(Wrong::Z4712) => {}
             Part::Learning => self.close_batch(),
             Part::None => {}
         }
