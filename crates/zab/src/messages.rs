@@ -94,9 +94,13 @@ pub enum Input {
     /// Someone outside has settled who leads: this server itself, or the one to connect to. Ends
     /// an election that is under way; nothing unless this server is looking.
     Elected(Sid),
-    /// Leading: someone connected to the quorum port. Learning: [`Effect::Dial`] worked.
+    /// Leading: someone connected to the quorum port. Learning: [`Effect::Dial`] or
+    /// [`Effect::DialObserverMaster`] worked.
     Linked(LinkId),
-    /// [`Effect::Dial`] failed.
+    /// Following: an observer connected to the observer master's port
+    /// (`observerMasterPort`).
+    ObserverLinked(LinkId),
+    /// [`Effect::Dial`] or [`Effect::DialObserverMaster`] failed.
     DialFailed(Sid),
     /// A connection ended, for whatever reason but our own [`Effect::Close`].
     Unlinked(LinkId),
@@ -182,6 +186,9 @@ pub struct LogSurvey {
 pub enum Effect {
     /// Connect to this server's quorum port, then report [`Input::Linked`].
     Dial(Sid),
+    /// Connect to the port at which this server serves observers (`observerMasterPort`), then
+    /// report [`Input::Linked`].
+    DialObserverMaster(Sid),
     /// Send a packet.
     Send(LinkId, Outgoing),
     /// Hang up once everything sent before is on its way.
@@ -470,6 +477,9 @@ pub enum Drop {
     /// Its history cannot be served right now; it will get a snapshot next time.
     #[error("the log that it needs cannot be read")]
     History,
+    /// A voter, where a follower serves observers.
+    #[error("only observers are served by a follower")]
+    ObserversOnly,
     /// As many learners as are allowed are being synchronised (`LearnerSyncThrottler`).
     #[error("as many learners as may be ({max}) are being sent {what}")]
     Throttled {

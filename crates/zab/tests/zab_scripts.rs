@@ -26,12 +26,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oxkeeper_proto::packet::{LearnerInfo, Ours, Packet};
+use oxkeeper_proto::packet::{
+    ForwardedRequest, LearnerInfo, Ours, Packet, TouchedSessions, put_touched,
+};
 use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, TxnHeader, Zxid};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
 use oxkeeper_zab::{
     Disk, Effect, Entry, Epochs, Input, LinkId, LogSurvey, Outgoing, Peer, Recovered, Settings,
-    election,
+    Verdict, election,
 };
 
 #[test]
@@ -153,6 +155,7 @@ impl Scene {
                             self.settings.committed_count_max = count.parse().unwrap();
                         }
                         _ if *word == "reconfig" => self.settings.reconfig_enabled = true,
+                        _ if *word == "masters" => self.settings.observer_masters = true,
                         _ if *word == "votes" => self.votes = true,
                         Some(("snaps", count)) => {
                             self.settings.snap_syncs_max = count.parse().unwrap();
@@ -208,6 +211,7 @@ impl Scene {
         match words[0] {
             "lead" => peer.handle(now_ms, Input::Elected(self.settings.sid)),
             "learn" => peer.handle(now_ms, Input::Elected(Sid(words[1].parse().unwrap()))),
+            "observer" => peer.handle(now_ms, Input::ObserverLinked(link(words[1]))),
             "linked" => peer.handle(now_ms, Input::Linked(link(words[1]))),
             "unlinked" => peer.handle(now_ms, Input::Unlinked(link(words[1]))),
             "synced" => peer.handle(now_ms, disk(Disk::Synced(zxid(words[1])))),
@@ -258,6 +262,16 @@ impl Scene {
                 peer.handle(now_ms, disk(Disk::EnsembleIdSaved(id)));
             }
             "progress" => peer.handle(now_ms, Input::Progress(link(words[1]))),
+            "touched" => {
+                let mut touched = Vec::new();
+                for word in &words[2..] {
+                    put_touched(&mut touched, SessionId(word.parse().unwrap()), 4000);
+                }
+                peer.answer_ping(crate::zxid(words[1]), touched.into());
+            }
+            "revalidate" => {
+                peer.revalidate(SessionId(words[1].parse().unwrap()), 4000);
+            }
             "stay" => peer.may_lead(now_ms, false),
             "refused" => peer.handle(now_ms, Input::DialFailed(Sid(words[1].parse().unwrap()))),
             "at" => {
@@ -267,7 +281,10 @@ impl Scene {
             _ => {
                 let text = words[1..].join(" ");
                 with_packet(&text, |packet| {
-                    peer.packet(now_ms, link(words[0]), packet);
+                    let verdict = peer.packet(now_ms, link(words[0]), packet);
+                    if let (Verdict::ForNode(_), true) = (verdict, self.settings.observer_masters) {
+                        let _ = writeln!(self.out, "  for the node");
+                    }
                 });
             }
         }
@@ -324,6 +341,15 @@ fn sent(packet: &Outgoing) -> String {
         Packet::Ours(Ours::Handover { zxid, successor }) => {
             format!("{name} {} to {successor}", show(zxid))
         }
+        Packet::Request(request) => {
+            format!("{name} of session {} cxid {}", request.session.0, request.cxid)
+        }
+        Packet::Ping { zxid, touched: Some(touched) } => {
+            let sessions: Vec<i64> = touched.iter().map(|(session, _)| session.0).collect();
+            format!("{name} {} heard from {sessions:?}", show(zxid))
+        }
+        Packet::Revalidate { session, .. } => format!("{name} {}?", session.0),
+        Packet::Revalidated { session, valid } => format!("{name} {} {valid}", session.0),
         Packet::Ours(Ours::Ensemble { id }) => format!("{name} {id:#x}"),
         Packet::AckEpoch { zxid, current_epoch } => {
             format!("{name} {} current={current_epoch}", show(zxid))
@@ -339,6 +365,7 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
     let at = numbered.map_or(Zxid(-1), |word| zxid(word));
     let entry = entry(at);
     let mut trailing = Vec::new();
+    let mut touched = Vec::new();
     for word in &words {
         let bits = match *word {
             "ours" => OURS,
@@ -378,6 +405,29 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         "UPTODATE" => Packet::UpToDate,
         "ACK" => Packet::Ack { zxid: at },
         "PING" => Packet::Ping { zxid: at, touched: None },
+        "PONG" => {
+            for word in &words[2..] {
+                put_touched(&mut touched, SessionId(word.parse().unwrap()), 4000);
+            }
+            let touched = TouchedSessions::from_raw(&touched).unwrap();
+            Packet::Ping { zxid: at, touched: Some(touched) }
+        }
+        "REQUEST" | "SYNCREQUEST" => Packet::Request(ForwardedRequest {
+            session: SessionId(words[1].parse().unwrap()),
+            cxid: words[2].parse().unwrap(),
+            op: if words[0] == "REQUEST" { OpCode::CREATE } else { OpCode::SYNC },
+            body: &[],
+            identities: None,
+        }),
+        "SYNC" => Packet::Sync,
+        "REVALIDATE" => {
+            let session = SessionId(words[1].parse().unwrap());
+            Packet::Revalidate { session, timeout_ms: 4000 }
+        }
+        "REVALIDATED" => {
+            let session = SessionId(words[1].parse().unwrap());
+            Packet::Revalidated { session, valid: words[2] == "true" }
+        }
         "ENSEMBLE" => Packet::Ours(Ours::Ensemble { id: words[1].parse().unwrap() }),
         "PULSE" => {
             let interval_ms = words[1].parse().unwrap();

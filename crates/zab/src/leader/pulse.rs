@@ -38,7 +38,8 @@ impl Leader {
             }
         }
         // Who heard nothing of a quorum for so long need not wait for the end of the tick.
-        if !silent.is_empty() && self.phase == Phase::Broadcast && !self.has_quorum(ledger) {
+        let decides = self.phase == Phase::Broadcast && !self.below;
+        if !silent.is_empty() && decides && !self.has_quorum(ledger) {
             return Err(self.quorum_lost());
         }
         Ok(())
