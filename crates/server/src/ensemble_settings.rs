@@ -35,7 +35,9 @@ pub fn agreement(config: &Config, ensemble: &Ensemble, kept_id: u128, seed: u64)
         force_snapshot: history.force_snapshot,
         snapshot_size_permille: history.snapshot_size_permille,
         committed_count_max: history.commit_log_count as usize,
-        capabilities: Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING,
+        capabilities: Capabilities::LEADER_TRANSFER
+            | Capabilities::QUICK_PING
+            | Capabilities::ENSEMBLE_ID,
         snap_syncs_max: history.max_concurrent_snap_syncs as usize,
         diff_syncs_max: history.max_concurrent_diff_syncs as usize,
         connect_limit: u64::from(ensemble.connect_limit),
