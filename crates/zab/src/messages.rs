@@ -3,9 +3,10 @@
 //! # The three rules of an effect
 //! The host carries effects out in the order in which they come. Those that touch the disk
 //! ([`Effect::Append`], [`Effect::SaveEpochs`], [`Effect::SaveEnsembleId`], [`Effect::Truncate`],
-//! [`Effect::ReceiveSnapshot`], [`Effect::Reload`]) are one queue: a later one never overtakes an earlier one, and each is
-//! reported by a [`Disk`] input when it would survive a power cut. Nothing in this crate that
-//! relies on a write leaves before that report, so the host keeps no list of held-back messages.
+//! [`Effect::ReceiveSnapshot`], [`Effect::Reload`]) are one queue: a later one never overtakes an
+//! earlier one, and each is reported by a [`Disk`] input when it would survive a power cut. Nothing
+//! in this crate that relies on a write leaves before that report, so the host keeps no list of
+//! held-back messages.
 //!
 //! # Generations
 //! TRUNC and SNAP replace history instead of extending it. Each of them, and each reload after one
@@ -362,12 +363,8 @@ pub enum Outgoing {
     LeaderInfo(Zxid, Bytes),
     /// ACKEPOCH: last logged and current epoch or −1.
     AckEpoch(Zxid, i32),
-    /// HANDOVER, to ours: the last transaction and the next leader.
-    Handover(Zxid, Sid),
-    /// PULSE, to ours: how often it is sent, in ms.
-    Pulse(u32),
-    /// ENSEMBLE, to ours: the ensemble's number.
-    Ensemble(u128),
+    /// What only members of ours are told.
+    Ours(Ours),
 }
 
 impl Outgoing {
@@ -437,11 +434,7 @@ impl Outgoing {
             Outgoing::AckEpoch(zxid, current_epoch) => {
                 Packet::AckEpoch { zxid: *zxid, current_epoch: *current_epoch }
             }
-            Outgoing::Handover(zxid, successor) => {
-                Packet::Ours(Ours::Handover { zxid: *zxid, successor: *successor })
-            }
-            Outgoing::Ensemble(id) => Packet::Ours(Ours::Ensemble { id: *id }),
-            Outgoing::Pulse(interval_ms) => Packet::Ours(Ours::Pulse { interval_ms: *interval_ms }),
+            Outgoing::Ours(ours) => Packet::Ours(*ours),
         }
     }
 }

@@ -441,9 +441,9 @@ impl Peer {
         self.role = Role::Learning(Box::new(learner));
     }
 
-    /// How to get to the leader (`QuorumPeer.findLearnerMaster`). Observers go through the followers
-    /// that serve them, one after the other, in an order of their own; after all of them, or on
-    /// their way to the leader itself, they wait so that not all come at once.
+    /// How to get to the leader (`QuorumPeer.findLearnerMaster`). Observers go through those
+    /// followers that serve them, one after the other, in an order of their own; after all of them,
+    /// or on their way to the leader itself, they wait so that not all come at once.
     fn way(&mut self, leader: Sid, observer: bool, appointed: bool) -> Way {
         if !observer {
             return Way { appointed, ..Way::default() };

@@ -251,6 +251,31 @@ impl Scene {
                 Some(zxid) => drop(peer.propose(now_ms, entry(zxid), None)),
                 None => drop(writeln!(self.out, "  nothing can be proposed")),
             },
+            "at" => {
+                self.now_ms = words[1].parse().unwrap();
+                peer.wake(self.now_ms);
+            }
+            _ if self.more_input(words) => {}
+            _ => {
+                let text = words[1..].join(" ");
+                let Some(peer) = &mut self.peer else { return };
+                with_packet(&text, |packet| {
+                    let verdict = peer.packet(now_ms, link(words[0]), packet);
+                    if let (Verdict::ForNode(_), true) = (verdict, self.settings.observer_masters) {
+                        let _ = writeln!(self.out, "  for the node");
+                    }
+                });
+            }
+        }
+        self.effects();
+    }
+
+    /// Inputs beyond those of a plain leader or learner; false if it is none of them.
+    fn more_input(&mut self, words: &[&str]) -> bool {
+        let Some(peer) = &mut self.peer else { return false };
+        let now_ms = self.now_ms;
+        let link = |word: &str| LinkId(word.parse().unwrap());
+        match words[0] {
             "handover" => {
                 let begun = peer.hand_over(now_ms);
                 let _ = writeln!(self.out, "  {}", if begun { "begun" } else { "nobody can" });
@@ -259,7 +284,7 @@ impl Scene {
             "stalled" => self.now_ms = words[1].parse().unwrap(),
             "kept" => {
                 let id = words[1].parse().unwrap();
-                peer.handle(now_ms, disk(Disk::EnsembleIdSaved(id)));
+                peer.handle(now_ms, Input::Disk(Disk::EnsembleIdSaved(id)));
             }
             "progress" => peer.handle(now_ms, Input::Progress(link(words[1]))),
             "touched" => {
@@ -274,21 +299,9 @@ impl Scene {
             }
             "stay" => peer.may_lead(now_ms, false),
             "refused" => peer.handle(now_ms, Input::DialFailed(Sid(words[1].parse().unwrap()))),
-            "at" => {
-                self.now_ms = words[1].parse().unwrap();
-                peer.wake(self.now_ms);
-            }
-            _ => {
-                let text = words[1..].join(" ");
-                with_packet(&text, |packet| {
-                    let verdict = peer.packet(now_ms, link(words[0]), packet);
-                    if let (Verdict::ForNode(_), true) = (verdict, self.settings.observer_masters) {
-                        let _ = writeln!(self.out, "  for the node");
-                    }
-                });
-            }
+            _ => return false,
         }
-        self.effects();
+        true
     }
 
     fn effects(&mut self) {
@@ -405,11 +418,19 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         "UPTODATE" => Packet::UpToDate,
         "ACK" => Packet::Ack { zxid: at },
         "PING" => Packet::Ping { zxid: at, touched: None },
+        _ => further_packet(&words, at, &mut touched),
+    };
+    take(&packet);
+}
+
+/// A packet between the servers' nodes, or of ours.
+fn further_packet<'a>(words: &[&str], at: Zxid, touched: &'a mut Vec<u8>) -> Packet<'a> {
+    match words[0] {
         "PONG" => {
             for word in &words[2..] {
-                put_touched(&mut touched, SessionId(word.parse().unwrap()), 4000);
+                put_touched(touched, SessionId(word.parse().unwrap()), 4000);
             }
-            let touched = TouchedSessions::from_raw(&touched).unwrap();
+            let touched = TouchedSessions::from_raw(touched).unwrap();
             Packet::Ping { zxid: at, touched: Some(touched) }
         }
         "REQUEST" | "SYNCREQUEST" => Packet::Request(ForwardedRequest {
@@ -438,6 +459,5 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
             Packet::Ours(Ours::Handover { zxid: at, successor })
         }
         other => panic!("no packet {other:?} in scripts"),
-    };
-    take(&packet);
+    }
 }
