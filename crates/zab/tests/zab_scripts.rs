@@ -16,7 +16,7 @@
 //! set reconfig version=1:5     of the configuration
 //! set silence=900             how long one of ours may be silent
 //! ```
-//! `ours` or `watchful` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other one.
+//! `ours`, `watchful` or `sums` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other one.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
@@ -83,6 +83,9 @@ const WATCHFUL: u64 = OURS | Capabilities::QUICK_PING;
 
 /// What ours can do that keep the number of their ensemble.
 const KEEPS: u64 = OURS | Capabilities::ENSEMBLE_ID;
+
+/// What ours can do that say with one packet what stands for many.
+const SUMS: u64 = OURS | Capabilities::CUMULATIVE;
 
 struct Scene {
     settings: Settings,
@@ -178,6 +181,7 @@ impl Scene {
                         }
                         _ if *word == "ours" => self.settings.capabilities = OURS,
                         _ if *word == "keeps" => self.settings.capabilities = KEEPS,
+                        _ if *word == "sums" => self.settings.capabilities = SUMS,
                         _ if *word == "watchful" => self.settings.capabilities = WATCHFUL,
                         _ => self.settings.snapshot_size_permille = None,
                     }
@@ -384,6 +388,7 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
             "ours" => OURS,
             "watchful" => WATCHFUL,
             "keeps" => KEEPS,
+            "sums" => SUMS,
             _ => continue,
         };
         let id = words.iter().find_map(|word| word.strip_prefix("id="));

@@ -104,6 +104,8 @@ pub struct Leader {
     exhausted: bool,
     /// Acknowledgements came that are not counted.
     acks_due: bool,
+    /// The last commit that those have not been told of who take one for many.
+    commits_untold: Option<Zxid>,
     /// Until when what is outstanding may be committed, before the lead is given up.
     handing_over_until_ms: Option<u64>,
     /// A voter has promised a later epoch.
@@ -150,6 +152,7 @@ impl Leader {
             successor: None,
             exhausted: false,
             acks_due: false,
+            commits_untold: None,
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),

@@ -94,6 +94,8 @@ pub struct Learner {
     appointed_until_ms: Option<u64>,
     stage: Stage,
     epoch: u32,
+    /// Leader and learner take an ACK and a COMMIT for all before it.
+    cumulative: bool,
     /// The epoch had been accepted before.
     accepted_before: bool,
     heard_ms: u64,
@@ -143,6 +145,7 @@ impl Learner {
             appointed_until_ms: appointed.then_some(now_ms + limit_ms),
             stage: Stage::Dialing,
             epoch: 0,
+            cumulative: false,
             accepted_before: false,
             heard_ms: now_ms + delay_ms,
             listening: None,
