@@ -112,6 +112,10 @@ impl LogReports for Reports {
         self.mailbox.put_log_report(LogReport::Disk(Disk::EpochsSaved(epochs)));
     }
 
+    fn ensemble_id_saved(&self, id: u128) {
+        self.mailbox.put_log_report(LogReport::Disk(Disk::EnsembleIdSaved(id)));
+    }
+
     fn rebuilt(&self, rebuilt: Rebuilt) {
         self.mailbox.put_log_report(LogReport::Rebuilt(rebuilt));
     }

@@ -62,6 +62,8 @@ pub enum LogCommand {
     Roll,
     /// Write both epochs, the accepted one first.
     SaveEpochs(Epochs),
+    /// Write down the number that the ensemble is known by.
+    SaveEnsembleId(u128),
     /// Cut the log behind a transaction, and build a tree from what is left. If the log does not
     /// have that one, it ends before it.
     Truncate {
@@ -95,6 +97,7 @@ impl std::fmt::Debug for LogCommand {
             LogCommand::Append(batch) => write!(f, "Append(to {})", batch.last_zxid),
             LogCommand::Roll => f.write_str("Roll"),
             LogCommand::SaveEpochs(epochs) => write!(f, "SaveEpochs({epochs:?})"),
+            LogCommand::SaveEnsembleId(id) => write!(f, "SaveEnsembleId({id:032x})"),
             LogCommand::Truncate { generation, to } => write!(f, "Truncate({generation}, {to})"),
             LogCommand::ReceiveSnapshot { generation, zxid, .. } => {
                 write!(f, "ReceiveSnapshot({generation}, {zxid})")
@@ -125,6 +128,8 @@ pub trait LogReports {
     fn batched(&self, _txns: usize) {}
     /// Both epochs are on disk.
     fn epochs_saved(&self, epochs: Epochs);
+    /// The ensemble's number is on disk.
+    fn ensemble_id_saved(&self, id: u128);
     /// The history was exchanged or read anew. What was reported as synced before is over.
     fn rebuilt(&self, rebuilt: Rebuilt);
     /// Nothing more will be written. What is not yet reported as synced must not be answered.
@@ -404,6 +409,11 @@ impl<D: Disk> LogWorker<D> {
                 reports.epochs_saved(epochs);
                 return Ok(true);
             }
+            LogCommand::SaveEnsembleId(id) => {
+                member.save_ensemble_id(id)?;
+                reports.ensemble_id_saved(id);
+                return Ok(true);
+            }
             LogCommand::Truncate { generation, to } => {
                 self.log.settle()?;
                 let tree = member.truncate(to)?;
@@ -569,6 +579,8 @@ mod tests {
         fn epochs_saved(&self, epochs: Epochs) {
             unreachable!("a standalone server has no {epochs:?}");
         }
+
+        fn ensemble_id_saved(&self, _: u128) {}
 
         fn rebuilt(&self, rebuilt: Rebuilt) {
             unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
@@ -738,6 +750,8 @@ mod tests {
         fn epochs_saved(&self, epochs: Epochs) {
             unreachable!("a standalone server has no {epochs:?}");
         }
+
+        fn ensemble_id_saved(&self, _: u128) {}
 
         fn rebuilt(&self, rebuilt: Rebuilt) {
             unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);

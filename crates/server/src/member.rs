@@ -20,7 +20,7 @@ use oxkeeper_proto::Zxid;
 use oxkeeper_storage::snapshots::list_snapshots;
 use oxkeeper_storage::{
     DataDir, Disk, DiskError, Epochs as EpochFiles, LogEntry, LogError, Start, TruncateError,
-    TxnLog, TxnLogOptions,
+    TxnLog, TxnLogOptions, write_ensemble_id,
 };
 use oxkeeper_tree::Tree;
 use oxkeeper_zab::{Entry, Epochs, Recovered};
@@ -224,6 +224,10 @@ impl<D: Disk> Member<D> {
     pub fn save_epochs(&self, epochs: Epochs) -> Result<(), LogError> {
         let found = EpochFiles::read(self.dir.disk(), self.dir.snapshot_dir()).map_err(broken)?;
         write_epochs(&self.dir, &found, epochs).map_err(broken)
+    }
+
+    pub fn save_ensemble_id(&self, id: u128) -> Result<(), LogError> {
+        write_ensemble_id(self.dir.disk(), self.dir.snapshot_dir(), id).map_err(broken)
     }
 
     /// Gives up what is behind this transaction. Where that one is not in the log, what is left

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use oxkeeper_config::{Config, Ensemble, ExitCode};
 use oxkeeper_node::{Core, Front, FrontId};
 use oxkeeper_proto::Zxid;
-use oxkeeper_storage::{DataDir, LogError, OsDisk, TxnLog, TxnLogOptions};
+use oxkeeper_storage::{DataDir, LogError, OsDisk, TxnLog, TxnLogOptions, read_ensemble_id};
 use oxkeeper_zab as zab;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,9 +70,11 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
         let (booted, joining) = match &config.ensemble {
             None => (boot::boot(OsDisk, &options)?, None),
             Some(ensemble) => {
-                let member = ensemble_settings::boot(config, ensemble);
+                let member = ensemble_settings::boot(ensemble);
                 let (booted, recovered) = boot_member(OsDisk, &options, member)?;
-                (booted, Some(Joining::open(config, ensemble, recovered).await?))
+                let joining = Joining::open(config, ensemble, &booted.dir, recovered, seed);
+                let joining = joining.await?;
+                (booted, Some(joining))
             }
         };
         host.booted(booting.elapsed(), &booted.report);
@@ -95,7 +97,9 @@ impl Joining {
     async fn open(
         config: &Config,
         ensemble: &Ensemble,
+        dir: &DataDir<OsDisk>,
         recovered: zab::Recovered,
+        seed: u64,
     ) -> Result<Joining, StartError> {
         let unusable = |error: DynamicConfigError| StartError {
             message: error.to_string(),
@@ -112,7 +116,9 @@ impl Joining {
         let mut settings = ensemble_settings::election_port(ensemble);
         settings.unresolved = quorum.unresolved_names().clone();
         let (handle, heard, election) = ElectionPort::open(settings, &membership).await?;
-        let agreement = ensemble_settings::agreement(config, ensemble);
+        let kept_id = read_ensemble_id(dir.disk(), dir.snapshot_dir())
+            .map_err(|error| unexpected(error.to_string()))?;
+        let agreement = ensemble_settings::agreement(config, ensemble, kept_id, seed);
         let voting = ensemble_settings::voting(config, ensemble);
         let peer = zab::Peer::new(agreement, voting, membership, recovered);
         Ok(Joining { peer, quorum, election, handle, heard, files })

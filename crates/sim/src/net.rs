@@ -146,13 +146,7 @@ impl Net {
     }
 
     /// Dials any port.
-    pub fn dial_port(
-        &mut self,
-        agenda: &mut Agenda,
-        from: Party,
-        to: Party,
-        port: Port,
-    ) -> WireId {
+    pub fn dial_port(&mut self, agenda: &mut Agenda, from: Party, to: Party, port: Port) -> WireId {
         let wire = WireId(self.wires.len());
         self.wires.push(Wire { dialler: from, listener: to, port, pipes: Default::default() });
         self.put(agenda, wire, End::Listener, Item::Open);

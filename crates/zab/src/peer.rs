@@ -44,6 +44,10 @@ pub struct Peer {
     ledger: Ledger,
     election: Election,
     role: Role,
+    /// This server has observed: it does not look for the next leader at once.
+    observed: bool,
+    /// Delays drawn.
+    draws: u64,
 }
 
 #[derive(Debug)]
@@ -66,7 +70,8 @@ impl Peer {
         let ledger = Ledger::new(settings, membership.clone(), recovered);
         let standing = standing(&ledger);
         let election = Election::new(ledger.settings.sid, membership, standing, voting);
-        Peer { ledger, election, role: Role::Settling(Why::Started) }
+        let role = Role::Settling(Why::Started);
+        Peer { ledger, election, role, observed: false, draws: 0 }
     }
 
     /// Begins to look for a leader.
@@ -124,11 +129,13 @@ impl Peer {
                     leader.unlinked(link);
                     Ok(())
                 }
-                Role::Learning(learner) => learner.unlinked(now_ms, link),
+                Role::Learning(learner) => learner.unlinked(&self.ledger, now_ms, link),
                 Role::Looking | Role::Settling(_) | Role::Stopped => Ok(()),
             },
             Input::DialFailed(sid) => match &mut self.role {
-                Role::Learning(learner) if learner.leader() == sid => learner.dial_failed(now_ms),
+                Role::Learning(learner) if learner.leader() == sid => {
+                    learner.dial_failed(&self.ledger, now_ms)
+                }
                 _ => Ok(()),
             },
             Input::Progress(link) => {
@@ -359,6 +366,7 @@ impl Peer {
             return;
         }
         tracing::warn!(sid = self.ledger.settings.sid.0, %why, "the role is over");
+        self.observed = self.state() == PeerState::Observing;
         // Nobody is served any more, before anything else is done.
         self.ledger.state(State::Settling(why));
         match std::mem::replace(&mut self.role, Role::Settling(why)) {
@@ -385,7 +393,18 @@ impl Peer {
             return self.begin(now_ms, leader, matches!(why, Why::Appointed(_)));
         }
         self.ledger.state(State::Looking);
-        self.election.look(now_ms, standing(&self.ledger), 0);
+        let delay_ms = match std::mem::take(&mut self.observed) {
+            true => self.draw_delay_ms(self.ledger.settings.observer_election_delay_ms),
+            false => 0,
+        };
+        self.election.look(now_ms, standing(&self.ledger), delay_ms);
+    }
+
+    /// A moment below the bound, another one each time.
+    fn draw_delay_ms(&mut self, below_ms: u64) -> u64 {
+        self.draws += 1;
+        let seed = self.ledger.settings.seed.wrapping_add(self.draws);
+        election::observer_delay_ms(seed, below_ms)
     }
 
     fn begin(&mut self, now_ms: u64, leader: Sid, appointed: bool) {
@@ -399,7 +418,12 @@ impl Peer {
         }
         let state = if observer { State::Observing(leader) } else { State::Following(leader) };
         self.ledger.state(state);
-        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer, appointed);
+        let delay_ms = if observer && !appointed {
+            self.draw_delay_ms(self.ledger.settings.observer_reconnect_delay_ms)
+        } else {
+            0
+        };
+        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer, appointed, delay_ms);
         self.role = Role::Learning(Box::new(learner));
     }
 

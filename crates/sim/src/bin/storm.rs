@@ -54,7 +54,8 @@ fn run(flags: &Flags, out: &mut impl Write) -> io::Result<bool> {
     let mut bad = Vec::new();
     for seed in first..beyond {
         let storm = flags.seconds * oxkeeper_sim::agenda::SECOND;
-        let plan = Plan { whole_trace: flags.trace, storm, ..Plan::of_servers(seed, flags.servers) };
+        let plan =
+            Plan { whole_trace: flags.trace, storm, ..Plan::of_servers(seed, flags.servers) };
         let report = Report::of(plan);
         total += report.volume;
         if !report.is_good() {

@@ -12,8 +12,8 @@ use zab::messages::Effect as PeerEffect;
 use zab::quorum::{Membership, QuorumVerifier};
 use zab::{Input, LinkId, Recovered, State, election};
 
-use super::ports::{Link, Ports, Told};
 use super::archive::{Found, Inlet};
+use super::ports::{Link, Ports, Told};
 use super::running::Running;
 use super::{Ensemble, Server};
 use crate::net::{Delivery, Port, WireId};
@@ -33,12 +33,7 @@ fn membership(ensemble: &Ensemble) -> Membership {
 
 impl Server {
     /// Makes the core a member, if there is an ensemble.
-    pub(super) fn join(
-        &self,
-        core: &mut Core,
-        recovered: Recovered,
-        now: Now,
-    ) -> Option<Ports> {
+    pub(super) fn join(&self, core: &mut Core, recovered: Recovered, now: Now) -> Option<Ports> {
         let ensemble = self.settings.ensemble.as_ref()?;
         let sid = Sid(self.id as i64 + 1);
         let membership = membership(ensemble);
@@ -165,6 +160,7 @@ impl Running {
                 self.archive.ask(HistoryCommand::Read { link, after, to });
             }
             PeerEffect::SaveEpochs(epochs) => self.to_log.push(LogCommand::SaveEpochs(epochs)),
+            PeerEffect::SaveEnsembleId(id) => self.to_log.push(LogCommand::SaveEnsembleId(id)),
             PeerEffect::Truncate { generation, to } => {
                 self.to_log.push(LogCommand::Truncate { generation, to });
             }

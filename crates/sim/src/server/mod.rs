@@ -22,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oxkeeper_node::{Committed, Core, Effect, Front, FrontId, Now, Peer, Settings, Shared};
+use oxkeeper_proto::Zxid;
 use oxkeeper_server::boot::{BootError, BootOptions, BootReport, Booted, boot};
+use oxkeeper_server::log_thread::LogReports as _;
 use oxkeeper_server::log_thread::{FlushPolicy, LogCommand, LogWorker};
 use oxkeeper_server::member::{MemberOptions, boot_member};
 use oxkeeper_server::snapshot_thread::{
@@ -30,14 +32,12 @@ use oxkeeper_server::snapshot_thread::{
 };
 use oxkeeper_storage::sim_disk::Fault;
 use oxkeeper_storage::{Compression, SimDisk, TxnLog, TxnLogOptions};
-use oxkeeper_proto::Zxid;
-use oxkeeper_server::log_thread::LogReports as _;
 use oxkeeper_tree::TreeOptions;
 use oxkeeper_zab::Recovered;
 
+use archive::{Archive, LogQueue};
 pub use mistake::Mistake;
 use running::{Io, LocalLink, Mail, Reports, Running, Socket};
-use archive::{Archive, LogQueue};
 
 use crate::agenda::{Event, MS, Micros, Stage};
 use crate::dice::Dice;
@@ -238,7 +238,10 @@ impl Server {
         self.plan_all(ground);
     }
 
-    fn boot(&self, options: &BootOptions) -> Result<(Booted<SimDisk>, Option<Recovered>), BootError> {
+    fn boot(
+        &self,
+        options: &BootOptions,
+    ) -> Result<(Booted<SimDisk>, Option<Recovered>), BootError> {
         let Some(ensemble) = &self.settings.ensemble else {
             return boot(self.disk.clone(), options).map(|booted| (booted, None));
         };
@@ -576,7 +579,8 @@ impl Server {
             wanted.push((Stage::History, delay(dice, stalls, 100, 5 * MS) * *slowness));
         }
         let votes = running.ports.as_ref().and_then(|ports| ports.votes.deadline_ms());
-        let deadline = running.core.deadline_us().into_iter().chain(votes.map(|ms| ms * 1000)).min();
+        let deadline =
+            running.core.deadline_us().into_iter().chain(votes.map(|ms| ms * 1000)).min();
         if let Some(at) = deadline {
             // A moment more, so that what has arrived meanwhile is read first.
             let at = at.saturating_sub(MONO_START_US) + 2;

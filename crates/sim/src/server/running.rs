@@ -88,6 +88,10 @@ impl LogReports for Reports {
         self.disk.borrow_mut().push_back(Report::Disk(zab::Disk::EpochsSaved(epochs)));
     }
 
+    fn ensemble_id_saved(&self, id: u128) {
+        self.disk.borrow_mut().push_back(Report::Disk(zab::Disk::EnsembleIdSaved(id)));
+    }
+
     fn rebuilt(&self, rebuilt: Rebuilt) {
         self.disk.borrow_mut().push_back(Report::Rebuilt(rebuilt));
     }

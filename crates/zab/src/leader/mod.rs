@@ -22,6 +22,7 @@
 
 mod broadcast;
 mod discovery;
+mod ensemble;
 mod handover;
 mod link;
 mod pulse;
@@ -39,7 +40,7 @@ use crate::quorum::Membership;
 use crate::running::RunningTime;
 use crate::settings::PULSES_MISSED;
 
-pub use link::{Learner, Link, Stage};
+pub use link::{Learner, Link, Stage, Syncing};
 
 /// How far the epoch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,6 +280,7 @@ impl Leader {
                     self.own_write = more.then_some((cursors.appended, now_ms));
                 }
             }
+            Done::EnsembleId => self.tell_ensemble_id(ledger),
             Done::Rebuilt | Done::Stale => {}
         }
         self.progress(ledger, now_ms)
@@ -334,6 +336,7 @@ impl Leader {
         if self.phase != Phase::Broadcast {
             return Ok(());
         }
+        self.look_at_ensemble_id(ledger);
         self.half_tick = !self.half_tick;
         if !self.half_tick {
             self.tick += 1;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use oxkeeper_proto::codec::Reader;
 use oxkeeper_proto::packet::{Ours, Packet};
-use oxkeeper_proto::{OpCode, Payload, Sid, Txn, TxnHeader, Zxid};
+use oxkeeper_proto::{Capabilities, OpCode, Payload, Sid, Txn, TxnHeader, Zxid};
 
 use crate::ledger::{Done, Ledger};
 use crate::messages::{
@@ -34,9 +34,8 @@ use crate::messages::{
 use crate::quorum::QuorumVerifier;
 use pulse::Listening;
 
-/// Attempts to connect, and the pause between them (`Learner.connectToLeader`).
+/// Attempts to connect (`Learner.connectToLeader`).
 const DIALS_MAX: u32 = 5;
-const REDIAL_MS: u64 = 100;
 
 /// The pause while a leader that was named by the one before may not know it.
 const REDIAL_APPOINTED_MS: u64 = 20;
@@ -101,38 +100,44 @@ pub struct Learner {
     in_snapshot: Zxid,
     /// Proposals that are not acknowledged, in order.
     to_ack: VecDeque<Zxid>,
+    /// What the leader says is the ensemble's number.
+    ensemble_id: u128,
     /// What NEWLEADER says is the configuration.
     config: Option<Arc<QuorumVerifier>>,
     syncs: VecDeque<SyncToken>,
 }
 
 impl Learner {
-    /// Begins to connect. `appointed`: the leader was named by the one before.
+    /// Begins to connect, `delay_ms` from now. `appointed`: the leader was named by the one before.
     pub fn new(
         ledger: &mut Ledger,
         now_ms: u64,
         leader: Sid,
         observer: bool,
         appointed: bool,
+        delay_ms: u64,
     ) -> Learner {
-        ledger.push(Effect::Dial(leader));
+        if delay_ms == 0 {
+            ledger.push(Effect::Dial(leader));
+        }
         let limit_ms = ledger.settings.handover_limit_ms().min(ledger.settings.init_limit_ms());
         Learner {
             leader,
             observer,
             link: None,
-            dials: 1,
-            redial_ms: None,
+            dials: u32::from(delay_ms == 0),
+            redial_ms: (delay_ms > 0).then_some(now_ms + delay_ms),
             appointed_until_ms: appointed.then_some(now_ms + limit_ms),
             stage: Stage::Dialing,
             epoch: 0,
             accepted_before: false,
-            heard_ms: now_ms,
+            heard_ms: now_ms + delay_ms,
             listening: None,
             held: VecDeque::new(),
             held_bytes: 0,
             in_snapshot: Zxid::ZERO,
             to_ack: VecDeque::new(),
+            ensemble_id: 0,
             config: None,
             syncs: VecDeque::new(),
         }
@@ -179,7 +184,7 @@ impl Learner {
     }
 
     /// The connection could not be made.
-    pub fn dial_failed(&mut self, now_ms: u64) -> Result<(), Why> {
+    pub fn dial_failed(&mut self, ledger: &Ledger, now_ms: u64) -> Result<(), Why> {
         if self.stage != Stage::Dialing || self.link.is_some() {
             return Ok(());
         }
@@ -187,13 +192,14 @@ impl Learner {
             return Err(Why::LeaderLost);
         }
         let appointed = self.appointed_until_ms.is_some();
-        let pause_ms = if appointed { REDIAL_APPOINTED_MS } else { REDIAL_MS };
+        let redial_ms = ledger.settings.redial_ms;
+        let pause_ms = if appointed { REDIAL_APPOINTED_MS } else { redial_ms };
         self.redial_ms = Some(now_ms + pause_ms);
         Ok(())
     }
 
     /// The connection ended.
-    pub fn unlinked(&mut self, now_ms: u64, link: LinkId) -> Result<(), Why> {
+    pub fn unlinked(&mut self, ledger: &Ledger, now_ms: u64, link: LinkId) -> Result<(), Why> {
         if self.link != Some(link) {
             return Ok(());
         }
@@ -202,7 +208,7 @@ impl Learner {
             // Who does not know yet that it leads turns its learners away.
             self.stage = Stage::Dialing;
             self.dials = 0;
-            return self.dial_failed(now_ms);
+            return self.dial_failed(ledger, now_ms);
         }
         Err(Why::LeaderLost)
     }
@@ -234,7 +240,8 @@ impl Learner {
         }
         self.heard(now_ms);
         match packet {
-            Packet::LeaderInfo { zxid, protocol_version, .. } => {
+            Packet::LeaderInfo { zxid, protocol_version, trailing } => {
+                self.ensemble_told(ledger, Capabilities::from_trailing(trailing))?;
                 self.epoch_told(ledger, *zxid, *protocol_version)?
             }
             Packet::Diff { .. } => self.diff(packet)?,
@@ -275,6 +282,10 @@ impl Learner {
             }
             Packet::Ours(Ours::Pulse { interval_ms }) => {
                 self.pulsed(ledger, now_ms, *interval_ms);
+            }
+            Packet::Ours(Ours::Ensemble { id }) if self.stage == Stage::Broadcasting => {
+                self.ensemble_id = *id;
+                self.take_ensemble_id(ledger)?;
             }
             Packet::Ours(Ours::Ensemble { .. }) => {}
             Packet::Unknown { kind, .. } => {
@@ -356,6 +367,7 @@ impl Learner {
 
     fn limit_ms(&self, ledger: &Ledger) -> u64 {
         match self.stage {
+            Stage::Dialing => ledger.settings.connect_limit_ms(),
             Stage::AwaitingService | Stage::Broadcasting => ledger.settings.sync_limit_ms(),
             _ => ledger.settings.init_limit_ms(),
         }

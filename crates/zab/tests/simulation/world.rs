@@ -271,6 +271,12 @@ impl World {
         Ok(())
     }
 
+    /// The numbers that servers keep of their ensemble.
+    pub fn ensemble_ids(&self) -> BTreeSet<u128> {
+        let ids = self.servers.iter().map(|server| server.durable.ensemble_id);
+        ids.filter(|id| *id != 0).collect()
+    }
+
     /// How often the lead was handed over.
     pub fn handovers(&self) -> usize {
         self.handovers
@@ -280,7 +286,11 @@ impl World {
         let mut settings = self.settings.clone();
         settings.sid = self.servers[at].sid;
         if self.ours.as_ref().is_some_and(|ours| ours.contains(&at)) {
-            settings.capabilities = Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING;
+            settings.capabilities = Capabilities::LEADER_TRANSFER
+                | Capabilities::QUICK_PING
+                | Capabilities::ENSEMBLE_ID;
+            settings.ensemble_id = self.servers[at].durable.ensemble_id;
+            settings.ensemble_seed = u128::from(self.dice.next()) | 1;
         }
         let membership = self.membership.clone();
         self.servers[at].start(settings, membership, self.now_ms);
@@ -517,6 +527,7 @@ impl World {
             }
             Effect::Append(_)
             | Effect::SaveEpochs(_)
+            | Effect::SaveEnsembleId(_)
             | Effect::Truncate { .. }
             | Effect::Reload { .. } => self.write_effect(at, effect)?,
             Effect::Hold(entry) => self.servers[at].waiting.push_back(entry),
@@ -580,6 +591,7 @@ impl World {
                 Write::Append(entry)
             }
             Effect::SaveEpochs(epochs) => Write::Epochs(epochs),
+            Effect::SaveEnsembleId(id) => Write::EnsembleId(id),
             Effect::Truncate { generation, to } => {
                 server.waiting.clear();
                 Write::Truncate(generation, to)
