@@ -32,7 +32,7 @@ pub struct Chapter {
 }
 
 /// All of them, in the order in which they are told.
-pub const CHAPTERS: [Chapter; 13] = [
+pub const CHAPTERS: [Chapter; 14] = [
     Chapter { name: "forwarding", quick: true, run: forwarding },
     Chapter { name: "follower-diff-memory", quick: true, run: follower_diff_memory },
     Chapter { name: "follower-diff-log", quick: false, run: follower_diff_log },
@@ -46,6 +46,7 @@ pub const CHAPTERS: [Chapter; 13] = [
     Chapter { name: "leader-overtaken", quick: false, run: leader_overtaken },
     Chapter { name: "leader-frozen", quick: false, run: leader_frozen },
     Chapter { name: "leader-parted", quick: false, run: leader_parted },
+    Chapter { name: "storm", quick: false, run: super::storm::run },
 ];
 
 impl Stage {

@@ -33,6 +33,7 @@ pub struct Stage {
     /// The servers.
     pub ensemble: Ensemble,
     opened: Instant,
+    seed: u64,
     dir: PathBuf,
     wired: bool,
     mortals: Vec<String>,
@@ -50,7 +51,12 @@ impl Stage {
         ensemble.start_all(starting)?;
         let load = Load::start(&ensemble.addrs(), seed)?;
         let (dir, wired) = (plan.dir.clone(), plan.wired);
-        Ok(Stage { ensemble, load, opened, dir, wired, mortals: Vec::new(), checks: 0 })
+        Ok(Stage { ensemble, load, seed, opened, dir, wired, mortals: Vec::new(), checks: 0 })
+    }
+
+    /// What chance goes by.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Counts a check that was made elsewhere.
