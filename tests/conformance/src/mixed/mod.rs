@@ -13,7 +13,7 @@
 
 mod chapters;
 pub mod load;
-mod stage;
+pub(crate) mod stage;
 mod takeover;
 
 use std::path::{Path, PathBuf};
