@@ -1,5 +1,5 @@
-//! The command behind `cargo xtask conformance` and `cargo xtask faults`: reads the flags, runs, and
-//! says how it went.
+//! The command behind `cargo xtask conformance` and `cargo xtask faults`: reads the flags, runs,
+//! and says how it went.
 
 use std::process::ExitCode;
 

@@ -32,7 +32,7 @@ const RESIDENT_BYTES_MAX: u64 = 400 << 20;
 /// And so many files and sockets, when nobody but the usual clients is connected.
 const DESCRIPTORS_MAX: usize = 150;
 /// The share of a processor that a server takes while all clients pause.
-const IDLE_SHARE_MAX: f64 = 0.25;
+const IDLE_SHARE_MAX: f64 = 0.5;
 /// Over how long it is measured, and how often before it counts.
 const IDLE_SPAN: Duration = Duration::from_millis(250);
 const IDLE_TRIES: usize = 20;
