@@ -5,7 +5,8 @@
 //! characters beyond U+FFFF leave as Java writes them and come back repaired.)
 
 use oxkeeper_proto::Zxid;
-use oxkeeper_tree::{Tree, snapshot};
+use oxkeeper_tree::snapshot::{Body, Loaded, SIGNATURE};
+use oxkeeper_tree::{Tree, TreeOptions, snapshot};
 
 use crate::snapshot_file::{File, end, head, load};
 use crate::state::{options, state};
@@ -24,6 +25,7 @@ pub fn run(data: &[u8]) {
     let zxid = Zxid(i64::from(*zxid));
     let Ok(mut loaded) = snapshot::load(&mut file, options, zxid) else { return };
     assert_eq!(loaded.tree.last_zxid(), zxid);
+    assert_eq!(state(&sent(&bytes, options, zxid).tree), state(&loaded.tree));
     let first = state(&loaded.tree);
     assert_eq!(first.unreachable, 0, "every znode has a parent");
     loaded.tree.remove_orphans();
@@ -36,6 +38,25 @@ pub fn run(data: &[u8]) {
     assert_eq!(third.tree.stats().digest_mismatches, 0);
     assert_eq!(state(&third.tree), state(&second.tree));
     assert_eq!(third.tree.ephemeral_count(), second.tree.ephemeral_count());
+}
+
+/// The tree of a learner to which the file was sent, in small pieces.
+fn sent(file: &[u8], options: TreeOptions, zxid: Zxid) -> Loaded {
+    let mut file = File { bytes: file, at: 0, seals: false };
+    let (mut body, mut stream) = (Body::default(), Vec::new());
+    loop {
+        let mut piece = Vec::new();
+        let done = body.copy(&mut file, &mut piece, 50).expect("what can be read can be sent");
+        stream.extend(piece);
+        if done {
+            break;
+        }
+    }
+    stream.extend_from_slice(SIGNATURE);
+    let mut stream = File { bytes: &stream, at: 0, seals: false };
+    let loaded = snapshot::load_stream(&mut stream, options, zxid);
+    assert_eq!(stream.bytes.len() - stream.at, SIGNATURE.len());
+    loaded.expect("what was sent can be read")
 }
 
 /// The whole file of a snapshot during which nothing changes.

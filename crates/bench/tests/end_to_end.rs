@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use oxkeeper_bench::BenchArgs;
+use oxkeeper_bench::args::BenchCommand;
 use oxkeeper_bench::canned::Canned;
 use oxkeeper_bench::catalogue::{Kind, PRESETS, Plan, chosen};
 use oxkeeper_bench::compare::compare;
@@ -149,6 +150,51 @@ fn scripted(xids: &'static [i32]) -> SocketAddr {
         while stream.read(&mut buffer).is_ok_and(|len| len > 0) {}
     });
     address
+}
+
+#[test]
+fn connections_are_spread_over_all_servers_of_an_ensemble() {
+    // Each grants one session and no more.
+    let servers: Vec<SocketAddr> = (0..3).map(|_| scripted(&[])).collect();
+    assert!(Engine::connect(&servers, 3, 30_000, Clock::start()).is_ok());
+}
+
+#[test]
+fn an_ensemble_is_one_side_of_a_comparison() {
+    let words = "bench set-pipelined --duration 0.1 --warmup 0.02 --rounds 1 --znodes 500";
+    let args = Command::try_parse_from(words.split(' ')).unwrap().bench;
+    let plan = Plan::new(chosen(&args.scenarios)[0], &args).unwrap();
+    let me = std::process::id();
+    let ensemble = vec![canned(), canned(), canned()];
+    let mut targets = [
+        Target::new(Role::Server, ensemble.clone(), &[me; 3], None).unwrap(),
+        Target::new(Role::Against, vec![canned()], &[me], None).unwrap(),
+    ];
+    let report = compare(&plan, &mut targets, &Progress::silent()).unwrap();
+    assert!(!report.has_errors());
+    assert_eq!(report.servers[0].address.matches(',').count(), 2);
+    // All "processes" are this one: named three times, it is counted three times.
+    let own = |index: usize| {
+        let all = &report.servers[index].median;
+        let of = |name: &str| all.iter().find(|figure| figure.name == name).unwrap().value;
+        of("CPU per op") / of("generator CPU per op")
+    };
+    assert!((2.5..3.5).contains(&own(0)) && (0.8..1.2).contains(&own(1)), "{} {}", own(0), own(1));
+}
+
+#[test]
+fn ensembles_are_asked_for_beside_scenarios_and_not_with_them() {
+    let words = ["bench", "ensemble", "leader-killed", "--times", "5", "--json"];
+    let bench = Command::try_parse_from(words).unwrap().bench;
+    assert!(matches!(bench.command, Some(BenchCommand::Ensemble(args)) if args.load.json));
+    for bad in [
+        "bench set-single ensemble",
+        "bench ensemble mem-znodes",
+        "bench ensemble --servers 0",
+        "bench --hosts a:1 ensemble load",
+    ] {
+        assert!(Command::try_parse_from(bad.split(' ')).is_err(), "{bad}");
+    }
 }
 
 /// Three requests without a body.

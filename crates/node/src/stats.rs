@@ -21,7 +21,7 @@ pub struct FrontStats {
     pub packets_sent: u64,
     /// Bytes of requests.
     pub bytes_received: u64,
-    /// Bytes of replies.
+    /// Bytes of replies, without their length fields.
     pub response_bytes: u64,
     /// Bytes of events.
     pub watch_bytes: u64,
@@ -71,12 +71,21 @@ impl FrontStats {
     #[inline]
     pub fn answered(&mut self, op: OpCode, took_ms: u64, bytes: usize) {
         self.packets_sent += 1;
-        self.response_bytes += bytes as u64;
+        self.response_bytes += bytes.saturating_sub(4) as u64;
         self.response_sizes.record(bytes.saturating_sub(4));
         if op.class() == oxkeeper_proto::Class::Write {
             self.update_latency.record(took_ms);
         } else {
             self.read_latency.record(took_ms);
+        }
+    }
+
+    /// Notes a new session: a write if the ensemble knows of it, else it concerns this server alone
+    /// as a read does.
+    pub fn opened(&mut self, took_ms: u64, is_global: bool) {
+        match is_global {
+            true => self.update_latency.record(took_ms),
+            false => self.read_latency.record(took_ms),
         }
     }
 
@@ -318,8 +327,8 @@ impl CoreStats {
         }
     }
 
-    /// Notes that a transaction is applied, which was proposed at `time_ms` by its leader's clock. If
-    /// that is ahead of ours, nothing is learnt from it.
+    /// Notes that a transaction is applied, which was proposed at `time_ms` by its leader's clock.
+    /// If that is ahead of ours, nothing is learnt from it.
     #[inline]
     pub fn propagated(&mut self, now: Now, time_ms: i64) {
         if let Ok(took_ms) = u64::try_from(now.wall_ms - time_ms) {
@@ -376,7 +385,7 @@ mod tests {
         front.fired(ChangeKind::Created, Fired::default());
         let mut metrics = Metrics::default();
         front.add_to(&mut metrics);
-        assert_eq!((metrics.readlatency.summary().sum(), metrics.response_bytes), (3, 128));
+        assert_eq!((metrics.readlatency.summary().sum(), metrics.response_bytes), (3, 120));
         assert_eq!(metrics.updatelatency.summary().count(), 1);
         assert_eq!(metrics.node_deleted_watch_count.count(), 2);
         assert_eq!(metrics.node_children_watch_count.sum(), 4);

@@ -586,3 +586,33 @@ fn every_metric_of_the_table_is_visited_in_order() {
     let table: Vec<_> = Metrics::TABLE.iter().map(|line| line.name).collect();
     assert_eq!(visited, table);
 }
+
+/// `docs/words.md` names what is always 0: exactly the metrics that nobody adds to.
+#[test]
+fn the_manual_names_the_metrics_that_are_not_counted() {
+    let read = |path: &str| {
+        let path = format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let sources = [
+        "crates/node/src/stats.rs",
+        "crates/server/src/host_stats.rs",
+        "crates/server/src/admin/report.rs",
+    ];
+    let sources: String = sources.into_iter().map(read).collect();
+    let counted = |name: &str| {
+        let field = format!("metrics.{name}");
+        sources.match_indices(&field).any(|(at, _)| {
+            let behind = sources[at + field.len()..].trim_start();
+            behind.starts_with("+=") || behind.starts_with(".merge")
+        })
+    };
+    let manual = read("docs/words.md");
+    let (_, rest) = manual.split_once("## What is always 0").expect("the section");
+    let (section, _) = rest.split_once("Of the gauges").expect("its end");
+    let named: BTreeSet<&str> = section.split('`').skip(1).step_by(2).collect();
+    let named: BTreeSet<&str> = named.into_iter().filter(|name| *name != "ensemble").collect();
+    let table = Metrics::TABLE.iter().map(|line| line.name);
+    let silent: BTreeSet<&str> = table.filter(|name| !counted(name)).collect();
+    assert_eq!(named, silent);
+}

@@ -66,14 +66,22 @@ fn sid(at: usize) -> Sid {
 
 impl World {
     fn new() -> World {
+        World::of(MEMBERSHIP)
+    }
+
+    fn of(membership: &str) -> World {
         let now = Now { mono_us: 60_000_000, wall_ms: 1_700_000_000_000 };
-        let config = QuorumVerifier::parse(MEMBERSHIP, false).unwrap();
+        let config = QuorumVerifier::parse(membership, true).unwrap();
         let membership = Membership::new(Arc::new(config), None);
         let servers = (0..4).map(|at| {
             let settings =
                 Settings { server_id: at as u8 + 1, sync_by_leader: true, ..Settings::default() };
             let settings = Arc::new(settings);
-            let shared = Shared { tree: Tree::new(TreeOptions::default()), serving: false, read_only: false };
+            let shared = Shared {
+                tree: Tree::new(TreeOptions::default()),
+                serving: false,
+                read_only: false,
+            };
             let core = Core::new(Arc::clone(&settings), &shared, now);
             Server { shared, core, front: Front::new(FrontId(0), settings), up: true }
         });
@@ -394,23 +402,37 @@ fn the_same_work_is_counted_as_zookeeper_counts_it() {
     }
 }
 
+/// A member's `conf` from its id on; before, it is as a server's that is alone.
+fn conf(world: &World, at: usize) -> String {
+    let fixed =
+        EnsembleView { init_limit: 10, sync_limit: 5, election_alg: 3, ..EnsembleView::default() };
+    let ensemble = world.servers[at].core.member_conf(&fixed);
+    let config = ConfigView { server_id: sid(at).0, ensemble, ..ConfigView::default() };
+    let view = AdminView { serving: true, config, ..AdminView::default() };
+    from_id(&answer(AdminWord::Conf, 0, &view)).to_owned()
+}
+
+fn from_id(conf: &str) -> &str {
+    &conf[conf.find("serverId=").expect("an id")..]
+}
+
 #[test]
 fn conf_tells_the_membership_in_force() {
     let mut world = World::new();
     world.pass(1_000);
     for (at, role) in [(2, "leader"), (0, "follower"), (3, "observer")] {
-        let recorded = golden(&format!("busy-{role}.conf"));
-        let fixed =
-            EnsembleView { init_limit: 10, sync_limit: 5, election_alg: 3, ..Default::default() };
-        let ensemble = world.servers[at].core.member_conf(&fixed);
-        let view = AdminView {
-            config: ConfigView { server_id: sid(at).0, ensemble, ..Default::default() },
-            ..world.view(at)
-        };
-        let text = answer(AdminWord::Conf, 0, &view);
-        let own = |text: &str| text[text.find("serverId=").expect("an id")..].to_owned();
-        assert_eq!(own(&text), own(&recorded), "{role}");
+        assert_eq!(conf(&world, at), from_id(&golden(&format!("busy-{role}.conf"))));
     }
+    let recorded = golden("several-addresses.conf");
+    let (_, membership) = recorded.split_once("membership: \n").expect("a membership");
+    let mut world = World::of(membership);
+    world.pass(1_000);
+    assert_eq!(conf(&world, 2), from_id(&recorded));
+    // Without a quorum it is nobody's.
+    world.kill(0);
+    world.kill(1);
+    world.pass(15_000);
+    assert!(conf(&world, 2).ends_with("\npeerType=0\n"));
 }
 
 #[test]

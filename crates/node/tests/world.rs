@@ -720,3 +720,22 @@ fn a_read_released_by_mail_waits_until_all_mail_is_taken() {
     assert!(matches!(&got[1], Got::Event(EventType::NodeDataChanged, path, _) if path == "/a"));
     assert_eq!(data_of(&got[2]), b"1");
 }
+
+#[test]
+fn opening_a_session_is_the_first_operation_of_its_connection_and_renewing_it_is_none() {
+    let mut world = World::new(Settings::default());
+    let client = world.connect(10_000);
+    let told = |world: &World| {
+        let mut views = Vec::new();
+        world.front.conn_views(0, 100, &mut views);
+        let last = views.pop().expect("a connection");
+        (last.stats.last_op, last.stats.last_cxid, last.stats.last_zxid, last.stats.latency_count)
+    };
+    let zxid = world.shared.tree.last_zxid();
+    assert_eq!(told(&world), (Some(OpCode::CREATE_SESSION), 0, zxid, 1));
+    assert_eq!(world.front.stats().update_latency.summary().count(), 1);
+    let again = world.open();
+    world.handshake(again, client.session, 10_000).expect("renewed");
+    assert_eq!(told(&world), (None, -1, Zxid(-1), 0));
+    assert_eq!(world.front.stats().update_latency.summary().count(), 1);
+}

@@ -122,7 +122,9 @@ impl Parts {
             PacketKind(0x4f78_4b01) => {
                 Packet::Ours(Ours::Handover { zxid, successor: Sid(self.sid) })
             }
-            PacketKind(0x4f78_4b02) => Packet::Ours(Ours::Pulse),
+            PacketKind(0x4f78_4b02) => {
+                Packet::Ours(Ours::Pulse { interval_ms: self.int.cast_unsigned() })
+            }
             PacketKind(0x4f78_4b03) => {
                 Packet::Ours(Ours::Ensemble { id: u128::from(self.sid.cast_unsigned()) << 60 })
             }

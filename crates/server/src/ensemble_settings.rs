@@ -12,18 +12,18 @@ use crate::member::MemberOptions;
 use crate::{election_port, quorum_port};
 
 /// How the member's files are read.
-pub fn boot(config: &Config, ensemble: &Ensemble) -> MemberOptions {
-    let agreement = agreement(config, ensemble);
+pub fn boot(ensemble: &Ensemble) -> MemberOptions {
     MemberOptions {
         db_autocreate: ensemble.db_autocreate,
-        tail_count_max: agreement.committed_count_max,
-        tail_bytes_max: agreement.committed_bytes_max,
+        tail_count_max: ensemble.history.commit_log_count as usize,
+        tail_bytes_max: zab::Settings::new(Sid(ensemble.my_id)).committed_bytes_max,
     }
 }
 
-/// What the agreement is told.
-pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
-    let history = &ensemble.history;
+/// What the agreement is told. `kept_id` is the number of the ensemble on disk, 0 for none, `seed`
+/// is different in every process.
+pub fn agreement(config: &Config, ensemble: &Ensemble, kept_id: u128, seed: u64) -> zab::Settings {
+    let (history, observers) = (&ensemble.history, &ensemble.observers);
     zab::Settings {
         tick_time_ms: u64::from(config.sessions.tick_time_ms),
         init_limit: u64::from(ensemble.init_limit),
@@ -35,7 +35,18 @@ pub fn agreement(config: &Config, ensemble: &Ensemble) -> zab::Settings {
         force_snapshot: history.force_snapshot,
         snapshot_size_permille: history.snapshot_size_permille,
         committed_count_max: history.commit_log_count as usize,
-        capabilities: Capabilities::LEADER_TRANSFER,
+        capabilities: Capabilities::LEADER_TRANSFER
+            | Capabilities::QUICK_PING
+            | Capabilities::ENSEMBLE_ID,
+        snap_syncs_max: history.max_concurrent_snap_syncs as usize,
+        diff_syncs_max: history.max_concurrent_diff_syncs as usize,
+        connect_limit: u64::from(ensemble.connect_limit),
+        redial_ms: u64::from(ensemble.leader_connect_delay_ms),
+        observer_reconnect_delay_ms: observers.reconnect_delay_ms,
+        observer_election_delay_ms: observers.election_delay_ms,
+        seed,
+        ensemble_id: kept_id,
+        ensemble_seed: u128::from(seed) << 64 | u128::from(seed.rotate_left(17) ^ random()),
         ..zab::Settings::new(Sid(ensemble.my_id))
     }
 }
@@ -80,4 +91,10 @@ pub fn quorum_port(config: &Config, ensemble: &Ensemble) -> quorum_port::Setting
         data_bytes_max: limits.jute_maxbuffer as usize + limits.jute_extrasize as usize,
         ..quorum_port::Settings::new(Sid(ensemble.my_id))
     }
+}
+
+/// Random bits.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one("the number of an ensemble")
 }

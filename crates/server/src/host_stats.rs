@@ -28,6 +28,7 @@ pub struct HostStats {
 struct Numbers {
     fsync: Summary,
     flush: DetailedSummary,
+    batch: Summary,
     snapshot: Summary,
     recovery: Summary,
     load: Summary,
@@ -42,6 +43,11 @@ impl HostStats {
         let ms = took.as_millis() as u64;
         numbers.fsync.record(ms);
         numbers.flush.record(ms);
+    }
+
+    /// So many transactions were synced at once.
+    pub fn log_batched(&self, txns: usize) {
+        self.numbers.lock().batch.record(txns as u64);
     }
 
     /// A snapshot was written.
@@ -63,6 +69,7 @@ impl HostStats {
         let numbers = self.numbers.lock();
         metrics.fsynctime.merge(&numbers.fsync);
         metrics.sync_processor_queue_flush_time_ms.merge(&numbers.flush);
+        metrics.sync_processor_batch_size.merge(&numbers.batch);
         metrics.snapshottime.merge(&numbers.snapshot);
         metrics.dbinittime.merge(&numbers.recovery);
         metrics.startup_snap_load_time.merge(&numbers.load);
@@ -97,8 +104,16 @@ impl LogReports for Reports {
         }
     }
 
+    fn batched(&self, txns: usize) {
+        self.host.log_batched(txns);
+    }
+
     fn epochs_saved(&self, epochs: Epochs) {
         self.mailbox.put_log_report(LogReport::Disk(Disk::EpochsSaved(epochs)));
+    }
+
+    fn ensemble_id_saved(&self, id: u128) {
+        self.mailbox.put_log_report(LogReport::Disk(Disk::EnsembleIdSaved(id)));
     }
 
     fn rebuilt(&self, rebuilt: Rebuilt) {

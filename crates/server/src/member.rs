@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use oxkeeper_proto::Zxid;
 use oxkeeper_storage::snapshots::list_snapshots;
 use oxkeeper_storage::{
     DataDir, Disk, DiskError, Epochs as EpochFiles, LogEntry, LogError, Start, TruncateError,
-    TxnLog, TxnLogOptions,
+    TxnLog, TxnLogOptions, write_ensemble_id,
 };
 use oxkeeper_tree::Tree;
 use oxkeeper_zab::{Entry, Epochs, Recovered};
@@ -186,6 +187,8 @@ pub(crate) struct Member<D: Disk> {
     pub log: TxnLogOptions,
     /// See [`Member::make_ready`].
     pub ready: bool,
+    /// While a snapshot comes in.
+    pub receiving: Arc<AtomicBool>,
 }
 
 impl<D: Disk> Member<D> {
@@ -223,6 +226,10 @@ impl<D: Disk> Member<D> {
         write_epochs(&self.dir, &found, epochs).map_err(broken)
     }
 
+    pub fn save_ensemble_id(&self, id: u128) -> Result<(), LogError> {
+        write_ensemble_id(self.dir.disk(), self.dir.snapshot_dir(), id).map_err(broken)
+    }
+
     /// Gives up what is behind this transaction. Where that one is not in the log, what is left
     /// ends before it.
     pub fn truncate(&self, to: Zxid) -> Result<Tree, LogError> {
@@ -246,7 +253,9 @@ impl<D: Disk> Member<D> {
         zxid: Zxid,
         source: Box<dyn SnapshotSource>,
     ) -> Result<Option<Tree>, LogError> {
+        self.receiving.store(true, Ordering::Release);
         let received = snapshot_in::receive(&self.dir, &self.options, zxid, source);
+        self.receiving.store(false, Ordering::Release);
         let Some(Received { mut tree, file }) = received.map_err(broken)? else {
             return Ok(None);
         };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use oxkeeper_config::{Config, Ensemble, ExitCode};
 use oxkeeper_node::{Core, Front, FrontId};
 use oxkeeper_proto::Zxid;
-use oxkeeper_storage::{DataDir, LogError, OsDisk, TxnLog, TxnLogOptions};
+use oxkeeper_storage::{DataDir, LogError, OsDisk, TxnLog, TxnLogOptions, read_ensemble_id};
 use oxkeeper_zab as zab;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,9 +70,11 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
         let (booted, joining) = match &config.ensemble {
             None => (boot::boot(OsDisk, &options)?, None),
             Some(ensemble) => {
-                let member = ensemble_settings::boot(config, ensemble);
+                let member = ensemble_settings::boot(ensemble);
                 let (booted, recovered) = boot_member(OsDisk, &options, member)?;
-                (booted, Some(Joining::open(config, ensemble, recovered).await?))
+                let joining = Joining::open(config, ensemble, &booted.dir, recovered, seed);
+                let joining = joining.await?;
+                (booted, Some(joining))
             }
         };
         host.booted(booting.elapsed(), &booted.report);
@@ -95,7 +97,9 @@ impl Joining {
     async fn open(
         config: &Config,
         ensemble: &Ensemble,
+        dir: &DataDir<OsDisk>,
         recovered: zab::Recovered,
+        seed: u64,
     ) -> Result<Joining, StartError> {
         let unusable = |error: DynamicConfigError| StartError {
             message: error.to_string(),
@@ -112,7 +116,9 @@ impl Joining {
         let mut settings = ensemble_settings::election_port(ensemble);
         settings.unresolved = quorum.unresolved_names().clone();
         let (handle, heard, election) = ElectionPort::open(settings, &membership).await?;
-        let agreement = ensemble_settings::agreement(config, ensemble);
+        let kept_id = read_ensemble_id(dir.disk(), dir.snapshot_dir())
+            .map_err(|error| unexpected(error.to_string()))?;
+        let agreement = ensemble_settings::agreement(config, ensemble, kept_id, seed);
         let voting = ensemble_settings::voting(config, ensemble);
         let peer = zab::Peer::new(agreement, voting, membership, recovered);
         Ok(Joining { peer, quorum, election, handle, heard, files })
@@ -201,7 +207,7 @@ impl Server {
     }
 
     async fn run(
-        mut self,
+        self,
         config: &Config,
         listener: TcpListener,
         began: Instant,
@@ -222,6 +228,19 @@ impl Server {
             Arc::clone(&self.mailboxes),
             u64::from(sessionless),
         ));
+        let limit = config.limits.request_throttle.shutdown_timeout_ms;
+        let limit = Duration::from_millis(u64::from(limit));
+        // A task, because the runtime looks at what it was given to wait for at every turn.
+        let ended = tokio::task::spawn_local(self.until_it_ends(accepting, limit)).await;
+        sweeping.abort();
+        ended.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()))
+    }
+
+    async fn until_it_ends(
+        mut self,
+        accepting: tokio::task::JoinHandle<()>,
+        limit: Duration,
+    ) -> Result<(), StartError> {
         let (mut port_failed, quorum) = match self.ports.take() {
             Some(ports) => {
                 let quorum = ports.quorum.clone();
@@ -235,15 +254,16 @@ impl Server {
         let mut running = tokio::task::spawn_local(async move { first.run().await });
         let ended = tokio::select! {
             ended = &mut running => ended,
-            Ok(error) = &mut port_failed => return Err(error),
+            failed = &mut port_failed => {
+                let died = |died: JoinError| std::panic::resume_unwind(died.into_panic());
+                return Err(failed.unwrap_or_else(died));
+            }
             _ = stop_signal() => {
                 accepting.abort();
-                let limit = config.limits.request_throttle.shutdown_timeout_ms;
-                self.drain(&mut running, Duration::from_millis(u64::from(limit))).await
+                self.drain(&mut running, limit).await
             }
         };
         let ended = ended.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
-        sweeping.abort();
         port_failed.abort();
         if let Some(quorum) = quorum {
             quorum.end().await;
@@ -307,7 +327,7 @@ impl Server {
 /// Serves a member's ports; ends only in trouble.
 async fn serve_ports(first: Rc<IoThread>, ports: Ports) -> StartError {
     let Ports { quorum, election, heard } = ports;
-    let quorum = quorum.run(Rc::new(Voice(Rc::clone(&first))));
+    let quorum = quorum.run(Rc::new(Voice::new(Rc::clone(&first))));
     let listening = tokio::task::spawn_local(ensemble::listen(first, heard));
     let failed = tokio::select! {
         error = quorum => error,

@@ -26,6 +26,8 @@ pub enum Stage {
     Log,
     /// The snapshot thread.
     Snapshots,
+    /// The thread that reads history for learners.
+    History,
 }
 
 /// Something that is going to happen.
@@ -51,6 +53,13 @@ pub enum Event {
     Start {
         /// Which.
         server: usize,
+    },
+    /// A server is asked to end, or is ended if it has not gone by itself.
+    Stop {
+        /// Which.
+        server: usize,
+        /// At once, and with this long until it starts again.
+        down: Option<Micros>,
     },
     /// A client looks at what it has to do.
     Client(usize),

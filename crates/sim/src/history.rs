@@ -121,6 +121,8 @@ pub enum Kind {
     Reap(String),
     /// An attempt at that which came to nothing.
     Nothing,
+    /// A request that came by a way which its session had left: it came to nothing.
+    Moved,
 }
 
 /// One entry of a log.
@@ -140,6 +142,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Of its bytes.
     pub hash: u64,
+    /// Of its bytes and everything before it.
+    pub chain: u64,
 }
 
 /// A transaction that a server applied.
@@ -149,12 +153,31 @@ pub struct Applied {
     pub server: usize,
     /// In which of its lives.
     pub life: u64,
+    /// Since it had to replace its history last.
+    pub stint: u64,
+    /// Whether it served clients: what is applied then is committed.
+    pub served: bool,
     /// The transaction's place.
     pub zxid: Zxid,
     /// Of its bytes.
     pub hash: u64,
+    /// Of its bytes and everything before it.
+    pub chain: u64,
     /// The tree's digest afterwards.
     pub digest: i64,
+}
+
+/// A server began to serve clients, with all of this behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Which server.
+    pub server: usize,
+    /// In which of its lives.
+    pub life: u64,
+    /// As of which transaction.
+    pub zxid: Zxid,
+    /// Of everything up to there.
+    pub chain: u64,
 }
 
 /// Everything that a server held at some moment: when it started, and at the end.
@@ -166,6 +189,10 @@ pub struct Holding {
     pub life: u64,
     /// As of which transaction.
     pub zxid: Zxid,
+    /// Of everything that led to it.
+    pub chain: u64,
+    /// Whether it served clients.
+    pub serving: bool,
     /// The digest that it keeps.
     pub digest: i64,
     /// What it found amiss when it started, as a sentence.
@@ -185,8 +212,12 @@ pub struct History {
     pub logs: Vec<Vec<Entry>>,
     /// Every transaction applied.
     pub applied: Vec<Applied>,
+    /// Servers that began to serve.
+    pub served: Vec<Served>,
     /// What servers held.
     pub holdings: Vec<Holding>,
+    /// The first of the holdings at the end.
+    pub last_holdings: Option<usize>,
     /// Servers that did not start on what they had left themselves, and why.
     pub failed_starts: Vec<String>,
     /// What clients said of the requests of these numbers.
@@ -197,19 +228,29 @@ pub struct History {
     pub calm_from: Micros,
     /// `tickTime` of the servers.
     pub tick: Micros,
+    /// How many servers there are.
+    pub members: usize,
     /// What should have come to pass after the storm and did not.
     pub unfinished: Vec<String>,
     wires: BTreeMap<WireId, usize>,
-    contacts: BTreeMap<(usize, SessionId), Micros>,
+    contacts: BTreeMap<SessionId, Micros>,
     boots: Vec<Micros>,
     lives: u64,
+    stints: Vec<u64>,
+    /// Entries as they were given to a log first, which is that of the server that made them.
+    firsts: BTreeMap<(Zxid, u64), Entry>,
+    /// What snapshots that were sent on wires had behind them.
+    sent: BTreeMap<WireId, Vec<Entry>>,
+    /// Snapshots that servers were making theirs.
+    installing: BTreeMap<usize, Vec<Entry>>,
 }
 
 impl History {
     /// A history of so many servers.
     pub fn new(servers: usize) -> History {
         let logs = vec![Vec::new(); servers];
-        History { logs, boots: vec![0; servers], ..History::default() }
+        let (boots, stints) = (vec![0; servers], vec![0; servers]);
+        History { logs, boots, stints, ..History::default() }
     }
 
     /// A client dials.
@@ -230,19 +271,33 @@ impl History {
 
     /// Bytes of a client have reached a server. They count once its session is open there: half a
     /// handshake keeps nobody alive.
-    pub fn contact(&mut self, at: Micros, server: usize, wire: WireId) {
+    pub fn contact(&mut self, at: Micros, wire: WireId) {
         let Some(conn) = self.conn_of(wire).map(|conn| &self.conns[conn]) else { return };
         if conn.heard.iter().any(|(_, heard)| matches!(heard, Heard::Session { .. })) {
-            self.contacts.insert((server, conn.session), at);
+            self.contacts.insert(conn.session, at);
         }
     }
 
     /// A server has started: what it found is its log from now on.
-    pub fn booted(&mut self, at: Micros, holding: Holding) {
+    pub fn booted(&mut self, at: Micros, mut holding: Holding) {
         self.boots[holding.server] = at;
-        self.logs[holding.server].retain(|entry| entry.zxid <= holding.zxid);
+        self.rebuilt(holding.server, holding.zxid);
+        holding.chain = self.chain_at(holding.server, holding.zxid);
         self.holdings.push(holding);
         self.lives += 1;
+    }
+
+    /// The run is over, and a server holds this.
+    pub fn ended(&mut self, mut holding: Holding) {
+        self.last_holdings.get_or_insert(self.holdings.len());
+        holding.chain = self.chain_at(holding.server, holding.zxid);
+        self.holdings.push(holding);
+    }
+
+    fn chain_at(&self, server: usize, zxid: Zxid) -> u64 {
+        let log = &self.logs[server];
+        let upto = log.partition_point(|entry| entry.zxid <= zxid);
+        upto.checked_sub(1).map_or(0, |last| log[last].chain)
     }
 
     /// A server gives its log something to write.
@@ -251,44 +306,101 @@ impl History {
         for &end in batch.ends.iter() {
             let bytes = &batch.payloads[start..end as usize];
             start = end as usize;
-            let entry = self.entry(at, server, bytes);
+            let mut entry = self.entry(at, server, bytes);
+            let before = self.logs[server].last().map_or(0, |before| before.chain);
+            entry.chain = (before ^ entry.hash).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
             self.logs[server].push(entry);
         }
     }
 
-    fn entry(&self, at: Micros, server: usize, bytes: &[u8]) -> Entry {
+    /// A server begins to serve clients.
+    pub fn serves(&mut self, at: Micros, server: usize, life: u64, zxid: Zxid) {
+        self.boots[server] = at;
+        let chain = self.chain_at(server, zxid);
+        self.served.push(Served { server, life, zxid, chain });
+    }
+
+    /// A leader begins to send a snapshot on a wire.
+    pub fn sends_snapshot(&mut self, server: usize, wire: WireId) {
+        self.sent.insert(wire, self.logs[server].clone());
+    }
+
+    /// A learner makes the snapshot that came on a wire its history.
+    pub fn installs(&mut self, server: usize, wire: WireId, zxid: Zxid) {
+        let mut log = self.sent.get(&wire).cloned().unwrap_or_default();
+        log.retain(|entry| entry.zxid <= zxid);
+        self.installing.insert(server, log);
+    }
+
+    /// A server's files are gone.
+    pub fn wiped(&mut self, server: usize) {
+        self.logs[server].clear();
+    }
+
+    /// A server has read its history anew, has cut or replaced it: it ends there.
+    pub fn rebuilt(&mut self, server: usize, zxid: Zxid) {
+        self.stints[server] += 1;
+        let log = &mut self.logs[server];
+        log.retain(|entry| entry.zxid <= zxid);
+        // Perhaps the power failed while a snapshot became its history.
+        if let Some(installed) = self.installing.remove(&server)
+            && installed.last().map_or(Zxid::ZERO, |entry| entry.zxid) <= zxid
+            && log.last().is_none_or(|entry| entry.zxid != zxid)
+        {
+            *log = installed;
+        }
+    }
+
+    fn entry(&mut self, at: Micros, server: usize, bytes: &[u8]) -> Entry {
         let payload = Payload::decode(bytes).expect("a server reads what it writes");
         let header = payload.header;
+        let hash = hash(bytes);
+        if let Some(first) = self.firsts.get(&(header.zxid, hash)) {
+            return first.clone();
+        }
         let kind = match (&payload.txn, header.op) {
             (Txn::CreateSession(timeout_ms), _) => Kind::Begin { timeout_ms: *timeout_ms },
             (Txn::CloseSession(_), _) if header.cxid == 0 => {
-                let contact = self.contacts.get(&(server, header.session)).copied();
+                let contact = self.contacts.get(&header.session).copied();
                 let since = contact.unwrap_or_default().max(self.boots[server]);
                 Kind::Expiry { silent: at - since }
             }
+            (Txn::Error(ErrorCode::SESSION_MOVED), _) => Kind::Moved,
             (Txn::Delete(path), OpCode::DELETE_CONTAINER) => Kind::Reap(path.to_string()),
             (Txn::Error(_), _) if header.session == SessionId::NONE => Kind::Nothing,
             _ => Kind::Request,
         };
         let (session, cxid, time_ms) = (header.session, header.cxid, header.time_ms);
-        Entry { zxid: header.zxid, session, cxid, time_ms, at, kind, hash: hash(bytes) }
+        let zxid = header.zxid;
+        let entry = Entry { zxid, session, cxid, time_ms, at, kind, hash, chain: 0 };
+        self.firsts.insert((zxid, hash), entry.clone());
+        entry
     }
 
     /// A server has applied a transaction that is in its log.
-    pub fn applied(&mut self, server: usize, life: u64, zxid: Zxid, digest: i64) {
+    pub fn applied(&mut self, server: usize, life: u64, served: bool, zxid: Zxid, digest: i64) {
         let log = &self.logs[server];
-        let entry = log.binary_search_by_key(&zxid, |entry| entry.zxid);
-        let hash = entry.map_or(0, |at| log[at].hash);
-        self.applied.push(Applied { server, life, zxid, hash, digest });
+        let entry = log.binary_search_by_key(&zxid, |entry| entry.zxid).ok().map(|at| &log[at]);
+        let (hash, chain) = entry.map_or((0, 0), |entry| (entry.hash, entry.chain));
+        let stint = self.stints[server];
+        self.applied.push(Applied { server, life, stint, served, zxid, hash, chain, digest });
     }
 
-    /// The log that counts: of the server that has applied most, as far as that.
+    /// The log that counts: of the server that has applied most at the end, as far as that. Those
+    /// that serve go first.
     pub fn ledger(&self) -> &[Entry] {
-        let longest = self.holdings.iter().rev().max_by_key(|holding| holding.zxid);
+        let last = &self.holdings[self.last_holdings.unwrap_or(0)..];
+        let last = if last.is_empty() { &self.holdings[..] } else { last };
+        let longest = last.iter().rev().max_by_key(|holding| (holding.serving, holding.zxid));
         longest.map_or(&[], |holding| {
             let log = &self.logs[holding.server];
             &log[..log.partition_point(|entry| entry.zxid <= holding.zxid)]
         })
+    }
+
+    /// Whether something belongs to the log that counts, by everything up to it.
+    pub fn is_on_ledger(&self, chain: u64) -> bool {
+        chain == 0 || self.ledger().iter().any(|entry| entry.chain == chain)
     }
 }
 

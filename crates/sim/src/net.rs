@@ -20,6 +20,17 @@ pub enum Party {
     Server(usize),
 }
 
+/// What a wire is for: the port that was dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Port {
+    /// Clients and servers.
+    Client,
+    /// Learners and their leader.
+    Quorum,
+    /// Servers that tell each other whom they vote for.
+    Election,
+}
+
 /// One wire. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WireId(pub usize);
@@ -48,6 +59,8 @@ impl End {
 pub enum Delivery {
     /// The wire itself: its dialler has reached the listener.
     Opened,
+    /// The listener has taken it: see [`Net::accept`].
+    Accepted,
     /// Bytes.
     Bytes(Vec<u8>),
     /// Nothing more will come: the other end closed it, or it broke.
@@ -57,6 +70,7 @@ pub enum Delivery {
 #[derive(Debug)]
 enum Item {
     Open,
+    Accept,
     Bytes(Vec<u8>),
     End,
 }
@@ -73,6 +87,7 @@ struct Pipe {
 struct Wire {
     dialler: Party,
     listener: Party,
+    port: Port,
     /// Towards the dialler and towards the listener.
     pipes: [Pipe; 2],
 }
@@ -125,12 +140,27 @@ impl Net {
         Net { wires: Vec::new(), cuts: BTreeSet::new(), latency, dice }
     }
 
-    /// Dials. The listener hears of it in its time.
+    /// Dials the client port. The listener hears of it in its time.
     pub fn dial(&mut self, agenda: &mut Agenda, from: Party, to: Party) -> WireId {
+        self.dial_port(agenda, from, to, Port::Client)
+    }
+
+    /// Dials any port.
+    pub fn dial_port(&mut self, agenda: &mut Agenda, from: Party, to: Party, port: Port) -> WireId {
         let wire = WireId(self.wires.len());
-        self.wires.push(Wire { dialler: from, listener: to, pipes: Default::default() });
+        self.wires.push(Wire { dialler: from, listener: to, port, pipes: Default::default() });
         self.put(agenda, wire, End::Listener, Item::Open);
         wire
+    }
+
+    /// The listener takes a wire that has reached it, for diallers that wait for that.
+    pub fn accept(&mut self, agenda: &mut Agenda, wire: WireId) {
+        self.put(agenda, wire, End::Dialler, Item::Accept);
+    }
+
+    /// Which port was dialled.
+    pub fn port(&self, wire: WireId) -> Port {
+        self.wires[wire.0].port
     }
 
     /// Sends bytes from one end.
@@ -166,6 +196,12 @@ impl Net {
     pub fn vanish(&mut self, wire: WireId, end: End) {
         self.wires[wire.0].towards(end.other()).items.clear();
         self.silence(wire, end);
+    }
+
+    /// One end forgets the wire: what it sent is lost. What still comes there is somebody else's to
+    /// answer.
+    pub fn orphan(&mut self, wire: WireId, end: End) {
+        self.wires[wire.0].towards(end.other()).items.clear();
     }
 
     /// Stops everything from one party to another until [`Net::heal`].
@@ -208,6 +244,7 @@ impl Net {
         let (_, item) = pipe.items.pop_front()?;
         Some(match item {
             Item::Open => Delivery::Opened,
+            Item::Accept => Delivery::Accepted,
             Item::Bytes(bytes) => Delivery::Bytes(bytes),
             Item::End => {
                 pipe.deaf = true;
@@ -263,7 +300,7 @@ mod tests {
         pieces
             .filter_map(|(_, delivery)| match delivery {
                 Delivery::Bytes(bytes) => Some(&bytes[..]),
-                Delivery::Opened | Delivery::Closed => None,
+                Delivery::Opened | Delivery::Accepted | Delivery::Closed => None,
             })
             .flatten()
             .copied()

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use oxkeeper_proto::response::EventType;
-use oxkeeper_proto::{SessionId, Zxid};
+use oxkeeper_proto::{ErrorCode, SessionId, Zxid};
 
 use crate::asked::{Asked, Rewatch, normalised};
 use crate::history::{Entry, History, Kind};
@@ -33,6 +33,8 @@ pub struct Rewatched {
 /// What one transaction comes to.
 #[derive(Debug, Clone)]
 pub struct Step {
+    /// Which.
+    pub zxid: Zxid,
     /// What it changes, in order.
     pub changes: Vec<Change>,
     /// The digest afterwards.
@@ -62,28 +64,46 @@ pub struct Truth {
 impl Truth {
     /// What the transaction at this place comes to.
     pub fn step(&self, zxid: Zxid) -> Option<&Step> {
-        self.steps.get(usize::try_from(zxid.0).ok()?.checked_sub(1)?)
+        let at = self.steps.binary_search_by_key(&zxid, |step| step.zxid).ok()?;
+        Some(&self.steps[at])
+    }
+
+    /// The transactions behind the one and up to and with the other.
+    pub fn between(&self, after: Zxid, to: Zxid) -> &[Step] {
+        let upto = |zxid: Zxid| self.steps.partition_point(|step| step.zxid <= zxid);
+        &self.steps[upto(after)..upto(to).max(upto(after))]
+    }
+
+    /// The last transaction that is not behind this place; the place itself if there is none.
+    pub fn last_by(&self, zxid: Zxid) -> Zxid {
+        let upto = self.steps.partition_point(|step| step.zxid <= zxid);
+        upto.checked_sub(1).map_or(zxid, |at| self.steps[at].zxid)
     }
 
     /// The last place.
     pub fn last(&self) -> Zxid {
-        Zxid(self.steps.len() as i64)
+        self.steps.last().map_or(Zxid::ZERO, |step| step.zxid)
     }
 
     /// Goes through the log of a run.
     pub fn of(history: &History) -> Truth {
         let mut replay = Replay::new(history);
         let ledger = history.ledger();
-        replay.looks(Zxid::ZERO);
-        for (at, entry) in ledger.iter().enumerate() {
-            if entry.zxid.0 != at as i64 + 1 {
-                let what = format!("entry {} of the log is {}", at + 1, entry.zxid);
+        let mut before = Zxid::ZERO;
+        for entry in ledger {
+            let follows = entry.zxid == before.next()
+                || (entry.zxid.epoch() > before.epoch() && entry.zxid.counter() == 1);
+            if !follows {
+                let what = format!("entry {} of the log follows {before}", entry.zxid);
                 replay.truth.unasked.push(what);
                 break;
             }
+            // A server is at the bare zxid of an epoch before it has any transaction of it.
+            replay.looks(Zxid(entry.zxid.0 - 1));
             replay.step(entry);
-            replay.looks(entry.zxid);
+            before = entry.zxid;
         }
+        replay.looks(Zxid(i64::MAX));
         replay.truth
     }
 }
@@ -134,6 +154,7 @@ impl<'a> Replay<'a> {
             Kind::Begin { timeout_ms } => self.model.begin_session(session, *timeout_ms),
             Kind::Expiry { .. } => self.model.end_session(session, zxid),
             Kind::Nothing => {}
+            Kind::Moved => self.moved(entry),
             Kind::Reap(path) => {
                 if !self.model.reap(path, zxid, time_ms) {
                     self.truth.unasked.push(format!("{zxid} removes {path}, which is not due"));
@@ -141,7 +162,7 @@ impl<'a> Replay<'a> {
             }
             Kind::Request => self.request(entry, Who { session, zxid, time_ms }),
         }
-        let step = Step { changes: self.model.take_changes(), digest: self.model.digest() };
+        let step = Step { zxid, changes: self.model.take_changes(), digest: self.model.digest() };
         self.truth.steps.push(step);
     }
 
@@ -162,6 +183,15 @@ impl<'a> Replay<'a> {
         self.truth.answers[number] = Some(answer);
     }
 
+    /// A request came by a way that its session had left.
+    fn moved(&mut self, entry: &Entry) {
+        if let Some(&number) = self.asked.get(&(entry.session, entry.cxid)) {
+            let answer = Answer { err: ErrorCode::SESSION_MOVED, body: Vec::new() };
+            self.truth.places[number].get_or_insert(entry.zxid);
+            self.truth.answers[number].get_or_insert(answer);
+        }
+    }
+
     /// What is seen of the state at this place.
     fn looks(&mut self, zxid: Zxid) {
         while let Some((_, number)) = self.reads.pop_if(|(at, _)| *at <= zxid) {
@@ -176,6 +206,10 @@ impl<'a> Replay<'a> {
         }
         while let Some((_, at)) = self.holdings.pop_if(|(at, _)| *at <= zxid) {
             let holding = &self.history.holdings[at];
+            // What was never committed is nobody's business.
+            if !self.history.is_on_ledger(holding.chain) {
+                continue;
+            }
             if let Some(difference) = holding.state.difference(self.model.state()) {
                 let (server, life) = (holding.server, holding.life);
                 let what = format!("server {server}, life {life} at {zxid}: {difference}");

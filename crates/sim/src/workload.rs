@@ -135,7 +135,7 @@ impl Client {
             return;
         };
         match delivery {
-            Delivery::Opened => {}
+            Delivery::Opened | Delivery::Accepted => {}
             Delivery::Closed if tap.open => {
                 tap.open = false;
                 ground.note(format_args!("client {} lost conn {}", self.id, tap.conn));

@@ -13,9 +13,9 @@ use std::fmt;
 
 use crate::agenda::{Agenda, Event, MS, Micros, SECOND};
 use crate::dice::Dice;
-use crate::history::History;
+use crate::history::{History, Holding};
 use crate::net::{Net, Party};
-use crate::server::{Outage, Server, ServerSettings};
+use crate::server::{Ensemble, Outage, Server, ServerSettings};
 use crate::trace::Trace;
 use crate::workload::{Client, Phase};
 use oxkeeper_storage::sim_disk::Fault;
@@ -71,6 +71,24 @@ impl Plan {
         let pace_ms = *dice.pick(&[40, 20, 6]);
         Plan { seed, clients, pace_ms, storm: 6 * SECOND, server, whole_trace: false }
     }
+
+    /// A run of so many servers that vote, and perhaps some that do not: one alone, or an ensemble.
+    pub fn of_servers(seed: u64, voters: usize) -> Plan {
+        let mut plan = Plan::new(seed);
+        if voters > 1 {
+            let mut dice = Dice::fork(seed, "ensemble");
+            plan.server.ensemble = Some(Ensemble {
+                voters,
+                observers: *dice.pick(&[0, 0, 0, 1, 2]),
+                window: *dice.pick(&[4, 30, 500]),
+                force_snapshot: dice.one_in(10),
+                snapshot_size_permille: *dice.pick(&[None, Some(0), Some(330), Some(330)]),
+                ours: dice.one_in(2),
+                ..Ensemble::default()
+            });
+        }
+        plan
+    }
 }
 
 /// Within this time after the storm all clients must have all their answers.
@@ -104,8 +122,9 @@ impl World {
     /// A world that has not begun.
     pub fn new(plan: Plan) -> World {
         let seed = plan.seed;
-        let servers = 1;
+        let servers = plan.server.ensemble.as_ref().map_or(1, |ensemble| ensemble.members());
         let mut history = History::new(servers);
+        history.members = servers;
         history.tick = Micros::from(plan.server.tick_ms) * MS;
         World {
             ground: Ground {
@@ -149,10 +168,25 @@ impl World {
         self.clients.iter().for_each(|client| client.finish(&mut self.ground));
         for server in &self.servers {
             match server.held() {
-                Some(holding) => self.ground.history.holdings.push(holding),
+                Some(holding) => self.ground.history.ended(holding),
                 None => self.ground.history.unfinished.push("a server is down".to_owned()),
             }
         }
+        self.all_serve_alike();
+    }
+
+    /// Who should serve and does not, and who has not got as far as the others.
+    fn all_serve_alike(&mut self) {
+        let history = &mut self.ground.history;
+        let last = &history.holdings[history.last_holdings.unwrap_or(0)..];
+        let furthest = last.iter().map(|holding| holding.zxid).max();
+        let behind = |holding: &&Holding| !holding.serving || Some(holding.zxid) != furthest;
+        let behind = last.iter().filter(behind).map(|holding| {
+            let (server, zxid) = (holding.server, holding.zxid);
+            format!("server {server}, serving {}, is at {zxid} of {furthest:?}", holding.serving)
+        });
+        let behind: Vec<String> = behind.collect();
+        history.unfinished.extend(behind);
     }
 
     /// What the run has left, also if it came to an early end.
@@ -196,6 +230,11 @@ impl World {
             },
             Event::Turn { server, life, stage } => self.servers[server].turn(ground, life, stage),
             Event::Start { server } => self.servers[server].start(ground),
+            Event::Stop { server, down: None } => self.servers[server].hand_over(ground),
+            Event::Stop { server, down: Some(down) } => {
+                self.servers[server].fail(ground, Outage::Kill);
+                ground.agenda.plan(down, Event::Start { server });
+            }
             Event::Client(client) => self.clients[client].turn(ground, self.phase),
             Event::Storm => self.storm(),
             Event::Relief(server) => {
@@ -215,7 +254,12 @@ impl World {
                 Party::Client(_) => return None,
             },
             Event::Turn { server, .. } => server,
-            Event::Start { .. } | Event::Client(_) | Event::Storm | Event::Relief(_) => {
+            Event::Stop { server, down: None } => server,
+            Event::Start { .. }
+            | Event::Stop { .. }
+            | Event::Client(_)
+            | Event::Storm
+            | Event::Relief(_) => {
                 return None;
             }
         };
@@ -227,6 +271,9 @@ impl World {
     fn storm(&mut self) {
         if self.phase != Phase::Storm {
             return;
+        }
+        if self.servers.len() > 1 && self.dice.one_in(3) {
+            return self.ensemble_storm();
         }
         let at = self.dice.below(self.servers.len() as u64) as usize;
         let server = &mut self.servers[at];
@@ -274,6 +321,61 @@ impl World {
                 ground.agenda.plan(self.dice.between(50, 2500) * MS, Event::Relief(at));
             }
             _ => {}
+        }
+        ground.agenda.plan(self.dice.between(20, 700) * MS, Event::Storm);
+    }
+
+    /// One more thing goes wrong between servers, or with their number.
+    fn ensemble_storm(&mut self) {
+        let count = self.servers.len();
+        let at = self.dice.below(count as u64) as usize;
+        let ground = &mut self.ground;
+        let now = ground.agenda.now();
+        match self.dice.below(8) {
+            // Nobody hears it, it hears nobody, or both, of one other or of all.
+            0..4 => {
+                let other = (at + 1 + self.dice.below(count as u64 - 1) as usize) % count;
+                let others = if self.dice.one_in(2) { vec![other] } else { (0..count).collect() };
+                let way = self.dice.below(3);
+                ground.note(format_args!("a cut between server {at} and {others:?}: {way}"));
+                for other in others.into_iter().filter(|other| *other != at) {
+                    let (a, b) = (Party::Server(at), Party::Server(other));
+                    if way != 1 {
+                        ground.net.cut(a, b);
+                    }
+                    if way != 0 {
+                        ground.net.cut(b, a);
+                    }
+                }
+                ground.agenda.plan(self.dice.between(50, 4000) * MS, Event::Relief(at));
+            }
+            // As SIGSTOP does, longer than the others wait.
+            4 => {
+                let long = self.dice.between(500, 4000) * MS;
+                ground.note(format_args!("server {at} is stopped for {long} us"));
+                self.servers[at].freeze(now + long);
+            }
+            5 => {
+                ground.note(format_args!("a rolling restart"));
+                for turn in 0..count {
+                    let server = (at + turn) % count;
+                    let begin = turn as u64 * self.dice.between(800, 2000) * MS;
+                    ground.agenda.plan(begin, Event::Stop { server, down: None });
+                    let down = Some(self.dice.between(50, 400) * MS);
+                    let patience = self.dice.between(100, 600) * MS;
+                    ground.agenda.plan(begin + patience, Event::Stop { server, down });
+                }
+            }
+            6 => {
+                // What a quorum has acknowledged must still be with one of a quorum.
+                let whole = self.servers.iter().all(|server| !server.is_wiped());
+                if whole {
+                    self.servers[at].wipe(ground);
+                    let down = self.dice.between(10, 1500) * MS;
+                    ground.agenda.plan(down, Event::Start { server: at });
+                }
+            }
+            _ => self.servers[at].step_down(ground),
         }
         ground.agenda.plan(self.dice.between(20, 700) * MS, Event::Storm);
     }

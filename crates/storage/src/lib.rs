@@ -37,7 +37,8 @@
 
 pub mod data_dir;
 pub mod disk;
-pub mod epochs;
+mod ensemble_id;
+mod epochs;
 pub mod limits;
 pub mod log_format;
 pub mod log_reader;
@@ -55,6 +56,7 @@ pub mod txn_log;
 
 pub use data_dir::{DataDir, OpenError, OpenOptions};
 pub use disk::{Disk, DiskError, DiskFile, LockError, OsDisk};
+pub use ensemble_id::{read_ensemble_id, write_ensemble_id};
 pub use epochs::Epochs;
 pub use log_format::{frame_entry, seal_entry};
 pub use log_reader::{FileEnd, LogEntry, LogReader, LogReport, ReadError};

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::{Notification, PeerState};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::quorum::{Membership, QuorumVerifier, Role};
 use crate::vote::{Received, Vote};
@@ -128,6 +128,8 @@ pub struct Election {
     /// Peers that are known not to be there: refused or reset, and not heard of since.
     down: BTreeSet<Sid>,
     answered: BTreeMap<Sid, (u64, Vote)>,
+    /// Voters whose configuration conflicts with ours, and which were complained of.
+    conflicting: BTreeSet<Sid>,
     effects: VecDeque<Effect>,
 }
 
@@ -175,6 +177,7 @@ impl Election {
             candidate: true,
             down: BTreeSet::new(),
             answered: BTreeMap::new(),
+            conflicting: BTreeSet::new(),
             effects: VecDeque::new(),
         };
         election.write_config();
@@ -312,7 +315,7 @@ impl Election {
         if from == self.my_sid {
             return;
         }
-        if self.adopt_config(now_ms, told) {
+        if self.is_of_another_ensemble(from, told) || self.adopt_config(now_ms, told) {
             return;
         }
         let state = self.state();
@@ -563,6 +566,28 @@ impl Election {
         self.send(to, state, vote);
     }
 
+    /// Whether the sender goes by another configuration of the same version. Its voice is worth
+    /// nothing: it counts other quorums.
+    fn is_of_another_ensemble(&mut self, from: Sid, told: &Notification<'_>) -> bool {
+        let (Some(text), true) = (&told.config, self.settings.reconfig_enabled) else {
+            return false;
+        };
+        // The version is the last line of both.
+        let last_line = |text: &str| text.rsplit('\n').next().map(str::to_owned);
+        if **text == *self.config_text || last_line(text) != last_line(&self.config_text) {
+            return false;
+        }
+        let Ok(config) = QuorumVerifier::parse(text, self.settings.multi_address) else {
+            return false;
+        };
+        let conflicts = config.conflicts_with(self.membership.current());
+        if conflicts && self.membership.is_voter(from) && self.conflicting.insert(from) {
+            warn!(%from, version = config.version(), "another configuration than ours has the \
+                same version: this server is of another ensemble, and its votes are ignored");
+        }
+        conflicts
+    }
+
     /// Takes over the configuration of a notification if it is newer than ours and we are looking.
     /// True if that made everything begin anew.
     fn adopt_config(&mut self, now_ms: u64, told: &Notification<'_>) -> bool {
@@ -604,6 +629,7 @@ impl Election {
         self.config_text = self.membership.current().to_string().into();
         let membership = &self.membership;
         self.down.retain(|&sid| membership.is_voter(sid));
+        self.conflicting.clear();
     }
 }
 

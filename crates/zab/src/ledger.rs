@@ -34,6 +34,9 @@ pub struct Ledger {
     generation: u64,
     rebuilding: bool,
     trusted: bool,
+    /// The ensemble's number, on disk; 0 while none is known.
+    ensemble_id: u128,
+    saving_ensemble_id: Option<u128>,
     effects: VecDeque<Effect>,
 }
 
@@ -44,6 +47,8 @@ pub enum Done {
     Synced,
     /// The epochs are saved.
     Epochs,
+    /// The ensemble's number is saved.
+    EnsembleId,
     /// TRUNC or SNAP is done, or memory was read anew.
     Rebuilt,
     /// Of a generation that is over.
@@ -63,7 +68,10 @@ impl Ledger {
         let window = Window::recovered(recovered.tail, count_max, bytes_max)
             .filter(|window| window.last() == last)
             .unwrap_or_else(|| Window::new(last, count_max, bytes_max));
+        let ensemble_id = settings.ensemble_id;
         Ledger {
+            ensemble_id,
+            saving_ensemble_id: None,
             settings,
             membership,
             epochs,
@@ -113,10 +121,32 @@ impl Ledger {
     pub fn trailer(&self) -> Bytes {
         let mut out = Vec::new();
         if self.settings.capabilities != 0 {
-            let (bits, ensemble_id) = (self.settings.capabilities, 0);
-            Capabilities { bits, ensemble_id }.encode(&mut out);
+            self.capabilities().encode(&mut out);
         }
         Bytes::from(out)
+    }
+
+    /// What this server can do, and the number of its ensemble if that is on disk.
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities { bits: self.settings.capabilities, ensemble_id: self.ensemble_id }
+    }
+
+    /// The ensemble's number, on disk or about to be; 0 while none is known.
+    pub fn ensemble_id(&self) -> u128 {
+        self.saving_ensemble_id.unwrap_or(self.ensemble_id)
+    }
+
+    /// Takes a number for the ensemble, if there is none; true if it is not another than ours.
+    pub fn take_ensemble_id(&mut self, id: u128) -> bool {
+        let keeps = self.settings.capabilities & Capabilities::ENSEMBLE_ID != 0;
+        if !keeps || id == 0 {
+            return true;
+        }
+        if self.ensemble_id() == 0 {
+            self.saving_ensemble_id = Some(id);
+            self.push(Effect::SaveEnsembleId(id));
+        }
+        self.ensemble_id() == id
     }
 
     /// The promises that are on disk.
@@ -235,7 +265,9 @@ impl Ledger {
 
     /// True if no write is under way.
     pub fn settled(&self) -> bool {
-        self.saving.is_none() && !self.rebuilding && self.cursors.synced == self.cursors.appended
+        // Who may have a number for the ensemble must not tell the next leader that it has none.
+        let saving = self.saving.is_some() || self.saving_ensemble_id.is_some();
+        !saving && !self.rebuilding && self.cursors.synced == self.cursors.appended
     }
 
     /// Takes the log at its word: what was appended counts as committed from now on.
@@ -268,6 +300,13 @@ impl Ledger {
                 }
                 self.epochs = epochs;
                 Done::Epochs
+            }
+            Disk::EnsembleIdSaved(id) => {
+                if self.saving_ensemble_id.take() != Some(id) {
+                    return Err(Fatal::Report("the ensemble's number"));
+                }
+                self.ensemble_id = id;
+                Done::EnsembleId
             }
             Disk::Truncated { generation, last } | Disk::Reloaded { generation, last } => {
                 if generation != self.generation {

@@ -29,6 +29,7 @@ pub mod messages;
 pub mod peer;
 pub mod quorum;
 pub mod reconfig;
+pub mod running;
 pub mod settings;
 pub mod sync_plan;
 pub mod vote;

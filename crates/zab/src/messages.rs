@@ -2,8 +2,8 @@
 //!
 //! # The three rules of an effect
 //! The host carries effects out in the order in which they come. Those that touch the disk
-//! ([`Effect::Append`], [`Effect::SaveEpochs`], [`Effect::Truncate`], [`Effect::ReceiveSnapshot`],
-//! [`Effect::Reload`]) are one queue: a later one never overtakes an earlier one, and each is
+//! ([`Effect::Append`], [`Effect::SaveEpochs`], [`Effect::SaveEnsembleId`], [`Effect::Truncate`],
+//! [`Effect::ReceiveSnapshot`], [`Effect::Reload`]) are one queue: a later one never overtakes an earlier one, and each is
 //! reported by a [`Disk`] input when it would survive a power cut. Nothing in this crate that
 //! relies on a write leaves before that report, so the host keeps no list of held-back messages.
 //!
@@ -138,6 +138,8 @@ pub enum Disk {
     Synced(Zxid),
     /// Both epochs are.
     EpochsSaved(Epochs),
+    /// The ensemble's number is.
+    EnsembleIdSaved(u128),
     /// The log was cut, and log and tree end here.
     Truncated {
         /// As in the effect.
@@ -218,6 +220,9 @@ pub enum Effect {
     Hold(Entry),
     /// Write both epochs, accepted before current.
     SaveEpochs(Epochs),
+    /// Keep the number that this ensemble is known by, durably, in a file of our own beside the
+    /// epochs; [`crate::Settings::ensemble_id`] at the next start.
+    SaveEnsembleId(u128),
     /// Cut the log behind this transaction and build the tree anew from what is left.
     Truncate {
         /// To be reported back.
@@ -352,6 +357,10 @@ pub enum Outgoing {
     AckEpoch(Zxid, i32),
     /// HANDOVER, to ours: the last transaction and the next leader.
     Handover(Zxid, Sid),
+    /// PULSE, to ours: how often it is sent, in ms.
+    Pulse(u32),
+    /// ENSEMBLE, to ours: the ensemble's number.
+    Ensemble(u128),
 }
 
 impl Outgoing {
@@ -424,6 +433,8 @@ impl Outgoing {
             Outgoing::Handover(zxid, successor) => {
                 Packet::Ours(Ours::Handover { zxid: *zxid, successor: *successor })
             }
+            Outgoing::Ensemble(id) => Packet::Ours(Ours::Ensemble { id: *id }),
+            Outgoing::Pulse(interval_ms) => Packet::Ours(Ours::Pulse { interval_ms: *interval_ms }),
         }
     }
 }
@@ -459,9 +470,25 @@ pub enum Drop {
     /// Its history cannot be served right now; it will get a snapshot next time.
     #[error("the log that it needs cannot be read")]
     History,
+    /// As many learners as are allowed are being synchronised (`LearnerSyncThrottler`).
+    #[error("as many learners as may be ({max}) are being sent {what}")]
+    Throttled {
+        /// A snapshot, or transactions.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
     /// It knows a configuration newer than ours.
     #[error("it has a newer configuration than this leader")]
     NewerConfig,
+    /// It keeps the number of another ensemble.
+    #[error("it belongs to another ensemble, {theirs:032x}; ours is {ours:032x}")]
+    OtherEnsemble {
+        /// What it says.
+        theirs: u128,
+        /// What we know.
+        ours: u128,
+    },
     /// It knows a longer history than ours: election should have chosen it.
     #[error("it has seen more than this leader")]
     MoreRecent,
@@ -541,6 +568,9 @@ pub enum Violation {
     /// More uncommitted transactions than the limit.
     #[error("too many uncommitted transactions")]
     TooMuchOutstanding,
+    /// Another configuration than ours under the same version: of whoever voted differently.
+    #[error("another configuration than ours has the same version {0:#x}")]
+    ConfigConflict(i64),
     /// A configuration that cannot be read.
     #[error("unreadable configuration")]
     BadConfig,
@@ -573,6 +603,14 @@ pub enum Why {
     /// The leader was silent for too long.
     #[error("the leader was not heard from")]
     LeaderSilent,
+    /// The leader keeps the number of another ensemble.
+    #[error("the leader belongs to another ensemble, {theirs:032x}; ours is {ours:032x}")]
+    OtherEnsemble {
+        /// What it says.
+        theirs: u128,
+        /// What we know.
+        ours: u128,
+    },
     /// The leader broke the protocol.
     #[error("the leader broke the protocol: {0}")]
     Violation(#[from] Violation),

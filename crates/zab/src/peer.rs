@@ -44,6 +44,10 @@ pub struct Peer {
     ledger: Ledger,
     election: Election,
     role: Role,
+    /// This server has observed: it does not look for the next leader at once.
+    observed: bool,
+    /// Delays drawn.
+    draws: u64,
 }
 
 #[derive(Debug)]
@@ -66,7 +70,8 @@ impl Peer {
         let ledger = Ledger::new(settings, membership.clone(), recovered);
         let standing = standing(&ledger);
         let election = Election::new(ledger.settings.sid, membership, standing, voting);
-        Peer { ledger, election, role: Role::Settling(Why::Started) }
+        let role = Role::Settling(Why::Started);
+        Peer { ledger, election, role, observed: false, draws: 0 }
     }
 
     /// Begins to look for a leader.
@@ -124,11 +129,13 @@ impl Peer {
                     leader.unlinked(link);
                     Ok(())
                 }
-                Role::Learning(learner) => learner.unlinked(now_ms, link),
+                Role::Learning(learner) => learner.unlinked(&self.ledger, now_ms, link),
                 Role::Looking | Role::Settling(_) | Role::Stopped => Ok(()),
             },
             Input::DialFailed(sid) => match &mut self.role {
-                Role::Learning(learner) if learner.leader() == sid => learner.dial_failed(now_ms),
+                Role::Learning(learner) if learner.leader() == sid => {
+                    learner.dial_failed(&self.ledger, now_ms)
+                }
                 _ => Ok(()),
             },
             Input::Progress(link) => {
@@ -184,6 +191,15 @@ impl Peer {
 
     /// A packet came on a link.
     pub fn packet(&mut self, now_ms: u64, link: LinkId, packet: &Packet<'_>) -> Verdict {
+        let verdict = self.packet_of_many(now_ms, link, packet);
+        self.packets_done(now_ms);
+        verdict
+    }
+
+    /// One of several packets that came at once. A leader counts the acknowledgements among them
+    /// only at [`Peer::packets_done`], which has to follow: hundreds of proposals are acknowledged
+    /// one by one, and committed together.
+    pub fn packet_of_many(&mut self, now_ms: u64, link: LinkId, packet: &Packet<'_>) -> Verdict {
         let taken = match &mut self.role {
             Role::Leading(leader) => leader.packet(&mut self.ledger, now_ms, link, packet),
             Role::Learning(learner) => learner.packet(&mut self.ledger, now_ms, link, packet),
@@ -195,6 +211,16 @@ impl Peer {
         };
         self.after(now_ms, ended);
         verdict
+    }
+
+    /// Does what the packets since the last call have made possible.
+    pub fn packets_done(&mut self, now_ms: u64) {
+        if let Role::Leading(leader) = &mut self.role {
+            let ended = leader.count_acks(&mut self.ledger, now_ms);
+            if ended.is_err() {
+                self.after(now_ms, ended);
+            }
+        }
     }
 
     /// A vote came from a server on the election port.
@@ -340,6 +366,7 @@ impl Peer {
             return;
         }
         tracing::warn!(sid = self.ledger.settings.sid.0, %why, "the role is over");
+        self.observed = self.state() == PeerState::Observing;
         // Nobody is served any more, before anything else is done.
         self.ledger.state(State::Settling(why));
         match std::mem::replace(&mut self.role, Role::Settling(why)) {
@@ -366,7 +393,18 @@ impl Peer {
             return self.begin(now_ms, leader, matches!(why, Why::Appointed(_)));
         }
         self.ledger.state(State::Looking);
-        self.election.look(now_ms, standing(&self.ledger), 0);
+        let delay_ms = match std::mem::take(&mut self.observed) {
+            true => self.draw_delay_ms(self.ledger.settings.observer_election_delay_ms),
+            false => 0,
+        };
+        self.election.look(now_ms, standing(&self.ledger), delay_ms);
+    }
+
+    /// A moment below the bound, another one each time.
+    fn draw_delay_ms(&mut self, below_ms: u64) -> u64 {
+        self.draws += 1;
+        let seed = self.ledger.settings.seed.wrapping_add(self.draws);
+        election::observer_delay_ms(seed, below_ms)
     }
 
     fn begin(&mut self, now_ms: u64, leader: Sid, appointed: bool) {
@@ -380,7 +418,12 @@ impl Peer {
         }
         let state = if observer { State::Observing(leader) } else { State::Following(leader) };
         self.ledger.state(state);
-        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer, appointed);
+        let delay_ms = if observer && !appointed {
+            self.draw_delay_ms(self.ledger.settings.observer_reconnect_delay_ms)
+        } else {
+            0
+        };
+        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer, appointed, delay_ms);
         self.role = Role::Learning(Box::new(learner));
     }
 

@@ -284,6 +284,20 @@ impl QuorumVerifier {
     }
 }
 
+impl QuorumVerifier {
+    /// Whether both claim to be made by the same reconfiguration and name other voters, observers,
+    /// groups or weights: they are of two ensembles, or somebody has edited one. Addresses may
+    /// differ, as they do while an operator moves the servers one by one.
+    pub fn conflicts_with(&self, other: &QuorumVerifier) -> bool {
+        let roles = |config: &QuorumVerifier| {
+            config.members().map(|server| (server.sid, server.role)).collect::<Vec<_>>()
+        };
+        self.version > 0
+            && self.version == other.version
+            && (self.hierarchy != other.hierarchy || roles(self) != roles(other))
+    }
+}
+
 /// The text form: a line per server, group and weight, then the version; no newline at the end.
 impl fmt::Display for QuorumVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -825,5 +839,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_conflict_is_about_who_decides() {
+        let of = |text: &str| QuorumVerifier::parse(text, false).unwrap();
+        let ours = of("server.1=a:1:2\nserver.2=b:1:2\nversion=5");
+        for (text, conflicts) in [
+            ("server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nversion=5", true),
+            ("server.1=a:1:2\nserver.3=b:1:2\nversion=5", true),
+            ("server.1=a:1:2\nserver.2=b:1:2:observer\nversion=5", true),
+            ("server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1:2\nversion=5", true),
+            ("server.1=a:1:2\nserver.2=moved:8:9;10\nversion=5", false),
+            ("server.1=a:1:2\nserver.3=b:1:2\nversion=6", false),
+        ] {
+            assert_eq!(of(text).conflicts_with(&ours), conflicts, "{text}");
+        }
+        let began = of("server.1=a:1:2\nversion=0");
+        assert!(!began.conflicts_with(&ours.with_version(0)), "files that nobody voted for");
     }
 }

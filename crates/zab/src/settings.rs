@@ -1,6 +1,9 @@
 //! What the agreement needs to know of the configuration, and its own bounds.
 
-use oxkeeper_proto::Sid;
+use oxkeeper_proto::{Capabilities, Sid};
+
+/// Pulses that one of ours must miss to count as lost.
+pub const PULSES_MISSED: u64 = 6;
 
 /// See the fields. Times follow `zoo.cfg`: limits are numbers of ticks.
 #[derive(Debug, Clone)]
@@ -41,6 +44,32 @@ pub struct Settings {
     pub outstanding_bytes_max: usize,
     /// Learners at once, those that are still strangers included.
     pub links_max: usize,
+    /// Learners that may be sent a snapshot at once (`leader.maxConcurrentSnapSyncs`), and what
+    /// they miss (`leader.maxConcurrentDiffSyncs`). Voters come in all the same, and count.
+    pub snap_syncs_max: usize,
+    /// See above.
+    pub diff_syncs_max: usize,
+    /// Ticks that connecting to a leader may take (`connectToLearnerMasterLimit`); 0: initLimit.
+    pub connect_limit: u64,
+    /// The pause between attempts at it, ms (`zookeeper.leaderConnectDelayDuringRetryMs`).
+    pub redial_ms: u64,
+    /// An observer connects to its leader after a random part of this, ms
+    /// (`zookeeper.observer.reconnectDelayMs`), so that not all come at once.
+    pub observer_reconnect_delay_ms: u64,
+    /// An observer that lost its leader looks for another after a random part of this, ms
+    /// (`zookeeper.observer.election.DelayMs`).
+    pub observer_election_delay_ms: u64,
+    /// What those parts are drawn from: different on each server.
+    pub seed: u64,
+    /// How long one of ours may be silent to another before it counts as lost, in ms of the other's
+    /// own running time. `None`: three quarters of a tick; 0: syncLimit counts, as with Apache's.
+    /// Needs the capability QUICK_PING.
+    pub silence_ms: Option<u64>,
+    /// The number that this server knows its ensemble by, as it was stored; 0: none yet.
+    pub ensemble_id: u128,
+    /// Random bits: the number of an ensemble that has none, if this server leads it; 0: it gets
+    /// none from us.
+    pub ensemble_seed: u128,
     /// What we can do beyond Apache's rules: bits of [`oxkeeper_proto::Capabilities`]. With 0 this
     /// server says nothing of itself that one of Apache's would not.
     pub capabilities: u64,
@@ -66,6 +95,16 @@ impl Settings {
             outstanding_count_max: 100_000,
             outstanding_bytes_max: 512 << 20,
             links_max: 1000,
+            snap_syncs_max: 10,
+            diff_syncs_max: 100,
+            connect_limit: 0,
+            redial_ms: 100,
+            observer_reconnect_delay_ms: 0,
+            observer_election_delay_ms: 200,
+            seed: sid.0.cast_unsigned(),
+            silence_ms: None,
+            ensemble_id: 0,
+            ensemble_seed: 0,
             capabilities: 0,
         }
     }
@@ -75,10 +114,26 @@ impl Settings {
         self.init_limit * self.tick_time_ms
     }
 
+    /// How long connecting to a leader may take, in ms.
+    pub fn connect_limit_ms(&self) -> u64 {
+        if self.connect_limit > 0 {
+            self.connect_limit * self.tick_time_ms
+        } else {
+            self.init_limit_ms()
+        }
+    }
+
     /// How long a server that was handed the lead waits for a quorum, and its learners for it, in
     /// ms. It is there already, or it is not: then an election is quicker than any patience.
     pub fn handover_limit_ms(&self) -> u64 {
         self.tick_time_ms
+    }
+
+    /// How long one of ours may be silent; `None` if syncLimit alone counts.
+    pub fn quick_silence_ms(&self) -> Option<u64> {
+        let silence_ms = self.silence_ms.unwrap_or(self.tick_time_ms * 3 / 4);
+        let can = self.capabilities & Capabilities::QUICK_PING != 0;
+        (can && silence_ms > 0).then_some(silence_ms)
     }
 
     /// syncLimit in ms.

@@ -9,9 +9,14 @@
 //! members 1 2 3 4o            the configuration; 4 is an observer
 //! disk 1:4 accepted=1 current=1 [log 1:1 1:2 1:3 1:4]
 //! set window=2 | nolog        how many committed transactions memory keeps; no DIFF from disk
-//! set ours                    we are one of ours, and can all that ours can
+//! set ours | watchful         we are one of ours, and can hand over; and pulse
+//! set snaps=1 diffs=1         learners synchronised at once
+//! set reconnect=1000 redial=50 connect=2   delays and limit of connecting to a leader
+//! set keeps id=7 seed=9        we keep the ensemble's number: the one known, one to be made
+//! set reconfig version=1:5     of the configuration
+//! set silence=900             how long one of ours may be silent
 //! ```
-//! `ours` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other one.
+//! `ours` or `watchful` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other one.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
@@ -71,9 +76,16 @@ fn entry(zxid: Zxid) -> Entry {
 /// What ours can do.
 const OURS: u64 = Capabilities::LEADER_TRANSFER;
 
+/// What ours can do that are on the watch for each other.
+const WATCHFUL: u64 = OURS | Capabilities::QUICK_PING;
+
+/// What ours can do that keep the number of their ensemble.
+const KEEPS: u64 = OURS | Capabilities::ENSEMBLE_ID;
+
 struct Scene {
     settings: Settings,
     config: String,
+    version: i64,
     recovered: Recovered,
     peer: Option<Peer>,
     now_ms: u64,
@@ -86,6 +98,7 @@ fn play(script: &str) -> String {
     let mut scene = Scene {
         settings: Settings::new(Sid(1)),
         config: String::new(),
+        version: 0,
         recovered: Recovered::default(),
         peer: None,
         now_ms: 0,
@@ -141,7 +154,28 @@ impl Scene {
                         }
                         _ if *word == "reconfig" => self.settings.reconfig_enabled = true,
                         _ if *word == "votes" => self.votes = true,
+                        Some(("snaps", count)) => {
+                            self.settings.snap_syncs_max = count.parse().unwrap();
+                        }
+                        Some(("diffs", count)) => {
+                            self.settings.diff_syncs_max = count.parse().unwrap();
+                        }
+                        Some(("reconnect", ms)) => {
+                            self.settings.observer_reconnect_delay_ms = ms.parse().unwrap();
+                        }
+                        Some(("redial", ms)) => self.settings.redial_ms = ms.parse().unwrap(),
+                        Some(("connect", ticks)) => {
+                            self.settings.connect_limit = ticks.parse().unwrap();
+                        }
+                        Some(("id", id)) => self.settings.ensemble_id = id.parse().unwrap(),
+                        Some(("seed", id)) => self.settings.ensemble_seed = id.parse().unwrap(),
+                        Some(("version", zxid)) => self.version = crate::zxid(zxid).0,
+                        Some(("silence", ms)) => {
+                            self.settings.silence_ms = Some(ms.parse().unwrap());
+                        }
                         _ if *word == "ours" => self.settings.capabilities = OURS,
+                        _ if *word == "keeps" => self.settings.capabilities = KEEPS,
+                        _ if *word == "watchful" => self.settings.capabilities = WATCHFUL,
                         _ => self.settings.snapshot_size_permille = None,
                     }
                 }
@@ -151,7 +185,9 @@ impl Scene {
     }
 
     fn start(&mut self) {
-        let config = QuorumVerifier::parse(&format!("{}version=0", self.config), false).unwrap();
+        let config =
+            QuorumVerifier::parse(&format!("{}version={:x}", self.config, self.version), false)
+                .unwrap();
         let membership = Membership::new(Arc::new(config), None);
         let voting = election::Settings::default();
         let (settings, recovered) = (self.settings.clone(), self.recovered.clone());
@@ -215,6 +251,13 @@ impl Scene {
                 let begun = peer.hand_over(now_ms);
                 let _ = writeln!(self.out, "  {}", if begun { "begun" } else { "nobody can" });
             }
+            // Time is later, but nothing has had a turn yet.
+            "stalled" => self.now_ms = words[1].parse().unwrap(),
+            "kept" => {
+                let id = words[1].parse().unwrap();
+                peer.handle(now_ms, disk(Disk::EnsembleIdSaved(id)));
+            }
+            "progress" => peer.handle(now_ms, Input::Progress(link(words[1]))),
             "stay" => peer.may_lead(now_ms, false),
             "refused" => peer.handle(now_ms, Input::DialFailed(Sid(words[1].parse().unwrap()))),
             "at" => {
@@ -277,7 +320,7 @@ fn sent(packet: &Outgoing) -> String {
     let packet = packet.as_packet();
     let name = packet.kind().name().unwrap_or("?");
     match packet {
-        Packet::UpToDate | Packet::Sync | Packet::Ours(Ours::Pulse) => name.to_owned(),
+        Packet::UpToDate | Packet::Sync | Packet::Ours(Ours::Pulse { .. }) => name.to_owned(),
         Packet::Ours(Ours::Handover { zxid, successor }) => {
             format!("{name} {} to {successor}", show(zxid))
         }
@@ -292,13 +335,20 @@ fn sent(packet: &Outgoing) -> String {
 /// A packet as a script writes it.
 fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words.get(1).map_or(Zxid(-1), |word| zxid(word));
+    let numbered = words.get(1).filter(|word| word.contains(':'));
+    let at = numbered.map_or(Zxid(-1), |word| zxid(word));
     let entry = entry(at);
     let mut trailing = Vec::new();
     for word in &words {
-        if *word == "ours" {
-            Capabilities { bits: OURS, ensemble_id: 0 }.encode(&mut trailing);
-        }
+        let bits = match *word {
+            "ours" => OURS,
+            "watchful" => WATCHFUL,
+            "keeps" => KEEPS,
+            _ => continue,
+        };
+        let id = words.iter().find_map(|word| word.strip_prefix("id="));
+        let ensemble_id = id.map_or(0, |id| id.parse().unwrap());
+        Capabilities { bits, ensemble_id }.encode(&mut trailing);
     }
     let info = |sid: &str| LearnerInfo {
         sid: Sid(sid.parse().unwrap()),
@@ -322,10 +372,17 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         "INFORM" => Packet::Inform { zxid: at, entry: &entry.payload },
         "COMMIT" => Packet::Commit { zxid: at },
         "NEWLEADER" => {
-            Packet::NewLeader { zxid: at, config: words.get(2).map(|text| (*text).into()) }
+            let config = words.get(2).map(|text| text.replace("\\n", "\n").into());
+            Packet::NewLeader { zxid: at, config }
         }
         "UPTODATE" => Packet::UpToDate,
         "ACK" => Packet::Ack { zxid: at },
+        "PING" => Packet::Ping { zxid: at, touched: None },
+        "ENSEMBLE" => Packet::Ours(Ours::Ensemble { id: words[1].parse().unwrap() }),
+        "PULSE" => {
+            let interval_ms = words[1].parse().unwrap();
+            Packet::Ours(Ours::Pulse { interval_ms })
+        }
         "HANDOVER" => {
             let successor = Sid(words[2].parse().unwrap());
             Packet::Ours(Ours::Handover { zxid: at, successor })

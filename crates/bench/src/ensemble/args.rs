@@ -74,6 +74,16 @@ impl Row {
         }
     }
 
+    /// The sizes that a row of growth goes through unless the command line says otherwise.
+    pub fn steps(self) -> &'static [u64] {
+        match self {
+            Row::GrowServers => &[3, 5, 7],
+            Row::GrowSessions => &[1000, 2000, 5000, 10_000, 20_000],
+            Row::GrowZnodes => &[10_000, 100_000, 1_000_000, 3_000_000],
+            _ => &[],
+        }
+    }
+
     /// How often each ensemble is measured unless the command line says otherwise.
     pub fn rounds(self) -> usize {
         match self {
@@ -179,6 +189,11 @@ pub struct EnsembleArgs {
     /// How often a leader is killed or frozen, over all rounds [default: 30 killed, 6 frozen].
     #[arg(long)]
     pub times: Option<usize>,
+
+    /// The sizes that rows of growth go through [default: 3,5,7 servers; 1k to 20k sessions; 10k to
+    /// 3M znodes].
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',')]
+    pub steps: Vec<u64>,
 
     /// Clients that write while servers fail.
     #[arg(long, value_name = "COUNT", default_value_t = 8)]

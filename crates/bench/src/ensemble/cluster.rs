@@ -227,7 +227,10 @@ impl Cluster {
                 return None;
             }
             match state(server.client).0 {
-                Mode::Leader | Mode::Standalone => leaders.push(index),
+                Mode::Leader => leaders.push(index),
+                // Only where there is nobody else.
+                Mode::Standalone if self.len() == 1 => leaders.push(index),
+                Mode::Standalone => return None,
                 Mode::Follower | Mode::Observer => {}
                 Mode::Unknown => return None,
             }

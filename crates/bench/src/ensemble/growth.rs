@@ -3,8 +3,9 @@
 //! Each step is a scenario of the catalogue on an ensemble of its own, so that nothing is measured
 //! in memory that an earlier step has left.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
+use super::args::Row;
 use super::cluster::{Cluster, Program};
 use super::{Bench, starts};
 use crate::catalogue::Plan;
@@ -16,23 +17,15 @@ use crate::target::Role;
 use crate::units::Unit;
 use crate::work::mix::Mix;
 
-/// Sizes of ensembles.
-const SERVERS: [usize; 3] = [3, 5, 7];
-
-/// Numbers of sessions.
-const SESSIONS: [usize; 5] = [1000, 2000, 5000, 10_000, 20_000];
-
-/// Numbers of znodes.
-const ZNODES: [u64; 4] = [10_000, 100_000, 1_000_000, 3_000_000];
-
 /// Sets over ensembles of several sizes.
 ///
 /// # Errors
 /// When a server fails or refuses.
 pub fn servers(bench: &Bench<'_>, program: &Program, role: Role, label: &str) -> Result<Figures> {
     let mut all = Figures::default();
-    for count in SERVERS {
-        let mut cluster = bench.cluster(program, count)?;
+    for count in bench.steps(Row::GrowServers) {
+        ensure!((1..=15).contains(&count), "no ensemble has {count} servers (--steps)");
+        let mut cluster = bench.cluster(program, count as usize)?;
         cluster.start_all()?;
         cluster.formed()?;
         let plan = bench.plan("set-pipelined")?;
@@ -50,7 +43,8 @@ pub fn servers(bench: &Bench<'_>, program: &Program, role: Role, label: &str) ->
 /// When a server fails or refuses.
 pub fn sessions(bench: &Bench<'_>, program: &Program, role: Role, label: &str) -> Result<Figures> {
     let mut all = Figures::default();
-    for count in SESSIONS {
+    for count in bench.steps(Row::GrowSessions) {
+        let count = usize::try_from(count)?.max(1);
         let mut cluster = bench.cluster(program, bench.size())?;
         cluster.start_all()?;
         cluster.formed()?;
@@ -77,7 +71,7 @@ pub fn sessions(bench: &Bench<'_>, program: &Program, role: Role, label: &str) -
 /// When a server fails or refuses.
 pub fn znodes(bench: &Bench<'_>, program: &Program, role: Role, label: &str) -> Result<Figures> {
     let mut all = Figures::default();
-    for count in ZNODES {
+    for count in bench.steps(Row::GrowZnodes) {
         let mut cluster = bench.cluster(program, bench.size())?;
         cluster.start_all()?;
         cluster.formed()?;
@@ -87,7 +81,7 @@ pub fn znodes(bench: &Bench<'_>, program: &Program, role: Role, label: &str) -> 
         let label = format!("{label} · {count} znodes");
         let mut figures = measured(bench, &mut cluster, role, &plan, &label)?;
         Memory::of(&cluster)?.add(&mut figures);
-        // The first start over a log writes a snapshot; the second one begins with it.
+        // The first start over the log of a load may write a snapshot that others begin with.
         starts::restart(&mut cluster)?;
         let restarted = starts::restart(&mut cluster)?;
         figures.all.extend(restarted.all);

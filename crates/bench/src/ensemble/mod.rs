@@ -251,6 +251,11 @@ impl Bench<'_> {
         Ok(ScenarioReport::of(row.name(), run, servers.collect(), Vec::new()))
     }
 
+    /// The sizes that a row of growth goes through.
+    pub fn steps(&self, row: Row) -> Vec<u64> {
+        if self.args.steps.is_empty() { row.steps().to_vec() } else { self.args.steps.clone() }
+    }
+
     fn znodes(&self, row: Row) -> u64 {
         match row {
             Row::RestartEmpty => 0,
@@ -333,7 +338,7 @@ impl Bench<'_> {
                 faults::failing_leader(self, cluster, row, times, label)
             }
             Row::Restart | Row::RestartEmpty => {
-                // The first start over a log writes a snapshot; those after it begin with that.
+                // The first start over the log of a load may write a snapshot that others begin with.
                 starts::restart(cluster)?;
                 Ok(vec![starts::restart(cluster)?])
             }

@@ -70,14 +70,16 @@ pub fn rejoin(
         .collect();
     bench.progress.say(&format!("{label} · writes before"));
     let stop = Arc::new(AtomicBool::new(false));
-    let load = SteadyLoad::start(bench, layout, &others, &stop)?;
-    std::thread::sleep(Duration::from_secs_f64(bench.args.load.duration.max(1.0)));
+    let (warmup, measured) = (bench.args.load.warmup, bench.args.load.duration.max(1.0));
+    let warmup = Duration::from_secs_f64(warmup);
+    let load = SteadyLoad::start(bench, layout, &others, &stop, warmup)?;
+    std::thread::sleep(warmup + Duration::from_secs_f64(measured));
     let before = load.finish(&stop)?;
     cluster.kill(follower)?;
     cluster.wipe(follower)?;
 
     bench.progress.say(&format!("{label} · server {} comes back empty", follower + 1));
-    let load = SteadyLoad::start(bench, layout, &others, &stop)?;
+    let load = SteadyLoad::start(bench, layout, &others, &stop, Duration::ZERO)?;
     let start = Instant::now();
     cluster.start(follower)?;
     let synced = await_synced(cluster, follower, leader);
@@ -125,6 +127,7 @@ impl SteadyLoad {
         layout: &Layout,
         addresses: &[SocketAddr],
         stop: &Arc<AtomicBool>,
+        warmup: Duration,
     ) -> Result<SteadyLoad> {
         stop.store(false, Ordering::Relaxed);
         let clock = Clock::start();
@@ -134,7 +137,7 @@ impl SteadyLoad {
         let mut work = UntilTold { work, stop: Arc::clone(stop) };
         let load = Load::Open(numbers.rate);
         Ok(SteadyLoad(std::thread::spawn(move || {
-            let from_ns = clock.now_ns() + 200_000_000;
+            let from_ns = clock.now_ns() + warmup.as_nanos() as u64;
             let tally = engine.run(&mut work, load, Span { from_ns, until_ns: u64::MAX })?;
             engine.close()?;
             Ok(tally)

@@ -8,7 +8,6 @@ const NO_COPIES: &str = "a server keeps no copy of a request that another one ha
 const NODELAY: &str = "connections between servers always carry TCP_NODELAY";
 const NO_PROBES: &str = "addresses are connected to, not probed";
 const NO_SASL: &str = "servers cannot authenticate each other yet";
-const GLOBAL: &str = "all sessions are known to the whole ensemble";
 const NO_MASTERS: &str = "observers are served by the leader alone";
 const AT_ONCE: &str = "as many as come are brought up to date at once";
 const NO_DELAY: &str = "an observer does not wait";
@@ -59,8 +58,7 @@ pub(super) const KEYS: &[Key] = &[
     .no_meaning("the server lines say who votes"),
     key("quorumListenOnAllIPs", Kind::Bool, "false", "Binds the server ports to all interfaces.")
         .in_file(),
-    key("leaderServes", Kind::YesNo, "yes", "Whether a leader serves clients.")
-        .later("a leader serves clients like every other server"),
+    key("leaderServes", Kind::YesNo, "yes", "Whether a leader serves clients."),
     key("quorumCnxnTimeoutMs", INT, "-1", "Read timeout of election connections.").unit("ms"),
     key("electionPortBindRetry", INT, "3", "Attempts at binding the election port; 0: no end."),
     key("fastleader.minNotificationInterval", INT, "200", "First wait for votes.").unit("ms"),
@@ -136,16 +134,14 @@ pub(super) const KEYS: &[Key] = &[
         .in_file()
         .later("an oracle is not supported yet, and refused in an ensemble"),
     key("localSessionsEnabled", Kind::Bool, "false", "Keeps sessions where they are made.")
-        .in_file()
-        .later(GLOBAL),
+        .in_file(),
     key(
         "localSessionsUpgradingEnabled",
         Kind::Bool,
         "false",
         "Makes a local session global once it creates an ephemeral znode.",
     )
-    .in_file()
-    .later(GLOBAL),
+    .in_file(),
     unset("observerMasterPort", INT, "Port on which followers feed observers.")
         .in_file()
         .later(NO_MASTERS),

@@ -82,7 +82,7 @@ pub(super) const KEYS: &[Key] = &[
         "readonlymode.enabled",
         Kind::Bool,
         "false",
-        "Allows the word isro; without a quorum nothing is served yet, reads neither.",
+        "Allows the word isro, and lets a server without a quorum serve reads.",
     )
     .as_system_property(),
     key(

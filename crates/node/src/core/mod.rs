@@ -7,8 +7,8 @@
 //! says who waits for it. Between proposal and apply a transaction exists once, as the bytes that
 //! go to the log: what is applied is what was written.
 //!
-//! In an ensemble what may be applied is decided by [`ensemble`] instead of the log alone, and a
-//! learner's requests make a detour over its leader.
+//! In an ensemble what may be applied is decided by the module `ensemble` instead of the log alone,
+//! and a learner's requests make a detour over its leader.
 //!
 //! # Cursors
 //! `applied ≤ synced ≤ appended ≤ proposed`, asserted where they move; in an ensemble
@@ -371,11 +371,11 @@ impl Core {
             let owner = Some(Owner::Front(front, conn));
             return self.create_session(shared, now, session, timeout_ms, owner, Some(waiter));
         }
-        if self.forwards() {
-            return self.ask_leader(now, front, conn, session, password_ok, timeout_ms);
-        }
         if self.is_local(session) {
             return self.renew_local(now, (front, conn), session, password_ok, timeout_ms);
+        }
+        if self.forwards() {
+            return self.ask_leader(now, front, conn, session, password_ok, timeout_ms);
         }
         // The other connection goes even if the password turns out wrong, as in Java.
         let owner = (front, conn);
@@ -459,6 +459,7 @@ impl Core {
 
     /// Ends a turn: what was proposed in it goes to the log as one batch.
     pub fn end_turn(&mut self, now: Now) {
+        self.packets_done(now);
         if self.open_ends.is_empty() {
             return;
         }

@@ -17,6 +17,8 @@ pub(crate) enum Phase {
     Connecting {
         /// Whether the client sent the `readOnly` byte, so that it is answered in kind.
         read_only: Option<bool>,
+        /// Whether it wants a new session.
+        fresh: bool,
     },
     /// A session is open.
     Ready,
@@ -130,6 +132,8 @@ pub(crate) struct Conn {
     pub held_bytes: usize,
     /// Writes among the held frames.
     pub held_writes: u32,
+    /// Syncs in the gate: writes behind them are held, or they could be answered first.
+    pub syncs: u32,
     /// Writes in the gate that the core has.
     pub writes: u32,
     /// Writes and syncs that the core has been given, the next one's number.
@@ -154,6 +158,7 @@ impl Conn {
     pub(super) fn forget_held(&mut self) {
         self.held_bytes = 0;
         self.held_writes = 0;
+        self.syncs = 0;
     }
 
     /// Gives up a client that is too far behind in reading what it is sent.

@@ -1,8 +1,8 @@
 //! The handshake: the checks a Front can make, and the core's verdict.
 
-use oxkeeper_proto::SessionId;
 use oxkeeper_proto::codec::Reader;
 use oxkeeper_proto::connect::{ConnectRequest, ConnectResponse, begin_frame, end_frame};
+use oxkeeper_proto::{OpCode, SessionId};
 
 use super::{Front, Phase, Shared};
 use crate::messages::{ConnId, CoreLink, Now, ToCore, ToFront};
@@ -48,7 +48,8 @@ impl Front {
             return self.kill(id, "client ahead");
         }
         conn.timeout_ms = request.timeout_ms.min(max).max(min);
-        conn.phase = Phase::Connecting { read_only: request.read_only };
+        let fresh = request.session == SessionId::NONE;
+        conn.phase = Phase::Connecting { read_only: request.read_only, fresh };
         let password_ok = request.session != SessionId::NONE
             && request.password == Some(&request.session.password()[..]);
         let message = ToCore::Connect {
@@ -101,17 +102,23 @@ impl Front {
         timeout_ms: i32,
     ) {
         let Some(conn) = self.conn_mut(id) else { return };
-        let Phase::Connecting { read_only } = conn.phase else { return };
+        let Phase::Connecting { read_only, fresh } = conn.phase else { return };
         conn.phase = Phase::Ready;
         conn.session = session;
         conn.timeout_ms = timeout_ms;
-        conn.heard_us = now.mono_us;
+        let asked_us = std::mem::replace(&mut conn.heard_us, now.mono_us);
         let start = begin_frame(&mut conn.out);
         let read_only = read_only.map(|_| shared.read_only);
         ConnectResponse::granted(session, timeout_ms, read_only).encode(&mut conn.out);
         end_frame(&mut conn.out, start);
         conn.stats.sent += 1;
         tracing::debug!(peer = %conn.peer.addr, %session, timeout_ms, "session established");
+        let took_ms = now.mono_us.saturating_sub(asked_us) / 1000;
+        if fresh {
+            let zxid = shared.tree.last_zxid();
+            conn.stats.answered(OpCode::CREATE_SESSION, 0, zxid, took_ms, now.mono_ms());
+            self.stats.opened(took_ms, shared.tree.session_timeout_ms(session).is_some());
+        }
         self.stats.packets_sent += 1;
         self.mark_dirty(id);
     }
@@ -119,7 +126,7 @@ impl Front {
     /// The session is gone, or the password was wrong: zeros, then close.
     fn refused(&mut self, shared: &Shared, id: ConnId) {
         let Some(conn) = self.conn_mut(id) else { return };
-        let Phase::Connecting { read_only } = conn.phase else { return };
+        let Phase::Connecting { read_only, .. } = conn.phase else { return };
         let start = begin_frame(&mut conn.out);
         ConnectResponse::refused(read_only.map(|_| shared.read_only)).encode(&mut conn.out);
         end_frame(&mut conn.out, start);

@@ -177,6 +177,7 @@ impl Front {
             job: None,
             held_bytes: 0,
             held_writes: 0,
+            syncs: 0,
             writes: 0,
             next_write: 0,
             dead: false,

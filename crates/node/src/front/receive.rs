@@ -175,7 +175,8 @@ impl Front {
         if shared.read_only && writes && header.op != OpCode::CLOSE_SESSION {
             return self.refuse_write(shared, now, id, header.xid, link);
         }
-        if class == Class::Sync && self.settings.sync_by_leader && !self.must_hold(id) {
+        let sync = class == Class::Sync && self.settings.sync_by_leader;
+        if sync && !self.held(id) {
             return self.submit_sync(now, id, header, frame.into(), link);
         }
         let Some(conn) = self.conn_mut(id) else { return };
@@ -188,6 +189,7 @@ impl Front {
         } else if let Some(conn) = self.conn_mut(id) {
             conn.held_bytes += frame.len();
             conn.held_writes += u32::from(class == Class::Write);
+            conn.syncs += u32::from(sync);
             conn.gate.push_back(Waiting::Held { frame: frame.into(), at_us: now.mono_us });
             self.count_large(id, frame.len());
         }
@@ -209,12 +211,18 @@ impl Front {
     }
 
     /// Whether a write must wait in the gate: behind an answer that takes long, behind a write that
-    /// waits, and behind a read where the core runs on another thread.
+    /// waits, behind a sync, and behind a read where the core runs on another thread.
     fn must_hold(&self, id: ConnId) -> bool {
         let Some(conn) = self.conn(id) else { return false };
         let held = || conn.gate.iter().any(|waiting| matches!(waiting, Waiting::Held { .. }));
         let behind_read = || self.settings.hold_writes_behind_reads && held();
-        conn.job.is_some() || conn.held_writes > 0 || behind_read()
+        conn.job.is_some() || conn.held_writes > 0 || conn.syncs > 0 || behind_read()
+    }
+
+    /// Whether a sync must wait in the gate, as a read would.
+    fn held(&self, id: ConnId) -> bool {
+        let held = |waiting: &Waiting| matches!(waiting, Waiting::Held { .. });
+        self.conn(id).is_some_and(|conn| conn.job.is_some() || conn.gate.iter().any(held))
     }
 
     fn submit_write(
@@ -263,6 +271,7 @@ impl Front {
             }
             if let Some(Waiting::Synced { .. }) = conn.gate.front() {
                 let Some(Waiting::Synced { frame, at_us }) = conn.gate.pop_front() else { return };
+                conn.syncs -= 1;
                 self.answer_sync(shared, now, id, &frame, at_us);
                 continue;
             }
@@ -336,6 +345,7 @@ impl Front {
         let Some(conn) = self.conn_mut(id) else { return };
         let (nth, session) = (conn.next_write, conn.session);
         conn.next_write = nth.wrapping_add(1);
+        conn.syncs += 1;
         conn.gate.push_back(Waiting::Sync { nth, frame, at_us: now.mono_us });
         link.submit(now, front, ToCore::Sync { conn: id, session, xid: header.xid, nth });
     }
@@ -379,6 +389,8 @@ impl Front {
             }
             Class::Sync if self.settings.sync_by_leader => {
                 let Some(conn) = self.conn_mut(id) else { return };
+                // It counts again as it is given to the core.
+                conn.syncs = conn.syncs.saturating_sub(1);
                 let behind = mem::take(&mut conn.gate);
                 self.submit_sync(now, id, header, frame.into(), link);
                 let Some(conn) = self.conn_mut(id) else { return };

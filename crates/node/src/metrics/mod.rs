@@ -7,7 +7,7 @@
 //!
 //! The table has the order in which ZooKeeper 3.9.5 prints. Several of its metrics describe stages
 //! of a pipeline that does not exist here (queues between its threads); those stay 0, because
-//! dashboards and alerts ask for the names.
+//! dashboards and alerts ask for the names. `docs/words.md` says which.
 
 mod summary;
 
@@ -130,7 +130,7 @@ metrics! {
     bytes_received_count: u64, Bytes, "Bytes of requests.";
     add_dead_watcher_stall_time: u64, Ms, "Time spent waiting for dead watchers to be removed.";
     request_throttle_wait_count: u64, Count, "Waits of the request throttle.";
-    requests_not_forwarded_to_commit_processor: u64, Count, "Requests answered before any quorum.";
+    requests_not_forwarded_to_commit_processor: u64, Count, "Learner requests kept from its queue.";
     response_packet_cache_misses: u64, Count, "getData replies not found in a cache.";
     prep_processor_request_queued: u64, Count, "Requests taken to be prepared.";
     stale_replies: u64, Count, "Replies whose connection had closed.";
@@ -138,7 +138,7 @@ metrics! {
     ensemble_auth_fail: u64, Count, "auth packets with another ensemble's name.";
     diff_count: u64, Count, "Learners synchronised by DIFF.";
     connection_revalidate_count: u64, Count, "Sessions renewed by their clients.";
-    quit_leading_due_to_disloyal_voter: u64, Count, "Leaderships given up for a voter's vote.";
+    quit_leading_due_to_disloyal_voter: u64, Count, "Leaderships given up for a voter's promise.";
     unrecoverable_error_count: u64, Count, "Errors that ended the server.";
     unsuccessful_handshake: u64, Count, "TLS handshakes that failed.";
     commit_count: u64, Count, "Transactions committed as a leader.";

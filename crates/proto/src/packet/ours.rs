@@ -28,8 +28,11 @@ pub enum Ours {
         /// Who leads now.
         successor: Sid,
     },
-    /// →L I am here, L→ and so am I. To those with [`Capabilities::QUICK_PING`].
-    Pulse,
+    /// →L I am here, L→ and so am I, at once. To those with [`Capabilities::QUICK_PING`].
+    Pulse {
+        /// How often the leader says so, in ms; echoed.
+        interval_ms: u32,
+    },
     /// →L The number that this ensemble is known by. To those with [`Capabilities::ENSEMBLE_ID`].
     Ensemble {
         /// Never 0.
@@ -56,7 +59,7 @@ impl Ours {
     pub fn kind(self) -> PacketKind {
         match self {
             Ours::Handover { .. } => Ours::HANDOVER,
-            Ours::Pulse => Ours::PULSE,
+            Ours::Pulse { .. } => Ours::PULSE,
             Ours::Ensemble { .. } => Ours::ENSEMBLE,
         }
     }
@@ -64,14 +67,14 @@ impl Ours {
     pub(super) fn zxid(self) -> Zxid {
         match self {
             Ours::Handover { zxid, .. } => zxid,
-            Ours::Pulse | Ours::Ensemble { .. } => Zxid(-1),
+            Ours::Pulse { .. } | Ours::Ensemble { .. } => Zxid(-1),
         }
     }
 
     pub(super) fn encode_data(self, out: &mut Vec<u8>) {
         match self {
             Ours::Handover { successor, .. } => out.put_buffer(Some(&successor.0.to_be_bytes())),
-            Ours::Pulse => out.put_buffer(None),
+            Ours::Pulse { interval_ms } => out.put_buffer(Some(&interval_ms.to_be_bytes())),
             Ours::Ensemble { id } => out.put_buffer(Some(&id.to_be_bytes())),
         }
     }
@@ -84,7 +87,7 @@ impl Ours {
     ) -> Result<Option<Ours>, DecodeError> {
         Ok(match kind {
             Ours::HANDOVER => Some(Ours::Handover { zxid, successor: Sid(data.i64()?) }),
-            Ours::PULSE => Some(Ours::Pulse),
+            Ours::PULSE => Some(Ours::Pulse { interval_ms: data.i32()?.cast_unsigned() }),
             Ours::ENSEMBLE => {
                 let (high, low) = (data.i64()?.cast_unsigned(), data.i64()?.cast_unsigned());
                 Some(Ours::Ensemble { id: u128::from(high) << 64 | u128::from(low) })
@@ -184,7 +187,10 @@ mod tests {
                 Ours::Handover { zxid: Zxid(0x2_0000_0007), successor: Sid(3) },
                 format!("4f784b010000000200000007000000080000000000000003{null}"),
             ),
-            (Ours::Pulse, format!("4f784b02ffffffffffffffff{null}{null}")),
+            (
+                Ours::Pulse { interval_ms: 250 },
+                format!("4f784b02ffffffffffffffff00000004000000fa{null}"),
+            ),
             (
                 Ours::Ensemble { id: 1 << 64 | 0xab },
                 format!("4f784b03ffffffffffffffff00000010000000000000000100000000000000ab{null}"),
@@ -214,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_packet_of_ours_that_is_too_short_is_an_error() {
-        for (kind, least) in [(Ours::HANDOVER, 8), (Ours::ENSEMBLE, 16)] {
+        for (kind, least) in [(Ours::HANDOVER, 8), (Ours::PULSE, 4), (Ours::ENSEMBLE, 16)] {
             for len in [0, 1, least - 1, least] {
                 let mut bytes = kind.0.to_be_bytes().to_vec();
                 bytes.put_long(7);

@@ -62,17 +62,11 @@ pub async fn report(thread: &IoThread, word: AdminWord) -> Result<String, NoRepo
             fill_totals(thread, &mut view).await?;
             view.quotas = quotas(thread).await;
         }
-        AdminWord::Stat => {
+        AdminWord::Stat | AdminWord::Cons => {
             let conns = conn_views(thread).await?;
-            fill_totals(thread, &mut view).await?;
-            return elsewhere(move || {
-                view.connections = conns.iter().map(ConnLine::from).collect();
-                answer(word, 0, &view)
-            })
-            .await;
-        }
-        AdminWord::Cons => {
-            let conns = conn_views(thread).await?;
+            if word == AdminWord::Stat {
+                fill_totals(thread, &mut view).await?;
+            }
             return elsewhere(move || {
                 view.connections = conns.iter().map(ConnLine::from).collect();
                 answer(word, 0, &view)

@@ -166,6 +166,27 @@ fn a_long_log_comes_in_answers_of_bounded_size() {
     assert!(answers.len() >= 4, "{answers:?}");
 }
 
+/// An ensemble that has not written a snapshot since it was new sends the empty one, and then all
+/// of its log, which begins with an epoch.
+#[test]
+fn the_first_log_of_an_ensemble_is_read_from_its_beginning() {
+    let disk = SimDisk::new();
+    let mut member = Member::boot(&disk);
+    let base = 1i64 << 32;
+    member.run((1..=5).map(|n| append(&[base + n]))).unwrap();
+    let mut library = Library::of(&member);
+    assert_eq!(library.open(1, 0), Opened::At(Zxid(0)));
+    assert_eq!(library.zxids(1, 0, base + 5), (base + 1..=base + 5).collect::<Vec<_>>());
+    assert!(library.found.unavailable.borrow().is_empty());
+    // Where the first transactions of the epoch are missing, nobody knows what belongs there.
+    let disk = SimDisk::new();
+    let mut member = Member::boot(&disk);
+    member.run((3..=5).map(|n| append(&[base + n]))).unwrap();
+    let mut library = Library::of(&member);
+    assert_eq!(library.zxids(1, 0, base + 5), [0; 0]);
+    assert_eq!(library.found.unavailable.take(), [1]);
+}
+
 /// The log thread goes on meanwhile, into new files, too; what is half written is the end.
 #[test]
 fn a_log_that_is_being_written_is_read_as_far_as_it_goes() {

@@ -89,6 +89,8 @@ impl LogReports for Reports {
         unreachable!("a standalone server has no {epochs:?}");
     }
 
+    fn ensemble_id_saved(&self, _: u128) {}
+
     fn rebuilt(&self, rebuilt: Rebuilt) {
         unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
     }

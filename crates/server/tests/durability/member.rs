@@ -48,6 +48,10 @@ impl LogReports for Said {
         self.lines.borrow_mut().push(format!("epochs {accepted} {current}"));
     }
 
+    fn ensemble_id_saved(&self, id: u128) {
+        self.lines.borrow_mut().push(format!("ensemble {id:x}"));
+    }
+
     fn rebuilt(&self, rebuilt: Rebuilt) {
         let line = match rebuilt.disk {
             Disk::Truncated { generation, last } => format!("truncated {generation} {}", last.0),

@@ -25,6 +25,9 @@ struct Flags {
     /// How long the storm lasts, virtual seconds
     #[arg(long, default_value_t = 6)]
     seconds: u64,
+    /// How many servers: more than one are an ensemble
+    #[arg(long, default_value_t = 1)]
+    servers: usize,
     /// Go on after a seed that fails
     #[arg(long)]
     keep_going: bool,
@@ -51,7 +54,8 @@ fn run(flags: &Flags, out: &mut impl Write) -> io::Result<bool> {
     let mut bad = Vec::new();
     for seed in first..beyond {
         let storm = flags.seconds * oxkeeper_sim::agenda::SECOND;
-        let plan = Plan { whole_trace: flags.trace, storm, ..Plan::new(seed) };
+        let plan =
+            Plan { whole_trace: flags.trace, storm, ..Plan::of_servers(seed, flags.servers) };
         let report = Report::of(plan);
         total += report.volume;
         if !report.is_good() {

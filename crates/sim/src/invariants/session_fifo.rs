@@ -2,20 +2,32 @@
 //! order, also those whose connection was lost before the answer came; answers come in that order;
 //! and a read between two writes sees the first and not the second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oxkeeper_proto::Zxid;
 
 use super::Case;
+use crate::asked::Asked;
 use crate::history::{Heard, Kind};
 
 pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut breaches = Vec::new();
     let mut last = BTreeMap::new();
-    for entry in case.ledger.iter().filter(|entry| entry.kind == Kind::Request) {
-        let before = last.insert(entry.session, entry.cxid);
-        if before.is_some_and(|before| before >= entry.cxid) {
-            breaches.push(format!("{entry:?} comes after its request {before:?}"));
+    // What comes late, behind the end of its session, comes to nothing.
+    let mut ended = BTreeSet::new();
+    let closes = case.history.ops.iter().zip(&case.truth.places);
+    let closes = closes.filter(|(op, _)| op.asked == Asked::Close);
+    let closes: BTreeSet<Zxid> = closes.filter_map(|(_, place)| *place).collect();
+    for entry in case.ledger {
+        let ends = closes.contains(&entry.zxid) || matches!(entry.kind, Kind::Expiry { .. });
+        if entry.kind == Kind::Request && !ended.contains(&entry.session) {
+            let before = last.insert(entry.session, entry.cxid);
+            if before.is_some_and(|before| before >= entry.cxid) {
+                breaches.push(format!("{entry:?} comes after its request {before:?}"));
+            }
+        }
+        if ends {
+            ended.insert(entry.session);
         }
     }
     for (number, conn) in case.history.conns.iter().enumerate() {

@@ -139,13 +139,16 @@ impl<'a> Ear<'a> {
     /// Everything up to `zxid` has happened and must have been told.
     fn advance(&mut self, zxid: Zxid) {
         let Ear { case, .. } = *self;
-        while self.upto < zxid {
-            self.upto = self.upto.next();
+        if zxid <= self.upto {
+            return;
+        }
+        for step in case.truth.between(self.upto, zxid) {
+            self.upto = step.zxid;
             if self.table.is_empty() && self.group.0 != self.upto {
                 continue;
             }
             let mut expected = Vec::new();
-            for change in case.truth.step(self.upto).iter().flat_map(|step| &step.changes) {
+            for change in &step.changes {
                 self.table.fire(change, &mut expected);
             }
             let mut heard = Vec::new();
@@ -156,6 +159,11 @@ impl<'a> Ear<'a> {
                 let at = self.upto;
                 self.breach(format!("heard {heard:?} of {at} by {zxid} instead of {expected:?}"));
             }
+        }
+        self.upto = zxid;
+        if self.group.0 <= zxid && !self.group.1.is_empty() {
+            let told = std::mem::take(&mut self.group);
+            self.breach(format!("{told:?} of no transaction"));
         }
     }
 

@@ -11,7 +11,10 @@
 //!
 //! [`Mistake`]s are ways for this host to be wrong: they show that the invariants would notice.
 
+mod archive;
+mod member;
 mod mistake;
+mod ports;
 mod running;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,15 +22,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oxkeeper_node::{Committed, Core, Effect, Front, FrontId, Now, Peer, Settings, Shared};
-use oxkeeper_server::boot::{BootOptions, BootReport, boot};
+use oxkeeper_proto::Zxid;
+use oxkeeper_server::boot::{BootError, BootOptions, BootReport, Booted, boot};
+use oxkeeper_server::log_thread::LogReports as _;
 use oxkeeper_server::log_thread::{FlushPolicy, LogCommand, LogWorker};
+use oxkeeper_server::member::{MemberOptions, boot_member};
 use oxkeeper_server::snapshot_thread::{
     PurgePolicy, SnapshotCommand, SnapshotPolicy, SnapshotWorker,
 };
 use oxkeeper_storage::sim_disk::Fault;
-use oxkeeper_storage::{Compression, LogError, SimDisk, TxnLog, TxnLogOptions};
+use oxkeeper_storage::{Compression, SimDisk, TxnLog, TxnLogOptions};
 use oxkeeper_tree::TreeOptions;
+use oxkeeper_zab::Recovered;
 
+use archive::{Archive, LogQueue};
 pub use mistake::Mistake;
 use running::{Io, LocalLink, Mail, Reports, Running, Socket};
 
@@ -35,7 +43,7 @@ use crate::agenda::{Event, MS, Micros, Stage};
 use crate::dice::Dice;
 use crate::history::Holding;
 use crate::model::{OWNERS, State};
-use crate::net::{Delivery, End, WireId};
+use crate::net::{Delivery, End, Port, WireId};
 use crate::world::Ground;
 
 /// Where the directories are on the disk.
@@ -56,6 +64,8 @@ pub struct ServerSettings {
     pub snap_count: u64,
     /// One turn in so many comes much later than usual.
     pub stalls_once_in: u64,
+    /// The ensemble that it belongs to, if any.
+    pub ensemble: Option<Ensemble>,
     /// What it does wrong, if anything.
     pub mistake: Option<Mistake>,
 }
@@ -67,8 +77,55 @@ impl Default for ServerSettings {
             tick_ms: 500,
             snap_count: 120,
             stalls_once_in: 50,
+            ensemble: None,
             mistake: None,
         }
+    }
+}
+
+/// How an ensemble is set up.
+#[derive(Debug, Clone)]
+pub struct Ensemble {
+    /// Members that vote.
+    pub voters: usize,
+    /// Members that do not.
+    pub observers: usize,
+    /// `initLimit`, ticks.
+    pub init_limit: u64,
+    /// `syncLimit`, ticks.
+    pub sync_limit: u64,
+    /// Committed transactions in memory.
+    pub window: usize,
+    /// Every learner gets a snapshot.
+    pub force_snapshot: bool,
+    /// As in [`oxkeeper_zab::Settings::snapshot_size_permille`].
+    pub snapshot_size_permille: Option<u64>,
+    /// Whether observers keep a log.
+    pub sync_enabled: bool,
+    /// Whether members do what only ours can do with each other.
+    pub ours: bool,
+}
+
+impl Default for Ensemble {
+    fn default() -> Self {
+        Ensemble {
+            voters: 3,
+            observers: 0,
+            init_limit: 10,
+            sync_limit: 5,
+            window: 500,
+            force_snapshot: false,
+            snapshot_size_permille: Some(330),
+            sync_enabled: true,
+            ours: true,
+        }
+    }
+}
+
+impl Ensemble {
+    /// All members.
+    pub fn members(&self) -> usize {
+        self.voters + self.observers
     }
 }
 
@@ -95,6 +152,8 @@ pub struct Server {
     slowness: u64,
     /// What the disk is going to do, or has done.
     fault: Option<Fault>,
+    /// Its data is gone, and the others have not given it theirs yet.
+    wiped: bool,
     dice: Dice,
 }
 
@@ -111,6 +170,7 @@ impl Server {
             wall_offset_ms: 0,
             slowness: 1,
             fault: None,
+            wiped: false,
             dice: Dice::fork(seed, &format!("server {id}")),
         }
     }
@@ -133,7 +193,7 @@ impl Server {
         self.life += 1;
         let now = self.now(ground);
         let options = boot_options();
-        let booted = match boot(self.disk.clone(), &options) {
+        let (booted, recovered) = match self.boot(&options) {
             Ok(booted) => booted,
             Err(error) => {
                 ground.note(format_args!("server {} does not start: {error}", self.id));
@@ -156,24 +216,25 @@ impl Server {
         let holding = self.holding(&booted.shared, amiss(&booted.report));
         ground
             .note(format_args!("server {} starts life {} at {}", self.id, self.life, holding.zxid));
-        // Small enough that files are extended in the middle of a workload.
-        let log_options = TxnLogOptions { prealloc_bytes: 16 << 10, ..TxnLogOptions::default() };
-        let log_dir = booted.dir.log_dir().to_owned();
-        let log = TxnLog::new(self.disk.clone(), log_dir, log_options, holding.zxid);
-        let policy =
-            FlushPolicy { delay: Duration::ZERO, batch_max: 1000, slow: Duration::from_secs(1) };
+        let log = self.log_worker(&booted, options.clone(), holding.zxid);
+        let archive = Archive::new(Arc::clone(&booted.dir));
+        let ports = recovered.and_then(|recovered| self.join(&mut core, recovered, now));
+        let shared = booted.shared;
         ground.history.booted(ground.agenda.now(), holding);
         let io = (0..self.settings.fronts)
             .map(|index| Io::new(Front::new(FrontId(index as u16), Arc::clone(&settings))));
         self.running = Some(Box::new(Running {
             core,
             io: io.collect(),
-            shared: booted.shared,
+            shared,
             to_core: Vec::new(),
-            log: LogWorker::new(log, policy),
-            to_log: VecDeque::new(),
+            log,
+            to_log: LogQueue::default(),
             snapshots: SnapshotWorker::new(booted.dir, options.snapshot),
             to_snapshots: VecDeque::new(),
+            installing: None,
+            ports,
+            archive,
             reports: Reports::default(),
             committed: Committed::default(),
             planned: BTreeMap::new(),
@@ -181,6 +242,39 @@ impl Server {
             held: Vec::new(),
         }));
         self.plan_all(ground);
+    }
+
+    fn boot(
+        &self,
+        options: &BootOptions,
+    ) -> Result<(Booted<SimDisk>, Option<Recovered>), BootError> {
+        let Some(ensemble) = &self.settings.ensemble else {
+            return boot(self.disk.clone(), options).map(|booted| (booted, None));
+        };
+        let (tail_count_max, tail_bytes_max) = (ensemble.window, 1 << 20);
+        let member = MemberOptions { db_autocreate: true, tail_count_max, tail_bytes_max };
+        let (booted, recovered) = boot_member(self.disk.clone(), options, member)?;
+        Ok((booted, Some(recovered)))
+    }
+
+    /// A log to append to.
+    fn log_worker(
+        &self,
+        booted: &Booted<SimDisk>,
+        options: BootOptions,
+        last: Zxid,
+    ) -> LogWorker<SimDisk> {
+        // Small enough that files are extended in the middle of a workload.
+        let log = TxnLogOptions { prealloc_bytes: 16 << 10, ..TxnLogOptions::default() };
+        let (delay, slow) = (Duration::ZERO, Duration::from_secs(1));
+        let policy = FlushPolicy { delay, batch_max: 1000, slow };
+        match &self.settings.ensemble {
+            Some(_) => LogWorker::member(Arc::clone(&booted.dir), options, log, last, policy),
+            None => {
+                let dir = booted.dir.log_dir().to_owned();
+                LogWorker::new(TxnLog::new(self.disk.clone(), dir, log, last), policy)
+            }
+        }
     }
 
     fn node_settings(&self) -> Settings {
@@ -192,6 +286,7 @@ impl Server {
             container_check_interval_ms: 3000,
             server_id: self.id as u8 + 1,
             hold_writes_behind_reads: self.settings.fronts > 1,
+            sync_by_leader: self.settings.ensemble.is_some(),
             seed: 11 + self.life,
             ..Settings::default()
         };
@@ -203,14 +298,18 @@ impl Server {
     pub fn fail(&mut self, ground: &mut Ground, outage: Outage) {
         let Some(running) = self.running.take() else { return };
         ground.note(format_args!("server {} goes: {outage:?}", self.id));
-        let wires: Vec<WireId> =
-            running.io.iter().flat_map(|io| io.conns.keys().copied()).collect();
+        let clients = running.io.iter().flat_map(|io| io.conns.keys().copied());
+        let mut wires: Vec<(WireId, End)> = clients.map(|wire| (wire, End::Listener)).collect();
+        wires.extend(running.ports.iter().flat_map(|ports| ports.wires()));
         drop(running);
-        for wire in wires {
+        for (wire, end) in wires {
             match outage {
-                Outage::Power if self.dice.one_in(2) => ground.net.vanish(wire, End::Listener),
+                Outage::Power if ground.net.port(wire) != Port::Client => {
+                    ground.net.orphan(wire, end);
+                }
+                Outage::Power if self.dice.one_in(2) => ground.net.vanish(wire, end),
                 Outage::Power => ground.net.break_wire(&mut ground.agenda, wire),
-                Outage::Kill => ground.net.close(&mut ground.agenda, wire, End::Listener),
+                Outage::Kill => ground.net.close(&mut ground.agenda, wire, end),
             }
         }
         if outage == Outage::Power {
@@ -260,6 +359,8 @@ impl Server {
             server: self.id,
             life: self.life,
             zxid: tree.last_zxid(),
+            chain: 0,
+            serving: shared.serving,
             digest: tree.digest(),
             amiss,
             state: State::of(tree),
@@ -268,15 +369,22 @@ impl Server {
 
     /// Something has arrived at its end of a wire.
     pub fn arrival(&mut self, ground: &mut Ground, wire: WireId, delivery: Delivery) {
+        if self.running.is_some() && ground.net.port(wire) != Port::Client {
+            self.peer_arrival(ground, wire, delivery);
+            return self.plan_all(ground);
+        }
         let Some(running) = &mut self.running else {
             // Nobody listens: the kernel of a machine that is up says so.
             return match delivery {
                 Delivery::Closed => {}
+                // Not even that, if the machine is off. Who goes on talking will be told.
+                Delivery::Bytes(_) if ground.net.port(wire) != Port::Client => {}
                 _ => ground.net.break_wire(&mut ground.agenda, wire),
             };
         };
         let now = clock(ground, self.wall_offset_ms);
         match delivery {
+            Delivery::Accepted => {}
             Delivery::Opened => {
                 let io = self.dice.below(running.io.len() as u64) as usize;
                 let addr = "127.0.0.1:40000".parse().expect("an address");
@@ -286,7 +394,7 @@ impl Server {
             }
             Delivery::Bytes(bytes) => match running.find(wire) {
                 Some((io, conn)) => {
-                    ground.history.contact(ground.agenda.now(), self.id, wire);
+                    ground.history.contact(ground.agenda.now(), wire);
                     if let Some(socket) = running.io[io].sockets.get_mut(&conn) {
                         socket.inbox.extend(bytes);
                     }
@@ -326,9 +434,13 @@ impl Server {
                 running.remote_turn(ground, now, io);
                 Ok(())
             }
-            Stage::Log => running.log_turn(&mut self.dice),
+            Stage::Log => self.log_turn(ground),
             Stage::Snapshots => {
                 running.snapshot_turn();
+                Ok(())
+            }
+            Stage::History => {
+                self.history_turn(ground);
                 Ok(())
             }
         };
@@ -339,7 +451,7 @@ impl Server {
     }
 
     /// The log cannot be written: the process ends, and the machine too if it has no power.
-    fn log_failed(&mut self, ground: &mut Ground, error: &LogError) {
+    pub(super) fn log_failed(&mut self, ground: &mut Ground, error: &str) {
         ground.note(format_args!("server {} ends: {error}", self.id));
         if self.fault.is_none() {
             let why = format!("server {}, life {}: {error}", self.id, self.life);
@@ -358,7 +470,10 @@ impl Server {
         (0..running.reports.chunks.take()).for_each(|_| running.core.snapshot_written());
         if running.reports.over.take() {
             running.core.snapshot_done();
+            running.archive.look_again();
         }
+        self.hear_peers(ground, now);
+        let Some(running) = &mut self.running else { return };
         let mut messages = std::mem::take(&mut running.to_core);
         match running.mistake {
             Some(Mistake::TakesMailBackwards) => messages.reverse(),
@@ -375,17 +490,26 @@ impl Server {
         running.core.end_turn(now);
         self.effects(ground);
         let Some(running) = &mut self.running else { return };
-        if let Some(synced) = running.reports.synced.take() {
-            running.synced(synced);
-        }
+        running.disk_reports(ground, self.id, now);
         let most = self.dice.between(1, 40) as usize;
         for _ in 0..most {
             let Running { core, shared, committed, .. } = &mut **running;
+            committed.zxid = Zxid::ZERO;
             if !core.apply_next(shared, now, committed) {
                 break;
             }
-            let tree = &shared.tree;
-            ground.history.applied(self.id, self.life, committed.zxid, tree.digest());
+            if committed.zxid == Zxid::ZERO {
+                // A change of role.
+                if shared.serving {
+                    let (now, zxid) = (ground.agenda.now(), shared.tree.last_zxid());
+                    ground.note(format_args!("server {} serves from {zxid}", self.id));
+                    ground.history.serves(now, self.id, self.life, zxid);
+                    self.wiped = false;
+                }
+                continue;
+            }
+            let (digest, serving) = (shared.tree.digest(), shared.serving);
+            ground.history.applied(self.id, self.life, serving, committed.zxid, digest);
             running.deliver(now, &mut self.dice);
         }
         running.core.snapshot_step(&mut running.shared);
@@ -409,11 +533,11 @@ impl Server {
                     ground.history.appended(ground.agenda.now(), self.id, &batch);
                     ground.note(format_args!("server {} appends to {}", self.id, batch.last_zxid));
                     if running.mistake == Some(Mistake::AnswersBeforeSync) {
-                        running.reports.synced.set(Some(batch.last_zxid));
+                        running.reports.synced(batch.last_zxid, Default::default());
                     }
-                    running.to_log.push_back(LogCommand::Append(batch));
+                    running.to_log.push(LogCommand::Append(batch));
                 }
-                Effect::RollLog => running.to_log.push_back(LogCommand::Roll),
+                Effect::RollLog => running.to_log.push(LogCommand::Roll),
                 Effect::SnapshotBegin(head) => {
                     running.to_snapshots.push_back(SnapshotCommand::Begin(head));
                 }
@@ -421,8 +545,14 @@ impl Server {
                     running.to_snapshots.push_back(SnapshotCommand::Chunk(chunk));
                 }
                 Effect::SnapshotEnd => running.to_snapshots.push_back(SnapshotCommand::End),
-                // A server that is alone has neither.
-                Effect::SnapshotAbandon | Effect::Peer(_) => {}
+                Effect::SnapshotAbandon => {
+                    running.to_snapshots.push_back(SnapshotCommand::Abandon);
+                }
+                Effect::Peer(effect) => {
+                    if !running.peer_effect(ground, self.id, now, effect) {
+                        return self.log_failed(ground, "the agreement gives up");
+                    }
+                }
                 Effect::Tell(FrontId(0), message) => {
                     let Running { core, shared, io, .. } = &mut **running;
                     let mut link = LocalLink { core, shared };
@@ -451,13 +581,19 @@ impl Server {
                 wanted.push((Stage::Io(io), delay(dice, stalls, 1, most)));
             }
         }
-        if !running.to_log.is_empty() {
+        if running.to_log.can_go_on() {
             wanted.push((Stage::Log, delay(dice, stalls, 100, 4 * MS) * *slowness));
         }
         if !running.to_snapshots.is_empty() {
             wanted.push((Stage::Snapshots, delay(dice, stalls, 200, 10 * MS) * *slowness));
         }
-        if let Some(at) = running.core.deadline_us() {
+        if running.archive.has_work() {
+            wanted.push((Stage::History, delay(dice, stalls, 100, 5 * MS) * *slowness));
+        }
+        let votes = running.ports.as_ref().and_then(|ports| ports.votes.deadline_ms());
+        let deadline =
+            running.core.deadline_us().into_iter().chain(votes.map(|ms| ms * 1000)).min();
+        if let Some(at) = deadline {
             // A moment more, so that what has arrived meanwhile is read first.
             let at = at.saturating_sub(MONO_START_US) + 2;
             wanted.push((Stage::Io(0), at.saturating_sub(ground.agenda.now())));
@@ -466,7 +602,7 @@ impl Server {
             let at = ground.agenda.now() + delay;
             let sooner = |planned: &Micros| match stage {
                 // What is under way is not hurried by more of it.
-                Stage::Log | Stage::Snapshots => true,
+                Stage::Log | Stage::Snapshots | Stage::History => true,
                 Stage::Io(_) => *planned <= at,
             };
             if !running.planned.get(&stage).is_some_and(sooner) {

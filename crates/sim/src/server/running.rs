@@ -1,6 +1,6 @@
 //! One life of a server: its core, its threads and what waits between them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,14 @@ use oxkeeper_node::{
     Committed, ConnId, Core, CoreLink, Front, FrontId, Now, OwnedToCore, Shared, ToCore, ToFront,
 };
 use oxkeeper_proto::Zxid;
-use oxkeeper_server::log_thread::{Epochs, LogCommand, LogInbox, LogReports, LogWorker, Rebuilt};
+use oxkeeper_server::log_thread::{Epochs, LogReports, LogWorker, Rebuilt};
 use oxkeeper_server::snapshot_thread::{SnapshotCommand, SnapshotReports, SnapshotWorker};
 use oxkeeper_storage::{LogError, SimDisk};
+use oxkeeper_zab as zab;
 
 use super::Mistake;
+use super::archive::{Archive, LogQueue};
+use super::ports::Ports;
 use crate::agenda::{Micros, Stage};
 use crate::dice::Dice;
 use crate::net::{End, WireId};
@@ -27,9 +30,14 @@ pub(super) struct Running {
     pub(super) io: Vec<Io>,
     pub(super) to_core: Vec<(FrontId, OwnedToCore)>,
     pub(super) log: LogWorker<SimDisk>,
-    pub(super) to_log: VecDeque<LogCommand>,
+    pub(super) to_log: LogQueue,
     pub(super) snapshots: SnapshotWorker<SimDisk>,
     pub(super) to_snapshots: VecDeque<SnapshotCommand>,
+    /// The other servers; none for a server that is alone.
+    pub(super) ports: Option<Ports>,
+    pub(super) archive: Archive,
+    /// The wire on which a snapshot comes that the log's thread is asked to take over.
+    pub(super) installing: Option<WireId>,
     pub(super) reports: Reports,
     pub(super) committed: Committed,
     pub(super) planned: BTreeMap<Stage, Micros>,
@@ -64,22 +72,28 @@ pub(super) enum Mail {
 /// What log and snapshots have reported and the core has not yet been told.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    pub(super) synced: Cell<Option<Zxid>>,
+    pub(super) disk: RefCell<VecDeque<Report>>,
+    /// Of links that have whole packets after a snapshot.
+    pub(super) inputs: Vec<zab::Input>,
     pub(super) chunks: Cell<usize>,
     pub(super) over: Cell<bool>,
 }
 
 impl LogReports for Reports {
     fn synced(&self, zxid: Zxid, _: Duration) {
-        self.synced.set(Some(zxid));
+        self.disk.borrow_mut().push_back(Report::Disk(zab::Disk::Synced(zxid)));
     }
 
     fn epochs_saved(&self, epochs: Epochs) {
-        unreachable!("a standalone server has no {epochs:?}");
+        self.disk.borrow_mut().push_back(Report::Disk(zab::Disk::EpochsSaved(epochs)));
+    }
+
+    fn ensemble_id_saved(&self, id: u128) {
+        self.disk.borrow_mut().push_back(Report::Disk(zab::Disk::EnsembleIdSaved(id)));
     }
 
     fn rebuilt(&self, rebuilt: Rebuilt) {
-        unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
+        self.disk.borrow_mut().push_back(Report::Rebuilt(rebuilt));
     }
 
     fn failed(&self, error: LogError) {
@@ -97,23 +111,11 @@ impl SnapshotReports for Reports {
     }
 }
 
-/// What a log turn takes: a number of the commands that wait.
-pub(super) struct Inbox<'a> {
-    commands: &'a mut VecDeque<LogCommand>,
-    left: usize,
-}
-
-impl LogInbox for Inbox<'_> {
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn next(&mut self, _: Duration) -> Option<LogCommand> {
-        self.left = self.left.checked_sub(1)?;
-        self.commands.pop_front()
-    }
-
-    fn pause(&self, _: Duration) {}
+/// From the log's thread.
+#[derive(Debug)]
+pub(super) enum Report {
+    Disk(zab::Disk),
+    Rebuilt(Rebuilt),
 }
 
 /// From a Front on the core's thread: a call.
@@ -157,15 +159,30 @@ impl Running {
         if io > 0 {
             return any;
         }
-        let Reports { synced, chunks, over } = &self.reports;
-        let told = synced.get().is_some() || chunks.get() > 0 || over.get();
+        let Reports { disk, inputs, chunks, over } = &self.reports;
+        let told = !disk.borrow().is_empty() || !inputs.is_empty() || chunks.get() > 0;
+        let told = told || over.get();
         let core = self.core.can_apply() || self.core.has_work() || self.core.snapshot_wants_step();
         any || told || core || !self.to_core.is_empty()
     }
 
-    pub(super) fn synced(&mut self, zxid: Zxid) {
-        if zxid > self.core.last_synced() {
-            self.core.synced(zxid);
+    /// The log has got further, or has become another.
+    pub(super) fn disk_reports(&mut self, ground: &mut Ground, server: usize, now: Now) {
+        while let Some(report) = self.reports.disk.get_mut().pop_front() {
+            match report {
+                Report::Disk(zab::Disk::Synced(zxid)) if self.ports.is_none() => {
+                    if zxid > self.core.last_synced() {
+                        self.core.synced(zxid);
+                    }
+                }
+                Report::Disk(disk) => self.core.disk(now, disk),
+                Report::Rebuilt(Rebuilt { tree, disk }) => {
+                    let zxid = tree.last_zxid();
+                    ground.note(format_args!("server {server} rebuilt: {disk:?}, at {zxid}"));
+                    ground.history.rebuilt(server, zxid);
+                    self.core.rebuilt(&mut self.shared, now, *tree, disk);
+                }
+            }
         }
     }
 
@@ -297,19 +314,6 @@ impl Running {
             _ => front.closed(now, conn, &mut RemoteLink { to_core }),
         }
         ground.net.close(&mut ground.agenda, wire, End::Listener);
-    }
-
-    /// The log gets on by what waits for it, or by some of it.
-    pub(super) fn log_turn(&mut self, dice: &mut Dice) -> Result<(), LogError> {
-        let most = if dice.one_in(3) { dice.below(3) as usize } else { usize::MAX };
-        if let Some(first) = self.to_log.pop_front() {
-            let mut inbox = Inbox { commands: &mut self.to_log, left: most };
-            self.log.turn(first, &mut inbox, &self.reports)?;
-        }
-        if self.to_log.is_empty() && dice.one_in(4) {
-            self.log.settle()?;
-        }
-        Ok(())
     }
 
     pub(super) fn snapshot_turn(&mut self) {

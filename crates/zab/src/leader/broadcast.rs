@@ -92,6 +92,7 @@ impl Leader {
             // The second one, after UPTODATE, says nothing new.
             if link.stage == Stage::NewLeader {
                 link.stage = Stage::Synchronized;
+                link.syncing = None;
                 let early = std::mem::take(&mut link.early_ack);
                 if counts {
                     self.history_acks.insert(sid);

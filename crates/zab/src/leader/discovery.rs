@@ -37,6 +37,11 @@ impl Leader {
             return Err(Violation::EpochTooLarge(promised).into());
         }
         let capabilities = Capabilities::from_trailing(info.trailing);
+        let theirs = capabilities.map_or(0, |theirs| theirs.ensemble_id);
+        let ours = ledger.ensemble_id();
+        if theirs != 0 && ours != 0 && theirs != ours {
+            return Err(Drop::OtherEnsemble { theirs, ours });
+        }
         link.learner = Some(Learner { sid: info.sid, observer, capabilities });
         link.stage = Stage::AwaitingEpoch;
         // Observers may share the id −1.
@@ -66,6 +71,7 @@ impl Leader {
         let zxid = self.new_leader_zxid();
         let Some(link) = self.links.get_mut(&id) else { return };
         link.stage = Stage::AckEpoch;
+        link.told_ensemble_id = ledger.capabilities().ensemble_id != 0;
         let trailer = ledger.trailer();
         ledger.send(id, Outgoing::LeaderInfo(zxid, trailer));
     }

@@ -45,6 +45,15 @@ pub enum Stage {
     Broadcasting,
 }
 
+/// How a learner is synchronised, as far as their number is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syncing {
+    /// By a snapshot.
+    Snap,
+    /// By transactions.
+    Diff,
+}
+
 /// Who a learner is.
 #[derive(Debug, Clone)]
 pub struct Learner {
@@ -65,6 +74,14 @@ pub struct Link {
     pub learner: Option<Learner>,
     /// When its last packet came.
     pub heard_ms: u64,
+    /// The same in the leader's running time.
+    pub heard_ran_ms: u64,
+    /// How it is being synchronised, until it acknowledges NEWLEADER.
+    pub syncing: Option<Syncing>,
+    /// It was told the ensemble's number.
+    pub told_ensemble_id: bool,
+    /// It answers pulses.
+    pub pulses: bool,
     /// The tick up to which it counts as alive (`tickOfNextAckDeadline`).
     pub alive_until_tick: u64,
     /// What a follower of ours has on disk once it is synchronised: it acknowledges with the
@@ -89,6 +106,10 @@ impl Link {
             stage: Stage::Greeting,
             learner: None,
             heard_ms: now_ms,
+            heard_ran_ms: 0,
+            syncing: None,
+            told_ensemble_id: false,
+            pulses: false,
             alive_until_tick,
             holds: Zxid::ZERO,
             early_ack: Zxid::ZERO,
@@ -104,6 +125,18 @@ impl Link {
     /// Whether it came as an observer.
     pub fn observes(&self) -> bool {
         self.learner.as_ref().is_some_and(|learner| learner.observer)
+    }
+
+    /// Something came from it.
+    pub fn heard(&mut self, now_ms: u64, ran_ms: u64) {
+        self.heard_ms = now_ms;
+        self.heard_ran_ms = ran_ms;
+    }
+
+    /// The number of its ensemble, 0 if it knows none.
+    pub fn ensemble_id(&self) -> u128 {
+        let capabilities = self.learner.as_ref().and_then(|learner| learner.capabilities);
+        capabilities.map_or(0, |capabilities| capabilities.ensemble_id)
     }
 
     /// Whether it is one of ours and can all of this.

@@ -22,21 +22,25 @@
 
 mod broadcast;
 mod discovery;
+mod ensemble;
 mod handover;
 mod link;
+mod pulse;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use oxkeeper_proto::packet::Packet;
-use oxkeeper_proto::{OpCode, Sid, Zxid};
+use oxkeeper_proto::packet::{Ours, Packet};
+use oxkeeper_proto::{Capabilities, OpCode, Sid, Zxid};
 
 use crate::ledger::{Done, Ledger};
 use crate::messages::{Drop, LinkId, SyncToken, Verdict, Why};
 use crate::quorum::Membership;
+use crate::running::RunningTime;
+use crate::settings::PULSES_MISSED;
 
-pub use link::{Learner, Link, Stage};
+pub use link::{Learner, Link, Stage, Syncing};
 
 /// How far the epoch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +99,8 @@ pub struct Leader {
     /// Who leads from now on, if it is another: nothing is committed any more.
     successor: Option<Sid>,
     exhausted: bool,
+    /// Acknowledgements came that are not counted.
+    acks_due: bool,
     /// Until when what is outstanding may be committed, before the lead is given up.
     handing_over_until_ms: Option<u64>,
     /// A voter has promised a later epoch.
@@ -106,6 +112,8 @@ pub struct Leader {
     half_tick: bool,
     next_half_tick_ms: u64,
     phase_until_ms: u64,
+    running: RunningTime,
+    next_pulse_ms: u64,
 }
 
 impl Leader {
@@ -114,6 +122,8 @@ impl Leader {
     pub fn new(ledger: &mut Ledger, now_ms: u64, appointed: bool) -> Leader {
         let epochs = ledger.epochs();
         let settings = &ledger.settings;
+        let silence_ms = settings.quick_silence_ms();
+        let step_ms = silence_ms.unwrap_or(0) / PULSES_MISSED;
         let mut leader = Leader {
             phase: Phase::Discovery,
             epoch: epochs.accepted.saturating_add(1),
@@ -129,6 +139,7 @@ impl Leader {
             proposed: Zxid::ZERO,
             successor: None,
             exhausted: false,
+            acks_due: false,
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
@@ -141,6 +152,8 @@ impl Leader {
                     true => settings.handover_limit_ms().min(settings.init_limit_ms()),
                     false => settings.init_limit_ms(),
                 },
+            running: RunningTime::new(now_ms, step_ms),
+            next_pulse_ms: silence_ms.map_or(u64::MAX, |_| now_ms + step_ms),
         };
         leader.look_at_discovery(ledger);
         leader
@@ -207,7 +220,7 @@ impl Leader {
         packet: &Packet<'_>,
     ) -> Result<Verdict, Why> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(Verdict::Done) };
-        link.heard_ms = now_ms;
+        link.heard(now_ms, self.running.turn(now_ms));
         if link.stage != Stage::Greeting {
             link.alive_until_tick =
                 link.alive_until_tick.max(self.tick + ledger.settings.sync_limit);
@@ -221,7 +234,10 @@ impl Leader {
                 self.epoch_acked(ledger, id, *zxid, *current_epoch)
             }
             Packet::Ack { zxid } => match self.acknowledged(ledger, id, *zxid) {
-                Ok(true) => return self.progress(ledger, now_ms).map(|()| Verdict::Done),
+                Ok(true) => {
+                    self.acks_due = true;
+                    return Ok(Verdict::Done);
+                }
                 Ok(false) => Ok(()),
                 Err(why) => Err(why),
             },
@@ -233,6 +249,10 @@ impl Leader {
                 return Ok(Verdict::ForNode(sid));
             }
             Packet::Ping { .. } if link.forwards() => return Ok(Verdict::ForNode(sid)),
+            Packet::Ours(Ours::Pulse { .. }) if serves && link.can(Capabilities::QUICK_PING) => {
+                link.pulses = true;
+                return Ok(Verdict::Done);
+            }
             Packet::Unknown { kind, .. } => {
                 tracing::warn!(sid = sid.0, kind = kind.0, "unknown packet ignored");
                 Ok(())
@@ -260,13 +280,20 @@ impl Leader {
                     self.own_write = more.then_some((cursors.appended, now_ms));
                 }
             }
+            Done::EnsembleId => self.tell_ensemble_id(ledger),
             Done::Rebuilt | Done::Stale => {}
         }
         self.progress(ledger, now_ms)
     }
 
+    /// Does what acknowledgements have made possible since the last call.
+    pub fn count_acks(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        if self.acks_due { self.progress(ledger, now_ms) } else { Ok(()) }
+    }
+
     /// Does what has become possible.
     fn progress(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
+        self.acks_due = false;
         if self.outpromised {
             return Err(Why::Outpromised);
         }
@@ -289,7 +316,7 @@ impl Leader {
             Phase::Broadcast => self.handing_over_until_ms.unwrap_or(u64::MAX),
             _ => self.phase_until_ms,
         };
-        self.next_half_tick_ms.min(limit_ms)
+        self.next_half_tick_ms.min(limit_ms).min(self.next_pulse_ms)
     }
 
     /// Does what is due by the clock.
@@ -300,6 +327,7 @@ impl Leader {
         if self.handing_over_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
             return Err(Why::Asked);
         }
+        self.pulse(ledger, now_ms)?;
         if now_ms < self.next_half_tick_ms {
             return Ok(());
         }
@@ -308,21 +336,12 @@ impl Leader {
         if self.phase != Phase::Broadcast {
             return Ok(());
         }
+        self.look_at_ensemble_id(ledger);
         self.half_tick = !self.half_tick;
         if !self.half_tick {
             self.tick += 1;
-            let alive: BTreeSet<Sid> = self
-                .links
-                .values()
-                .filter(|link| !link.observes() && self.tick <= link.alive_until_tick)
-                .map(Link::sid)
-                .collect();
-            let me = ledger.settings.sid;
-            if !ledger.membership.is_quorum(|sid| sid == me || alive.contains(&sid)) {
-                return Err(match self.successor {
-                    None => Why::NoQuorum,
-                    successor => Why::Reconfigured(successor),
-                });
+            if !self.has_quorum(ledger) {
+                return Err(self.quorum_lost());
             }
         }
         let limit_ms = ledger.settings.sync_limit_ms();
@@ -331,6 +350,25 @@ impl Leader {
         }
         self.ping(ledger);
         self.leave_if_exhausted()
+    }
+
+    /// Whether this server and the learners that were heard from are a quorum.
+    fn has_quorum(&self, ledger: &Ledger) -> bool {
+        let alive: BTreeSet<Sid> = self
+            .links
+            .values()
+            .filter(|link| !link.observes() && self.tick <= link.alive_until_tick)
+            .map(Link::sid)
+            .collect();
+        let me = ledger.settings.sid;
+        ledger.membership.is_quorum(|sid| sid == me || alive.contains(&sid))
+    }
+
+    fn quorum_lost(&self) -> Why {
+        match self.successor {
+            None => Why::NoQuorum,
+            successor => Why::Reconfigured(successor),
+        }
     }
 
     /// Drops learners that said nothing, or acknowledged nothing, for too long.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use oxkeeper_proto::{Sid, Zxid};
 
-use super::{Leader, Phase, Stage};
+use super::{Leader, Phase, Stage, Syncing};
 use crate::cursors::{Cursors, follows};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, LogSurvey, Outgoing, Why};
@@ -55,6 +55,8 @@ impl Leader {
         };
         let plan = sync_plan(last, &leads, log);
         tracing::info!(sid = sid.0, %last, %committed, ?plan, "synchronising a learner");
+        self.throttle(ledger, id, plan)?;
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         let sent = match plan {
             Plan::SurveyLog => {
                 link.stage = Stage::Surveying { last };
@@ -77,6 +79,25 @@ impl Leader {
             }
         };
         self.catch_up(ledger, id, sent);
+        Ok(())
+    }
+
+    /// Takes one of the places of those who are synchronised. Voters need none: without them there
+    /// is no ensemble.
+    fn throttle(&mut self, ledger: &Ledger, id: LinkId, plan: Plan) -> Result<(), Drop> {
+        let (syncing, what, max) = match plan {
+            Plan::SurveyLog => return Ok(()),
+            Plan::Snap => (Syncing::Snap, "a snapshot", ledger.settings.snap_syncs_max),
+            Plan::Diff { .. } | Plan::Trunc { .. } | Plan::TruncDiff { .. } => {
+                (Syncing::Diff, "transactions", ledger.settings.diff_syncs_max)
+            }
+        };
+        let others = self.links.values().filter(|link| link.syncing == Some(syncing)).count();
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        if link.observes() && others >= max {
+            return Err(Drop::Throttled { what, max });
+        }
+        link.syncing = Some(syncing);
         Ok(())
     }
 
@@ -168,7 +189,7 @@ impl Leader {
     /// Something of a snapshot went out or came in.
     pub fn alive(&mut self, id: LinkId, now_ms: u64) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.heard_ms = now_ms;
+            link.heard(now_ms, self.running.turn(now_ms));
         }
     }
 
@@ -217,6 +238,7 @@ impl Leader {
             link.stage = Stage::Broadcasting;
             ledger.send(id, Outgoing::UpToDate);
         }
+        self.tell_ensemble_id(ledger);
     }
 
     /// Who leads under a configuration: this server if it stays a voter at the same address, else

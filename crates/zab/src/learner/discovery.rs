@@ -4,8 +4,8 @@
 //! cut. A leader with an older epoch than the promised one is left; one with the same epoch is told
 //! −1, because this server's word for it has been counted already.
 
-use oxkeeper_proto::Zxid;
 use oxkeeper_proto::packet::LearnerInfo;
+use oxkeeper_proto::{Capabilities, Zxid};
 
 use super::{Learner, Stage};
 use crate::ledger::Ledger;
@@ -25,6 +25,29 @@ impl Learner {
             trailing: ledger.trailer(),
         };
         ledger.send(link, info);
+    }
+
+    /// What stands behind LEADERINFO: a leader of another ensemble is left at once.
+    pub(super) fn ensemble_told(
+        &mut self,
+        ledger: &Ledger,
+        leader: Option<Capabilities>,
+    ) -> Result<(), Why> {
+        let (theirs, ours) = (leader.map_or(0, |leader| leader.ensemble_id), ledger.ensemble_id());
+        if theirs != 0 && ours != 0 && theirs != ours {
+            return Err(Why::OtherEnsemble { theirs, ours });
+        }
+        self.ensemble_id = theirs;
+        Ok(())
+    }
+
+    /// This server serves, so the leader's ensemble is its own.
+    pub(super) fn take_ensemble_id(&mut self, ledger: &mut Ledger) -> Result<(), Why> {
+        let (theirs, ours) = (self.ensemble_id, ledger.ensemble_id());
+        if ledger.take_ensemble_id(theirs) {
+            return Ok(());
+        }
+        Err(Why::OtherEnsemble { theirs, ours })
     }
 
     /// LEADERINFO.

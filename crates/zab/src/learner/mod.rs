@@ -17,6 +17,7 @@
 
 mod broadcast;
 mod discovery;
+mod pulse;
 mod sync;
 
 use std::collections::VecDeque;
@@ -24,17 +25,17 @@ use std::sync::Arc;
 
 use oxkeeper_proto::codec::Reader;
 use oxkeeper_proto::packet::{Ours, Packet};
-use oxkeeper_proto::{OpCode, Payload, Sid, Txn, TxnHeader, Zxid};
+use oxkeeper_proto::{Capabilities, OpCode, Payload, Sid, Txn, TxnHeader, Zxid};
 
 use crate::ledger::{Done, Ledger};
 use crate::messages::{
     Drop, Effect, Entry, Forward, LinkId, Outgoing, SyncToken, Verdict, Violation, Why,
 };
 use crate::quorum::QuorumVerifier;
+use pulse::Listening;
 
-/// Attempts to connect, and the pause between them (`Learner.connectToLeader`).
+/// Attempts to connect (`Learner.connectToLeader`).
 const DIALS_MAX: u32 = 5;
-const REDIAL_MS: u64 = 100;
 
 /// The pause while a leader that was named by the one before may not know it.
 const REDIAL_APPOINTED_MS: u64 = 20;
@@ -91,43 +92,52 @@ pub struct Learner {
     /// The epoch had been accepted before.
     accepted_before: bool,
     heard_ms: u64,
+    /// Once the leader pulses.
+    listening: Option<Listening>,
     held: VecDeque<Held>,
     held_bytes: usize,
     /// Transactions up to here are in the snapshot that was received; a leader may repeat them.
     in_snapshot: Zxid,
     /// Proposals that are not acknowledged, in order.
     to_ack: VecDeque<Zxid>,
+    /// What the leader says is the ensemble's number.
+    ensemble_id: u128,
     /// What NEWLEADER says is the configuration.
     config: Option<Arc<QuorumVerifier>>,
     syncs: VecDeque<SyncToken>,
 }
 
 impl Learner {
-    /// Begins to connect. `appointed`: the leader was named by the one before.
+    /// Begins to connect, `delay_ms` from now. `appointed`: the leader was named by the one before.
     pub fn new(
         ledger: &mut Ledger,
         now_ms: u64,
         leader: Sid,
         observer: bool,
         appointed: bool,
+        delay_ms: u64,
     ) -> Learner {
-        ledger.push(Effect::Dial(leader));
+        if delay_ms == 0 {
+            ledger.push(Effect::Dial(leader));
+        }
         let limit_ms = ledger.settings.handover_limit_ms().min(ledger.settings.init_limit_ms());
         Learner {
             leader,
             observer,
             link: None,
-            dials: 1,
-            redial_ms: None,
+            dials: u32::from(delay_ms == 0),
+            redial_ms: (delay_ms > 0).then_some(now_ms + delay_ms),
             appointed_until_ms: appointed.then_some(now_ms + limit_ms),
             stage: Stage::Dialing,
             epoch: 0,
             accepted_before: false,
-            heard_ms: now_ms,
+            heard_ms: now_ms + delay_ms,
+            listening: None,
             held: VecDeque::new(),
             held_bytes: 0,
             in_snapshot: Zxid::ZERO,
             to_ack: VecDeque::new(),
+            ensemble_id: 0,
             config: None,
             syncs: VecDeque::new(),
         }
@@ -174,7 +184,7 @@ impl Learner {
     }
 
     /// The connection could not be made.
-    pub fn dial_failed(&mut self, now_ms: u64) -> Result<(), Why> {
+    pub fn dial_failed(&mut self, ledger: &Ledger, now_ms: u64) -> Result<(), Why> {
         if self.stage != Stage::Dialing || self.link.is_some() {
             return Ok(());
         }
@@ -182,13 +192,14 @@ impl Learner {
             return Err(Why::LeaderLost);
         }
         let appointed = self.appointed_until_ms.is_some();
-        let pause_ms = if appointed { REDIAL_APPOINTED_MS } else { REDIAL_MS };
+        let redial_ms = ledger.settings.redial_ms;
+        let pause_ms = if appointed { REDIAL_APPOINTED_MS } else { redial_ms };
         self.redial_ms = Some(now_ms + pause_ms);
         Ok(())
     }
 
     /// The connection ended.
-    pub fn unlinked(&mut self, now_ms: u64, link: LinkId) -> Result<(), Why> {
+    pub fn unlinked(&mut self, ledger: &Ledger, now_ms: u64, link: LinkId) -> Result<(), Why> {
         if self.link != Some(link) {
             return Ok(());
         }
@@ -197,7 +208,7 @@ impl Learner {
             // Who does not know yet that it leads turns its learners away.
             self.stage = Stage::Dialing;
             self.dials = 0;
-            return self.dial_failed(now_ms);
+            return self.dial_failed(ledger, now_ms);
         }
         Err(Why::LeaderLost)
     }
@@ -205,7 +216,14 @@ impl Learner {
     /// A snapshot still comes in.
     pub fn alive(&mut self, link: LinkId, now_ms: u64) {
         if self.link == Some(link) {
-            self.heard_ms = now_ms;
+            self.heard(now_ms);
+        }
+    }
+
+    fn heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+        if let Some(listening) = &mut self.listening {
+            listening.heard(now_ms);
         }
     }
 
@@ -220,9 +238,10 @@ impl Learner {
         if self.link != Some(link) {
             return Ok(Verdict::Done);
         }
-        self.heard_ms = now_ms;
+        self.heard(now_ms);
         match packet {
-            Packet::LeaderInfo { zxid, protocol_version, .. } => {
+            Packet::LeaderInfo { zxid, protocol_version, trailing } => {
+                self.ensemble_told(ledger, Capabilities::from_trailing(trailing))?;
                 self.epoch_told(ledger, *zxid, *protocol_version)?
             }
             Packet::Diff { .. } => self.diff(packet)?,
@@ -261,7 +280,14 @@ impl Learner {
             Packet::Ours(Ours::Handover { zxid, successor }) => {
                 return Err(self.handed_over(ledger, *zxid, *successor));
             }
-            Packet::Ours(_) => {}
+            Packet::Ours(Ours::Pulse { interval_ms }) => {
+                self.pulsed(ledger, now_ms, *interval_ms);
+            }
+            Packet::Ours(Ours::Ensemble { id }) if self.stage == Stage::Broadcasting => {
+                self.ensemble_id = *id;
+                self.take_ensemble_id(ledger)?;
+            }
+            Packet::Ours(Ours::Ensemble { .. }) => {}
             Packet::Unknown { kind, .. } => {
                 tracing::warn!(kind = kind.0, "unknown packet of the leader ignored")
             }
@@ -328,7 +354,9 @@ impl Learner {
     pub fn deadline_ms(&self, ledger: &Ledger) -> u64 {
         let silent_ms = self.heard_ms + self.limit_ms(ledger) + 1;
         let silent_ms = self.patience_ms().map_or(silent_ms, |until_ms| until_ms.min(silent_ms));
-        self.redial_ms.map_or(silent_ms, |redial_ms| redial_ms.min(silent_ms))
+        let listening_ms = self.listening.as_ref().map_or(silent_ms, Listening::due_ms);
+        let due_ms = silent_ms.min(listening_ms);
+        self.redial_ms.map_or(due_ms, |redial_ms| redial_ms.min(due_ms))
     }
 
     /// Until when the leader has to be there, if the one before has named it.
@@ -339,6 +367,7 @@ impl Learner {
 
     fn limit_ms(&self, ledger: &Ledger) -> u64 {
         match self.stage {
+            Stage::Dialing => ledger.settings.connect_limit_ms(),
             Stage::AwaitingService | Stage::Broadcasting => ledger.settings.sync_limit_ms(),
             _ => ledger.settings.init_limit_ms(),
         }
@@ -347,6 +376,9 @@ impl Learner {
     /// Does what is due by the clock.
     pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
         if now_ms.saturating_sub(self.heard_ms) > self.limit_ms(ledger) {
+            return Err(Why::LeaderSilent);
+        }
+        if self.listening.as_mut().is_some_and(|listening| listening.is_lost(now_ms)) {
             return Err(Why::LeaderSilent);
         }
         if self.patience_ms().is_some_and(|until_ms| now_ms >= until_ms) {

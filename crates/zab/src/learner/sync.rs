@@ -141,6 +141,10 @@ impl Learner {
         {
             let config = QuorumVerifier::parse(&text, ledger.settings.multi_address)
                 .map_err(|_| Why::Violation(Violation::BadConfig))?;
+            let version = config.version();
+            if config.conflicts_with(ledger.membership.current()) {
+                return Err(Violation::ConfigConflict(version).into());
+            }
             let config = Arc::new(config);
             self.see(ledger, Arc::clone(&config));
             self.config = Some(config);
@@ -196,7 +200,7 @@ impl Learner {
         }
         ledger.push(Effect::Serve { epoch: self.epoch });
         self.acknowledge(ledger);
-        Ok(())
+        self.take_ensemble_id(ledger)
     }
 
     /// Notes a configuration that was proposed.

@@ -33,6 +33,7 @@ pub enum Mistake {
 pub enum Write {
     Append(Entry),
     Epochs(Epochs),
+    EnsembleId(u128),
     Truncate(u64, Zxid),
     Install(u64, Vec<Entry>),
     Reload(u64),
@@ -43,6 +44,7 @@ pub enum Write {
 pub struct Durable {
     pub log: Vec<Entry>,
     pub epochs: Epochs,
+    pub ensemble_id: u128,
 }
 
 pub struct Server {
@@ -118,6 +120,7 @@ impl Server {
         match write {
             Write::Append(entry) => self.durable.log.push(entry.clone()),
             Write::Epochs(epochs) => self.durable.epochs = *epochs,
+            Write::EnsembleId(id) => self.durable.ensemble_id = *id,
             Write::Truncate(..) if mistake == Mistake::TruncateNothing => {}
             Write::Truncate(_, to) => self.durable.log.retain(|entry| entry.zxid <= *to),
             Write::Install(..) if mistake == Mistake::SnapshotNotSaved => {}
@@ -146,6 +149,7 @@ impl Server {
         match write {
             Write::Append(entry) => Some(Disk::Synced(entry.zxid)),
             Write::Epochs(epochs) => Some(Disk::EpochsSaved(epochs)),
+            Write::EnsembleId(id) => Some(Disk::EnsembleIdSaved(id)),
             Write::Truncate(generation, to) => {
                 self.memory = self.durable.log.clone();
                 let last =

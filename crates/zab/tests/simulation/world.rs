@@ -117,6 +117,10 @@ impl World {
         let all = !ours || dice.chance(70);
         let is_ours = |_: &usize| all || dice.chance(60);
         let ours = ours.then(|| (0..voters + observers).filter(is_ours).collect());
+        // In such weather a short measure finds many lost that are not.
+        if ours.is_some() {
+            settings.silence_ms = dice.chance(70).then_some(0);
+        }
         let mut world = World {
             mistake,
             ours,
@@ -267,6 +271,12 @@ impl World {
         Ok(())
     }
 
+    /// The numbers that servers keep of their ensemble.
+    pub fn ensemble_ids(&self) -> BTreeSet<u128> {
+        let ids = self.servers.iter().map(|server| server.durable.ensemble_id);
+        ids.filter(|id| *id != 0).collect()
+    }
+
     /// How often the lead was handed over.
     pub fn handovers(&self) -> usize {
         self.handovers
@@ -276,7 +286,11 @@ impl World {
         let mut settings = self.settings.clone();
         settings.sid = self.servers[at].sid;
         if self.ours.as_ref().is_some_and(|ours| ours.contains(&at)) {
-            settings.capabilities = Capabilities::LEADER_TRANSFER;
+            settings.capabilities = Capabilities::LEADER_TRANSFER
+                | Capabilities::QUICK_PING
+                | Capabilities::ENSEMBLE_ID;
+            settings.ensemble_id = self.servers[at].durable.ensemble_id;
+            settings.ensemble_seed = u128::from(self.dice.next()) | 1;
         }
         let membership = self.membership.clone();
         self.servers[at].start(settings, membership, self.now_ms);
@@ -513,6 +527,7 @@ impl World {
             }
             Effect::Append(_)
             | Effect::SaveEpochs(_)
+            | Effect::SaveEnsembleId(_)
             | Effect::Truncate { .. }
             | Effect::Reload { .. } => self.write_effect(at, effect)?,
             Effect::Hold(entry) => self.servers[at].waiting.push_back(entry),
@@ -576,6 +591,7 @@ impl World {
                 Write::Append(entry)
             }
             Effect::SaveEpochs(epochs) => Write::Epochs(epochs),
+            Effect::SaveEnsembleId(id) => Write::EnsembleId(id),
             Effect::Truncate { generation, to } => {
                 server.waiting.clear();
                 Write::Truncate(generation, to)

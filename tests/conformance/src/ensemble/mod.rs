@@ -70,6 +70,9 @@ pub struct Plan {
     pub config: Vec<(String, String)>,
     /// Java's system properties, or our settings by the same names.
     pub properties: Vec<(String, String)>,
+    /// Members that are configured nowhere but with themselves, as observers; they join by
+    /// reconfiguration.
+    joiners: Vec<Kind>,
 }
 
 impl Plan {
@@ -81,7 +84,20 @@ impl Plan {
             wired: true,
             config: Vec::new(),
             properties: Vec::new(),
+            joiners: Vec::new(),
         }
+    }
+
+    /// Lets the membership be changed while the ensemble runs, by the superuser `super:secret`,
+    /// and adds those that are to join. There are no wires then.
+    #[must_use]
+    pub fn reconfigurable(mut self, joiners: &[Kind]) -> Plan {
+        self.wired = false;
+        self.joiners = joiners.to_vec();
+        self.config("reconfigEnabled", "true").config("standaloneEnabled", "false").config(
+            "DigestAuthenticationProvider.superDigest",
+            "super:lK75jTNcA+U9vtVEw5vB51mj/w4=",
+        )
     }
 
     /// Adds an observer.
@@ -114,6 +130,21 @@ struct Ports {
     election: u16,
 }
 
+impl Ports {
+    /// The value of `server.N` as files have it that are not to change.
+    fn static_line(self, role: Role) -> String {
+        let role = if role == Role::Observer { ":observer" } else { "" };
+        format!("127.0.0.1:{}:{}{role}", self.quorum, self.election)
+    }
+
+    /// The value of `server.N` as reconfigurations have it.
+    fn dynamic_line(self, role: Role) -> String {
+        let role = if role == Role::Observer { "observer" } else { "participant" };
+        let Ports { quorum, election, client } = self;
+        format!("127.0.0.1:{quorum}:{election}:{role};127.0.0.1:{client}")
+    }
+}
+
 #[derive(Debug)]
 struct Member {
     kind: Kind,
@@ -142,8 +173,8 @@ impl Ensemble {
             members: BTreeMap::new(),
             wires: plan.wired.then(Wires::new).transpose()?,
         };
-        for (at, &(kind, role)) in plan.members.iter().enumerate() {
-            let sid = i64::try_from(at)? + 1;
+        let joiners = plan.joiners.iter().map(|&kind| (kind, Role::Observer));
+        for (sid, (kind, role)) in (1..).zip(plan.members.iter().copied().chain(joiners)) {
             let ports = Ports {
                 client: crate::free_port()?,
                 quorum: crate::free_port()?,
@@ -166,23 +197,33 @@ impl Ensemble {
             let member = Member { kind, role, ports, server, frozen: false };
             ensemble.members.insert(sid, member);
         }
-        ensemble.introduce()?;
+        ensemble.introduce(plan)?;
         Ok(ensemble)
     }
 
-    /// Tells each member of all: lines `server.N`, through wires if there are any.
-    fn introduce(&mut self) -> Result<()> {
+    /// Tells each member of all that are to be known at the start: lines `server.N`, through wires
+    /// if there are any.
+    fn introduce(&mut self, plan: &Plan) -> Result<()> {
+        let known = self.sids().into_iter().take(plan.members.len());
+        let known = known.collect::<Vec<_>>();
         let all: Vec<_> = self.members.iter().map(|(&sid, m)| (sid, m.ports, m.role)).collect();
         for (&me, member) in &mut self.members {
             let opts = member.server.opts_mut();
             for &(sid, ports, role) in &all {
-                let (mut quorum, mut election) = (ports.quorum, ports.election);
-                if let Some(wires) = self.wires.as_ref().filter(|_| sid != me) {
-                    quorum = wires.lay(me, sid, Port::Quorum, local(ports.quorum))?;
-                    election = wires.lay(me, sid, Port::Election, local(ports.election))?;
+                if sid != me && !known.contains(&sid) {
+                    continue;
                 }
-                let role = if role == Role::Observer { ":observer" } else { "" };
-                let line = format!("127.0.0.1:{quorum}:{election}{role}");
+                let mut ports = ports;
+                if let Some(wires) = self.wires.as_ref().filter(|_| sid != me) {
+                    let Ports { quorum, election, .. } = ports;
+                    ports.quorum = wires.lay(me, sid, Port::Quorum, local(quorum))?;
+                    ports.election = wires.lay(me, sid, Port::Election, local(election))?;
+                }
+                let line = if plan.joiners.is_empty() {
+                    ports.static_line(role)
+                } else {
+                    ports.dynamic_line(role)
+                };
                 opts.config.push((format!("server.{sid}"), line));
             }
             if member.role == Role::Observer {
@@ -211,6 +252,32 @@ impl Ensemble {
         Ok(self.member(sid)?.kind)
     }
 
+    /// What a reconfiguration says to have a member in this role, which it has from now on.
+    ///
+    /// # Errors
+    /// There is no such member.
+    pub fn join_as(&mut self, sid: i64, role: Role) -> Result<String> {
+        let member = self.member_mut(sid)?;
+        member.role = role;
+        Ok(format!("server.{sid}={}", member.ports.dynamic_line(role)))
+    }
+
+    /// Writes into a joiner's configuration who the members are now.
+    ///
+    /// # Errors
+    /// There is no such member.
+    pub fn invite(&mut self, sid: i64) -> Result<()> {
+        let mut lines = Vec::new();
+        for at in self.running().into_iter().chain([sid]) {
+            let member = self.member(at)?;
+            lines.push((format!("server.{at}"), member.ports.dynamic_line(member.role)));
+        }
+        let config = &mut self.opts_mut(sid)?.config;
+        config.retain(|(key, _)| !key.starts_with("server."));
+        config.extend(lines);
+        Ok(())
+    }
+
     /// `1 java, 2 ours, …`, for messages.
     pub fn describe(&self) -> String {
         let each = self.members.iter().map(|(sid, member)| format!("{sid} {}", member.kind));
@@ -236,6 +303,41 @@ impl Ensemble {
     /// Where clients reach all members.
     pub fn addrs(&self) -> Vec<SocketAddr> {
         self.members.values().map(|member| local(member.ports.client)).collect()
+    }
+
+    /// The ids that a member's dynamic configuration file lists.
+    ///
+    /// # Errors
+    /// When its `zoo.cfg` names none.
+    pub fn listed(&mut self, sid: i64) -> Result<Vec<i64>> {
+        let dir = self.opts_mut(sid)?.dir.clone();
+        let zoo_cfg = fs::read_to_string(dir.join("zoo.cfg"))?;
+        let named = zoo_cfg.lines().find_map(|line| line.strip_prefix("dynamicConfigFile="));
+        let named = named.with_context(|| format!("no dynamicConfigFile in\n{zoo_cfg}"))?;
+        let text = fs::read_to_string(dir.join(named))?;
+        let sids = text.lines().filter_map(|line| line.strip_prefix("server."));
+        let sids = sids.filter_map(|line| line.split_once('=')?.0.parse().ok());
+        Ok(sids.collect())
+    }
+
+    /// Whether these bytes are in a member's transaction log.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn has_logged(&self, sid: i64, text: &str) -> Result<bool> {
+        let dir = self.member(sid)?.server.data_dir().join("version-2");
+        for entry in fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.")) {
+                let bytes = fs::read(&path)?;
+                // Behind the last transaction a log is zeros.
+                let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+                if bytes[..end].windows(text.len()).any(|window| window == text.as_bytes()) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// What a member printed since it was first started.

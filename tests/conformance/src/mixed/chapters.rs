@@ -12,7 +12,6 @@ use oxkeeper_proto::PacketKind;
 use super::load::session::{Session, Told};
 use super::load::{TOP, create, set};
 use super::stage::Stage;
-use crate::ensemble::tape::Tape;
 use crate::ensemble::{Flow, Mode, SYNC_LIMIT, TICK_MS};
 use crate::wire::{Connection, Received, Request, op, reply};
 
@@ -33,7 +32,7 @@ pub struct Chapter {
 }
 
 /// All of them, in the order in which they are told.
-pub const CHAPTERS: [Chapter; 13] = [
+pub const CHAPTERS: [Chapter; 14] = [
     Chapter { name: "forwarding", quick: true, run: forwarding },
     Chapter { name: "follower-diff-memory", quick: true, run: follower_diff_memory },
     Chapter { name: "follower-diff-log", quick: false, run: follower_diff_log },
@@ -47,6 +46,7 @@ pub const CHAPTERS: [Chapter; 13] = [
     Chapter { name: "leader-overtaken", quick: false, run: leader_overtaken },
     Chapter { name: "leader-frozen", quick: false, run: leader_frozen },
     Chapter { name: "leader-parted", quick: false, run: leader_parted },
+    Chapter { name: "storm", quick: false, run: super::storm::run },
 ];
 
 impl Stage {
@@ -122,6 +122,9 @@ fn forwarding(stage: &mut Stage) -> Result<()> {
 }
 
 /// What is done with a follower that is away.
+///
+/// With few transactions the load waits for the follower, so that it finds what it missed in the
+/// leader's memory; otherwise it goes on.
 fn follower_away(
     stage: &mut Stage,
     sid: i64,
@@ -133,9 +136,13 @@ fn follower_away(
     stage.ensemble.kill(sid)?;
     away(stage)?;
     stage.load.await_progress(txns)?;
+    if txns < MANY {
+        stage.load.pause()?;
+    }
     let since = Instant::now();
     stage.ensemble.start(sid)?;
     let sync = stage.sync_of(sid, since)?;
+    stage.load.resume();
     ensure!(sync.mode.kind == mode, "server {sid} was synchronised by {sync:x?}, not {mode}");
     if mode == PacketKind::DIFF {
         ensure!(sync.proposals > 0, "server {sid} was away and missed nothing: {sync:?}");
@@ -181,7 +188,7 @@ fn follower_diff_log(stage: &mut Stage) -> Result<()> {
 
 fn follower_wiped(stage: &mut Stage) -> Result<()> {
     for sid in stage.followers()? {
-        follower_away(stage, sid, SOME, PacketKind::SNAP, |stage| stage.ensemble.wipe(sid))?;
+        follower_away(stage, sid, MANY, PacketKind::SNAP, |stage| stage.ensemble.wipe(sid))?;
     }
     Ok(())
 }
@@ -309,17 +316,23 @@ fn leave_extra_entry(stage: &mut Stage) -> Result<Extra> {
     for &sid in &followers {
         stage.ensemble.wires()?.set(leader, sid, Flow::Held);
     }
-    let known = proposed(stage, leader)?;
+    let hearer = *followers.first().context("a follower")?;
+    let known = proposed(stage, leader, hearer)?;
     let mut link = Connection::open(stage.ensemble.addr(leader)?)?;
     link.send(&scribe.handshake());
     let Received::Frame(greeting) = link.receive()? else { bail!("no greeting") };
     ensure!(reply::parse_connect(&greeting)["sessionId"] != 0, "the scribe's session is gone");
     for at in 0..3 {
         link.send(&create(&format!("{path}-{at}"), "", 0).frame(100 + at, 0));
-        let what = "the leader proposes what nobody hears";
-        let wanted = known + usize::try_from(at)? + 1;
-        await_proposed(stage, leader, wanted).context(what)?;
+        let (began, wanted) = (Instant::now(), known + usize::try_from(at)? + 1);
+        while proposed(stage, leader, hearer)? < wanted {
+            ensure!(began.elapsed() < limit(), "server {leader} does not propose");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
+    stage.ensemble.await_that("the leader logs what nobody hears", |ensemble| {
+        ensemble.has_logged(leader, &path).ok().filter(|logged| *logged)
+    })?;
     stage.ensemble.kill(leader)?;
     let others = stage.ensemble.sids();
     stage.ensemble.wires()?.set_between(&[leader], &others, Flow::Cut);
@@ -328,21 +341,12 @@ fn leave_extra_entry(stage: &mut Stage) -> Result<Extra> {
     Ok(Extra { leader, path, scribe })
 }
 
-/// Proposals sent by a leader, to whichever follower got most.
-fn proposed(stage: &Stage, leader: i64) -> Result<usize> {
-    let look = |tape: &Tape| (tape.leader == leader).then(|| tape.down.count(PacketKind::PROPOSAL));
-    let counts = stage.ensemble.wires()?.tapes(stage.opened(), look);
-    Ok(counts.into_iter().max().unwrap_or(0))
-}
-
-fn await_proposed(stage: &mut Stage, leader: i64, count: usize) -> Result<()> {
-    let opened = stage.opened();
-    stage.ensemble.await_that("proposals", |ensemble| {
-        let counts = ensemble.wires().ok()?.tapes(opened, |tape| {
-            (tape.leader == leader).then(|| tape.down.count(PacketKind::PROPOSAL))
-        });
-        counts.into_iter().any(|sent| sent >= count).then_some(())
-    })
+/// Proposals on the newest connection between these two.
+fn proposed(stage: &Stage, leader: i64, follower: i64) -> Result<usize> {
+    let newest = stage.on_tape(follower, |tape| {
+        (tape.leader == leader).then(|| tape.down.count(PacketKind::PROPOSAL))
+    })?;
+    newest.context("a follower that follows")
 }
 
 /// An old leader comes back with entries that nobody else has, before anything else was decided:

@@ -9,11 +9,14 @@
 //! cargo xtask conformance mixed --quick                    # what every change runs
 //! cargo xtask conformance mixed --members java,ours,ours   # one mixture, all chapters
 //! cargo xtask conformance mixed --members ours,3.8,3.8 --scenario leader-killed
+//! cargo xtask conformance mixed --members 3.7 --scenario takeover
 //! ```
 
 mod chapters;
 pub mod load;
+mod reconfiguration;
 pub(crate) mod stage;
+mod storm;
 mod takeover;
 
 use std::path::{Path, PathBuf};
@@ -47,8 +50,10 @@ struct Story {
     chapters: Vec<Chapter>,
 }
 
-/// Names of scenarios that are not chapters.
+/// A scenario that is not a chapter: servers replaced on their directories.
 const TAKEOVER: &str = "takeover";
+/// Another: servers replaced by others that join.
+const RECONFIGURATION: &str = "reconfiguration";
 
 /// Runs what is asked for. A story that fails ends, the others go on.
 ///
@@ -62,12 +67,14 @@ pub fn run(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Findings> {
     let wanted = |name: &str| request.scenario.as_deref().is_none_or(|only| only == name);
-    let names = CHAPTERS.iter().map(|chapter| chapter.name).chain([TAKEOVER]);
+    let names = CHAPTERS.iter().map(|chapter| chapter.name).chain([TAKEOVER, RECONFIGURATION]);
     let known = names.clone().any(wanted);
     ensure!(known, "the scenarios are {}", names.collect::<Vec<_>>().join(", "));
     let stories = stories(request, oxkeeper.is_some());
     let kinds = stories.iter().flat_map(|story| story.members.iter().chain(&story.observer));
     let kinds = kinds.copied().chain(takeover::kinds(request, oxkeeper.is_some()));
+    // The reconfiguration begins and ends with Java's.
+    let kinds = kinds.chain([Kind::JAVA]);
     let programs = Programs::fetch(peers, kinds, oxkeeper.clone(), progress)?;
     let mut findings = Findings::default();
     let mut note = |name: &str, told: Result<usize>| match told {
@@ -79,13 +86,23 @@ pub fn run(
         let told = tell(story, &programs, &dir, request.seed, progress);
         note(&story.name, told);
     }
-    if wanted(TAKEOVER) {
+    let of_one_mixture = request.members.is_some() && request.scenario.is_none();
+    if wanted(TAKEOVER) && !of_one_mixture {
         for (at, (from, to)) in takeover::pairs(request, oxkeeper.is_some()).iter().enumerate() {
             let name = format!("takeover from {from} to {to} and back");
             progress(&name);
             let dir = dir.join(format!("takeover-{at}"));
             note(&name, takeover::run(&programs, *from, *to, &dir, request.seed, progress));
         }
+    }
+    let left_out = of_one_mixture || (request.quick && request.scenario.is_none());
+    if wanted(RECONFIGURATION) && !left_out {
+        let to = if oxkeeper.is_some() { Kind::Oxkeeper } else { Kind::Apache(Release::V3_8) };
+        progress(RECONFIGURATION);
+        let dir = dir.join(RECONFIGURATION);
+        let seed = request.seed;
+        let told = reconfiguration::run(&programs, Kind::JAVA, to, &dir, seed, progress);
+        note(RECONFIGURATION, told);
     }
     Ok(findings)
 }
@@ -94,7 +111,7 @@ pub fn run(
 fn stories(request: &Request, have_ours: bool) -> Vec<Story> {
     let chapters: Vec<Chapter> = CHAPTERS
         .into_iter()
-        .filter(|chapter| chapter.quick || !request.quick)
+        .filter(|chapter| chapter.quick || !request.quick || request.scenario.is_some())
         .filter(|chapter| request.scenario.as_deref().is_none_or(|only| only == chapter.name))
         .collect();
     if chapters.is_empty() {
@@ -171,5 +188,5 @@ fn tell(
 fn plan(members: &[Kind], dir: &Path) -> Plan {
     Plan::new(members, dir)
         // A log of any length may be read for a learner.
-        .property("zookeeper.snapshotSizeFactor", "1000")
+        .property("zookeeper.snapshotSizeFactor", "0")
 }

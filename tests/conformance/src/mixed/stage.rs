@@ -28,11 +28,12 @@ const JAVA_EXCUSES: [&str; 2] = ["Getting a snapshot from leader", "(next log) f
 
 /// See the module's essay.
 pub struct Stage {
+    /// The clients. They end before the servers.
+    pub load: Load,
     /// The servers.
     pub ensemble: Ensemble,
-    /// The clients.
-    pub load: Load,
     opened: Instant,
+    seed: u64,
     dir: PathBuf,
     wired: bool,
     mortals: Vec<String>,
@@ -62,12 +63,12 @@ impl Stage {
         ensemble.start_all(starting)?;
         let load = Load::start(&ensemble.addrs(), seed)?;
         let (dir, wired) = (plan.dir.clone(), plan.wired);
-        Ok(Stage { ensemble, load, opened, dir, wired, mortals: Vec::new(), checks: 0 })
+        Ok(Stage { ensemble, load, seed, opened, dir, wired, mortals: Vec::new(), checks: 0 })
     }
 
-    /// When the first member was started.
-    pub fn opened(&self) -> Instant {
-        self.opened
+    /// What chance goes by.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Counts a check that was made elsewhere.

@@ -13,14 +13,16 @@ use crate::peers::Release;
 /// Requests answered between two replacements.
 const SOME: usize = 300;
 
-/// From whom to whom.
+/// From whom to whom: from the first of the members given, or from the releases that an operator
+/// is most likely to have.
 pub(super) fn pairs(request: &Request, have_ours: bool) -> Vec<(Kind, Kind)> {
     let old = Kind::Apache(Release::V3_8);
     let to = if have_ours { Kind::Oxkeeper } else { old };
-    if request.quick || request.scenario.is_some() || !have_ours {
-        return vec![(Kind::JAVA, to)];
+    match request.members.as_deref() {
+        Some([from, ..]) => vec![(*from, to)],
+        _ if request.quick || !have_ours => vec![(Kind::JAVA, to)],
+        _ => [Kind::JAVA, old, Kind::Apache(Release::V3_5)].map(|from| (from, to)).into(),
     }
-    vec![(Kind::JAVA, to), (old, to)]
 }
 
 /// Everybody who takes part.

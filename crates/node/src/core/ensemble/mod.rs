@@ -188,7 +188,7 @@ impl Core {
         }
         let Some(ensemble) = &mut self.ensemble else { return };
         ensemble.tally.packet(&mut self.stats.ensemble, now, &ensemble.peer, link, packet);
-        let verdict = ensemble.peer.packet(now.mono_ms(), link, packet);
+        let verdict = ensemble.peer.packet_of_many(now.mono_ms(), link, packet);
         self.absorb(now);
         if let Verdict::ForNode(_) = verdict {
             self.packet_for_node(shared, now, link, packet);
@@ -269,6 +269,11 @@ impl Core {
         let zxid = tree.last_zxid();
         shared.tree = tree;
         shared.serving = false;
+        // A leader of Apache's sends its tree while it changes. What we keep, and may pass on, is to
+        // be a tree as it once was.
+        if let zab::Disk::SnapshotInstalled { .. } = disk {
+            self.request_snapshot();
+        }
         self.overlay.clear();
         self.in_flight.clear();
         self.waiters.clear();
@@ -438,6 +443,13 @@ impl Core {
             ensemble.committed = ensemble.committed.max(first);
             self.overlay.clear();
             self.sessions.reset(now, shared.tree.sessions());
+            // Owners that nobody knows any more expire with the first tick.
+            let tree = &shared.tree;
+            for owner in tree.ephemeral_owners() {
+                if tree.session_timeout_ms(owner).is_none() {
+                    self.sessions.start(now, owner, 0, None);
+                }
+            }
             self.reaper = super::Reaper::new(&self.settings, now);
         }
         let leads = ensemble.part == Part::Leading;
@@ -472,10 +484,19 @@ impl Core {
         }
     }
 
+    /// Counts what the packets of this turn have acknowledged.
+    pub(super) fn packets_done(&mut self, now: Now) {
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.peer.packets_done(now.mono_ms());
+            self.absorb(now);
+        }
+    }
+
     /// Proposes the open batch, and gives the log what became of it.
     pub(super) fn propose_batch(&mut self, now: Now) {
         let Some(ensemble) = &mut self.ensemble else { return };
-        let (payloads, ends) = (Bytes::from(std::mem::take(&mut self.open)), &self.open_ends);
+        let payloads = Bytes::from(next_buffer(&mut self.open));
+        let ends = &self.open_ends;
         let mut start = 0;
         let mut proposed = 0;
         for &end in ends {
@@ -509,7 +530,7 @@ impl Core {
         if self.open_ends.is_empty() {
             return;
         }
-        let payloads = Bytes::from(std::mem::take(&mut self.open));
+        let payloads = Bytes::from(next_buffer(&mut self.open));
         self.appended = self.proposed;
         self.queue_batch(payloads);
     }
@@ -580,6 +601,12 @@ impl Core {
         let waiter = self.waiters.pop_front().flatten();
         if waiter.is_some() { waiter } else { self.forwarded(session, cxid) }
     }
+}
+
+/// Takes a batch's bytes and leaves room for another of that size.
+fn next_buffer(open: &mut Vec<u8>) -> Vec<u8> {
+    let next = Vec::with_capacity(open.len().next_power_of_two().min(1 << 16));
+    std::mem::replace(open, next)
 }
 
 /// The zxid in an encoded transaction: behind session and cxid.

@@ -1,4 +1,8 @@
 //! What a member tells of itself in reports.
+//!
+//! Copies of what the agreement and the tally hold, for whoever formats them elsewhere. Which of it
+//! exists depends on the role, as in ZooKeeper, where each kind of server registers gauges of its
+//! own (`LeaderZooKeeperServer.registerMetrics` and its like).
 
 use oxkeeper_proto::Payload;
 use oxkeeper_zab as zab;

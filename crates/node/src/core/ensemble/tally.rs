@@ -119,7 +119,7 @@ impl Tally {
                     self.under_way.synced(entry.zxid, |_, _| {});
                 }
             }
-            zab::Effect::Commit(zxid) if self.served_ms.is_some() => {
+            zab::Effect::Commit(zxid) if peer.established().is_some() => {
                 stats.commits_queued += 1;
                 let latencies = if peer.leading().is_some() {
                     stats.committed += 1;
@@ -333,15 +333,19 @@ impl UnderWay {
         }
     }
 
-    /// A committed transaction that is applied now.
+    /// A committed transaction that is applied now. Those before it that nobody has told of, because
+    /// nobody was served yet, are over, too.
     fn applied(&mut self, zxid: Zxid) -> Option<Proposal> {
-        if self.applied >= self.committed {
-            return None;
+        let before = self.applied;
+        while self.proposals.get(self.applied).is_some_and(|next| next.zxid <= zxid) {
+            self.applied += 1;
         }
-        let next = *self.proposals.get(self.applied).filter(|next| next.zxid == zxid)?;
-        self.applied += 1;
+        let last = self.applied.checked_sub(1).filter(|last| *last >= before)?;
+        let found = self.proposals[last];
+        let told = last < self.committed && found.zxid == zxid;
+        self.committed = self.committed.max(self.applied);
         self.forget();
-        Some(next)
+        told.then_some(found)
     }
 
     fn forget(&mut self) {
@@ -382,11 +386,24 @@ mod tests {
         under_way.synced(Zxid(3), |open, (zxid, _)| synced.push((open, zxid.0)));
         assert_eq!(synced, [(false, 1), (false, 2), (true, 3)]);
         assert_eq!(under_way.proposals.len(), 2);
-        assert_eq!(applied(&mut under_way, 3), None, "it is not committed");
         assert_eq!(applied(&mut under_way, 2), Some(50));
         under_way.committed(Zxid(3), at(60), |_| {});
         assert_eq!(applied(&mut under_way, 3), Some(60));
         assert!(under_way.proposals.is_empty());
+    }
+
+    #[test]
+    fn what_was_applied_untold_is_not_kept() {
+        let mut under_way = under_way(1..=4);
+        under_way.synced(Zxid(4), |_, _| {});
+        under_way.committed(Zxid(1), at(5), |_| {});
+        under_way.committed(Zxid(3), at(7), |_| {});
+        let applied = under_way.applied(Zxid(3)).map(|proposal| proposal.committed_ms);
+        assert_eq!((applied, under_way.proposals.len()), (Some(7), 1));
+        // Not even its commit was told.
+        assert!(under_way.applied(Zxid(4)).is_none());
+        assert!(under_way.proposals.is_empty() && under_way.committed == 0);
+        assert!(under_way.applied(Zxid(5)).is_none());
     }
 
     #[test]

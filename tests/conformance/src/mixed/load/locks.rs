@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::session::{Session, TIMEOUT_MS, Told};
+use super::session::{Session, Told};
 use super::worker::create;
 use super::{Lock, NO_NODE, Shared};
 use crate::wire::{Request, op};
@@ -28,7 +28,7 @@ pub(super) struct Contender<'a> {
 
 impl<'a> Contender<'a> {
     pub(super) fn begin(shared: &'a Shared, lock: &'a Lock, me: usize) -> Result<Contender<'a>> {
-        let session = Session::begin(&shared.servers, me, TIMEOUT_MS)?;
+        let session = shared.begin(me)?;
         Ok(Contender { shared, lock, me, session })
     }
 

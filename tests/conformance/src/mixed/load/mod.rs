@@ -132,6 +132,7 @@ struct Shared {
     servers: Vec<SocketAddr>,
     gate: Gate,
     over: AtomicBool,
+    give_up: Arc<AtomicBool>,
     history: Mutex<Vec<Entry>>,
     complaints: Mutex<Vec<String>>,
     /// Ephemerals of workers that live: path and session.
@@ -144,6 +145,11 @@ struct Shared {
 impl Shared {
     fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
+    }
+
+    /// A session of the load.
+    fn begin(&self, first: usize) -> Result<Session> {
+        Session::begin_until(&self.servers, first, TIMEOUT_MS, Arc::clone(&self.give_up))
     }
 
     fn tell(&self, entry: Entry) {
@@ -188,6 +194,7 @@ impl Load {
             servers: servers.to_vec(),
             gate: Gate::default(),
             over: AtomicBool::new(false),
+            give_up: Arc::default(),
             history: Mutex::default(),
             complaints: Mutex::default(),
             live: Mutex::default(),
@@ -381,6 +388,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
+        self.shared.give_up.store(true, Ordering::SeqCst);
         self.end();
     }
 }

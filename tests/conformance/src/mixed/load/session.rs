@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -69,6 +71,7 @@ pub struct Session {
     next_xid: i32,
     data_watches: BTreeSet<String>,
     events: VecDeque<Event>,
+    give_up: Arc<AtomicBool>,
     /// Connections made so far.
     pub connections: usize,
 }
@@ -79,6 +82,16 @@ impl Session {
     /// # Errors
     /// When none gives one for a long time.
     pub fn begin(servers: &[SocketAddr], first: usize, timeout_ms: i32) -> Result<Session> {
+        Session::begin_until(servers, first, timeout_ms, Arc::default())
+    }
+
+    /// [`begin`](Self::begin), for one that stops looking for servers when told to.
+    pub(super) fn begin_until(
+        servers: &[SocketAddr],
+        first: usize,
+        timeout_ms: i32,
+        give_up: Arc<AtomicBool>,
+    ) -> Result<Session> {
         let mut session = Session {
             servers: servers.to_vec(),
             next_server: first % servers.len().max(1),
@@ -89,6 +102,7 @@ impl Session {
             next_xid: 1,
             data_watches: BTreeSet::new(),
             events: VecDeque::new(),
+            give_up,
             connections: 0,
         };
         session.connect()?;
@@ -240,6 +254,7 @@ impl Session {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "no server takes session {:x}", self.id());
+            ensure!(!self.give_up.load(Ordering::SeqCst), "session {:x} is given up", self.id());
             std::thread::sleep(PAUSE);
         }
     }

@@ -70,7 +70,7 @@ pub(super) struct Worker<'a> {
 impl<'a> Worker<'a> {
     /// A worker with a session and its ephemeral.
     pub(super) fn begin(shared: &'a Shared, me: usize, seed: u64) -> Result<Worker<'a>> {
-        let session = Session::begin(&shared.servers, me, super::session::TIMEOUT_MS)?;
+        let session = shared.begin(me)?;
         let versions = vec![0; REGISTERS];
         let (kept, rng) = (Vec::new(), Rng::new(seed));
         let mut worker = Worker { shared, me, session, rng, count: 0, kept, versions, armed: None };

@@ -1,0 +1,161 @@
+//! Requests on every server: they come back in order, at the right moment, to the right client.
+
+use oxkeeper_proto::{ErrorCode, SessionId, Zxid};
+
+use crate::world::{Got, World};
+use crate::{create, delete, get, set, sync};
+
+fn xids(got: &[Got]) -> Vec<i32> {
+    got.iter().map(|got| got.xid).collect()
+}
+
+#[test]
+fn a_write_is_answered_where_it_was_asked_and_seen_everywhere() {
+    let mut world = World::with(3, 1, |_| ()).formed();
+    for at in 0..4 {
+        let mut client = world.connect(at, 10_000);
+        let path = format!("/at{at}");
+        assert_eq!(world.ask(&mut client, &create(&path, 0)), Some(ErrorCode::OK));
+        assert_eq!(world.ask(&mut client, &get(&path)), Some(ErrorCode::OK));
+        assert_eq!(world.ask(&mut client, &create(&path, 0)), Some(ErrorCode::NODE_EXISTS));
+        assert!((0..4).all(|other| world.has(other, &path)));
+    }
+}
+
+#[test]
+fn replies_keep_the_order_of_their_requests() {
+    let mut world = World::new(3).formed();
+    for at in [0, 2] {
+        let mut client = world.connect(at, 10_000);
+        let path = format!("/a{at}");
+        world.send(&mut client, &create(&path, 0));
+        world.send(&mut client, &get(&path));
+        world.send(&mut client, &set(&path, b"1"));
+        world.send(&mut client, &sync());
+        world.send(&mut client, &get(&path));
+        world.send(&mut client, &delete(&path));
+        world.send(&mut client, &get(&path));
+        world.settle();
+        let got = world.got(&client);
+        assert_eq!(xids(&got), [1, 2, 3, 4, 5, 6, 7]);
+        let codes: Vec<_> = got.iter().map(|got| got.err).collect();
+        assert_eq!(codes[..6], [ErrorCode::OK; 6]);
+        assert_eq!(codes[6], ErrorCode::NO_NODE);
+        assert!(got.is_sorted_by_key(|got| got.zxid));
+    }
+}
+
+#[test]
+fn a_write_waits_for_a_quorum_of_disks() {
+    let mut world = World::new(3).formed();
+    let mut client = world.connect(0, 10_000);
+    world.slow_disk(0, true);
+    world.slow_disk(1, true);
+    let asked = world.send(&mut client, &create("/a", 0));
+    world.settle();
+    assert_eq!(world.got(&client), []);
+    assert!(!world.has(2, "/a"), "the leader alone is no quorum");
+    world.slow_disk(1, false);
+    assert_eq!(xids(&world.got(&client)), [asked], "the other follower's disk is enough");
+    world.slow_disk(0, false);
+}
+
+#[test]
+fn a_sync_on_a_follower_that_lags_waits_for_what_was_committed_before_it() {
+    let mut world = World::new(3).formed();
+    let mut writer = world.connect(2, 10_000);
+    let mut reader = world.connect(0, 10_000);
+    world.hold(2, 0);
+    assert_eq!(world.ask(&mut writer, &create("/a", 0)), Some(ErrorCode::OK));
+    assert_eq!(world.ask(&mut reader, &get("/a")), Some(ErrorCode::NO_NODE), "it lags");
+    let synced = world.send(&mut reader, &sync());
+    let read = world.send(&mut reader, &get("/a"));
+    world.settle();
+    assert_eq!(world.got(&reader), []);
+    world.release();
+    let got = world.got(&reader);
+    assert_eq!(xids(&got), [synced, read]);
+    assert_eq!(got[1].err, ErrorCode::OK);
+}
+
+#[test]
+fn a_sync_on_the_leader_is_behind_the_writes_asked_before_it() {
+    let mut world = World::new(3).formed();
+    let mut client = world.connect(2, 10_000);
+    let mut other = world.connect(2, 10_000);
+    world.slow_disk(2, true);
+    world.slow_disk(1, true);
+    world.slow_disk(0, true);
+    world.send(&mut other, &create("/a", 0));
+    world.send(&mut client, &sync());
+    world.send(&mut client, &get("/a"));
+    world.settle();
+    assert_eq!(world.got(&client), []);
+    for at in 0..3 {
+        world.slow_disk(at, false);
+    }
+    assert_eq!(world.got(&client)[1].err, ErrorCode::OK);
+}
+
+#[test]
+fn what_a_follower_cannot_read_is_answered_in_its_turn_and_costs_no_zxid() {
+    let mut world = World::new(3).formed();
+    let mut client = world.connect(0, 10_000);
+    let before = world.members[2].shared.tree.last_zxid();
+    let xid = world.send_raw(&mut client, oxkeeper_proto::OpCode::SET_DATA, &[0, 0]);
+    world.settle();
+    let got = world.got(&client);
+    assert_eq!((got[0].xid, got[0].err), (xid, ErrorCode::MARSHALLING_ERROR));
+    assert_eq!(world.members[2].shared.tree.last_zxid(), before);
+}
+
+#[test]
+fn a_leader_that_dies_takes_no_acknowledged_write_with_it() {
+    let mut world = World::new(3).formed();
+    let mut client = world.connect(0, 10_000);
+    assert_eq!(world.ask(&mut client, &create("/a", 0)), Some(ErrorCode::OK));
+    world.kill(2);
+    assert!(world.is_closed(&client), "the role is over: so is its connection");
+    world.pass(2000);
+    let leader = world.leader().expect("another leader");
+    assert!(world.has(leader, "/a"));
+    let mut client = world.renew(client, 0).expect("the session lives on");
+    assert_eq!(world.ask(&mut client, &create("/b", 0)), Some(ErrorCode::OK));
+    assert!(world.members[leader].shared.tree.last_zxid() > Zxid(2 << 32));
+    world.start(2);
+    world.pass(2000);
+    assert!(world.has(2, "/a") && world.has(2, "/b"));
+}
+
+#[test]
+fn a_write_that_only_a_dead_leader_had_never_happened() {
+    let mut world = World::new(3).formed();
+    let mut client = world.connect(2, 10_000);
+    world.hold(2, 0);
+    world.hold(2, 1);
+    assert_eq!(world.ask(&mut client, &create("/lost", 0)), None);
+    world.kill(2);
+    world.release();
+    world.pass(2000);
+    let mut client = world.connect(0, 10_000);
+    assert_eq!(world.ask(&mut client, &create("/kept", 0)), Some(ErrorCode::OK));
+    world.start(2);
+    world.pass(3000);
+    assert!(world.has(2, "/kept"), "it follows");
+    assert!(!world.has(2, "/lost"), "its log was cut");
+}
+
+#[test]
+fn requests_that_come_before_the_leader_serves_wait_for_it() {
+    let mut world = World::new(3);
+    world.slow_apply(2, true);
+    world.start_all();
+    world.pass(1000);
+    assert!(world.members[0].shared.serving && !world.members[2].shared.serving);
+    let id = world.begin_session(0, SessionId::NONE, 10_000, false);
+    world.pass(100);
+    assert_eq!(world.response(0, id), None, "the leader has not begun to serve");
+    world.slow_apply(2, false);
+    let session = world.response(0, id).expect("now it has").session;
+    assert!(world.knows(2, session));
+}

@@ -1,0 +1,350 @@
+//! A server as a member of an ensemble: what its host does for the agreement.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use oxkeeper_node::{Core, Now};
+use oxkeeper_proto::{Capabilities, Sid};
+use oxkeeper_server::history_thread::HistoryCommand;
+use oxkeeper_server::log_thread::LogCommand;
+use oxkeeper_storage::SimDisk;
+use oxkeeper_zab as zab;
+use zab::messages::Effect as PeerEffect;
+use zab::quorum::{Membership, QuorumVerifier};
+use zab::{Input, LinkId, Recovered, State, election};
+
+use super::archive::{Found, Inlet};
+use super::ports::{Link, Ports, Told};
+use super::running::Running;
+use super::{DATA, Ensemble, Outage, Server};
+use crate::net::{Delivery, Port, WireId};
+use crate::world::Ground;
+
+/// The configuration that all members start with.
+fn membership(ensemble: &Ensemble) -> Membership {
+    let mut text = String::new();
+    for sid in 1..=ensemble.members() {
+        let role = if sid <= ensemble.voters { "participant" } else { "observer" };
+        let _ = writeln!(text, "server.{sid}=server-{sid}:2888:3888:{role}");
+    }
+    text.push_str("version=0");
+    let config = QuorumVerifier::parse(&text, false).expect("the members make an ensemble");
+    Membership::new(Arc::new(config), None)
+}
+
+impl Server {
+    /// Makes the core a member, if there is an ensemble.
+    pub(super) fn join(&self, core: &mut Core, recovered: Recovered, now: Now) -> Option<Ports> {
+        let ensemble = self.settings.ensemble.as_ref()?;
+        let sid = Sid(self.id as i64 + 1);
+        let membership = membership(ensemble);
+        let mut settings = zab::Settings::new(sid);
+        settings.tick_time_ms = self.settings.tick_ms.into();
+        settings.init_limit = ensemble.init_limit;
+        settings.sync_limit = ensemble.sync_limit;
+        settings.observer = self.id >= ensemble.voters;
+        settings.sync_enabled = ensemble.sync_enabled;
+        settings.force_snapshot = ensemble.force_snapshot;
+        settings.snapshot_size_permille = ensemble.snapshot_size_permille;
+        settings.committed_count_max = ensemble.window;
+        if ensemble.ours {
+            settings.capabilities = Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING;
+        }
+        let ports = Ports::new(sid, &membership);
+        let voting = election::Settings { interval_max_ms: 4000, ..Default::default() };
+        let peer = zab::Peer::new(settings, voting, membership, recovered);
+        core.join(peer, self.settings.fronts as u16, now);
+        Some(ports)
+    }
+
+    /// True if its data is gone, and the others have not given it theirs yet.
+    pub fn is_wiped(&self) -> bool {
+        self.wiped
+    }
+
+    /// Its process ends and its data is gone; that it had some is remembered.
+    pub fn wipe(&mut self, ground: &mut Ground) {
+        ground.note(format_args!("server {} is wiped", self.id));
+        self.fail(ground, Outage::Power);
+        let marker = Path::new(DATA).join(oxkeeper_storage::past::HELD_FILE);
+        let held = self.disk.bytes(&marker);
+        self.repair();
+        self.disk = SimDisk::new();
+        if !held.is_empty() {
+            self.disk.put(&marker, &held);
+            self.wiped = true;
+        }
+        ground.history.wiped(self.id);
+    }
+
+    /// It is asked to end: a leader gives the lead to another.
+    pub fn hand_over(&mut self, ground: &mut Ground) {
+        let now = self.now(ground);
+        let Some(running) = &mut self.running else { return };
+        let under_way = running.core.hand_over(now);
+        ground.note(format_args!("server {} is asked to go; {under_way}", self.id));
+        self.effects(ground);
+        self.plan_all(ground);
+    }
+
+    /// Its role ends, for no reason that it knows of.
+    pub fn step_down(&mut self, ground: &mut Ground) {
+        let now = self.now(ground);
+        let Some(running) = &mut self.running else { return };
+        running.core.step_down(now);
+        ground.note(format_args!("server {} steps down", self.id));
+        self.effects(ground);
+        self.plan_all(ground);
+    }
+
+    /// Something has arrived on a wire between servers.
+    pub(super) fn peer_arrival(&mut self, ground: &mut Ground, wire: WireId, delivery: Delivery) {
+        let now = self.now(ground);
+        let Some(running) = &mut self.running else { return };
+        match ground.net.port(wire) {
+            Port::Election => running.election_arrival(ground, now, wire, delivery),
+            _ => running.quorum_arrival(ground, now, wire, delivery),
+        }
+        self.effects(ground);
+    }
+
+    /// What has come in meanwhile, and what is due by the clock.
+    pub(super) fn hear_peers(&mut self, ground: &mut Ground, now: Now) {
+        let Some(running) = &mut self.running else { return };
+        for input in std::mem::take(&mut running.reports.inputs) {
+            running.core.peer_input(now, input);
+        }
+        let Some(ports) = &mut running.ports else { return };
+        if ports.votes.deadline_ms().is_some_and(|due_ms| due_ms <= now.mono_ms()) {
+            ports.votes.tick(now.mono_ms());
+        }
+        running.election_calls(ground, now);
+        let Some(ports) = &mut running.ports else { return };
+        let mut links = Vec::new();
+        for (id, link) in &mut ports.links {
+            if let Some(rest) = link.inlet.as_ref().and_then(Inlet::rest) {
+                (link.inlet, link.raw, link.inbox) = (None, false, rest);
+                links.push(*id);
+            }
+        }
+        for link in links {
+            running.packets(ground, now, link);
+        }
+    }
+
+    /// The log's thread gets on by what waits for it, or by some of it.
+    pub(super) fn log_turn(&mut self, ground: &mut Ground) -> Result<(), String> {
+        let Server { running: Some(running), dice, .. } = self else { return Ok(()) };
+        running.to_log.left = if dice.one_in(3) { dice.below(3) as usize } else { usize::MAX };
+        if let Some(first) = running.to_log.take() {
+            if let LogCommand::ReceiveSnapshot { zxid, .. } = first
+                && let Some(wire) = running.installing.take()
+            {
+                ground.history.installs(self.id, wire, zxid);
+            }
+            let turned = running.log.turn(first, &mut running.to_log, &running.reports);
+            turned.map_err(|error| error.to_string())?;
+        }
+        if running.to_log.is_empty() && dice.one_in(4) {
+            running.log.settle().map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The history's thread answers a question.
+    pub(super) fn history_turn(&mut self, ground: &mut Ground) {
+        let Some(running) = &mut self.running else { return };
+        for found in running.archive.step() {
+            let Some(ports) = &mut running.ports else { return };
+            match found {
+                Found::Input(input) => running.reports.inputs.push(input),
+                Found::Chunk(link, Some(chunk)) => ports.send_chunk(ground, link, &chunk),
+                Found::Chunk(link, None) => {
+                    ports.close(ground, link);
+                    running.reports.inputs.push(Input::Unlinked(link));
+                }
+                Found::Wanted => running.core.request_snapshot_for_learner(),
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Carries out what the agreement wants. False if it wants the server to end.
+    pub(super) fn peer_effect(
+        &mut self,
+        ground: &mut Ground,
+        server: usize,
+        now: Now,
+        effect: PeerEffect,
+    ) -> bool {
+        let Some(ports) = &mut self.ports else { return true };
+        match effect {
+            PeerEffect::Dial(sid) => ports.dial(ground, sid),
+            PeerEffect::Send(link, packet) => ports.send(ground, link, &packet),
+            PeerEffect::Close(link, why) => {
+                ground.note(format_args!("server {server} closes link {}: {why}", link.0));
+                ports.close(ground, link);
+                self.archive.forget(link);
+            }
+            PeerEffect::OpenSnapshot { link, at_least } => {
+                self.archive.ask(HistoryCommand::OpenSnapshot { link, at_least });
+            }
+            PeerEffect::SendSnapshot(link) => {
+                if let Some(to) = ports.links.get(&link) {
+                    ground.history.sends_snapshot(server, to.wire);
+                }
+                ports.expect_snapshot(link);
+                self.archive.send(link);
+            }
+            PeerEffect::SurveyLog { link, peer } => {
+                self.archive.ask(HistoryCommand::Survey { link, peer });
+            }
+            PeerEffect::ReadLog { link, after, to } => {
+                self.archive.ask(HistoryCommand::Read { link, after, to });
+            }
+            PeerEffect::SaveEpochs(epochs) => self.to_log.push(LogCommand::SaveEpochs(epochs)),
+            PeerEffect::SaveEnsembleId(id) => self.to_log.push(LogCommand::SaveEnsembleId(id)),
+            PeerEffect::Truncate { generation, to } => {
+                self.to_log.push(LogCommand::Truncate { generation, to });
+            }
+            PeerEffect::ReceiveSnapshot { generation, link, zxid } => {
+                let inlet = Inlet::default();
+                match ports.links.get_mut(&link) {
+                    Some(link) => {
+                        inlet.push(&std::mem::take(&mut link.inbox));
+                        link.inlet = Some(inlet.clone());
+                        self.installing = Some(link.wire);
+                    }
+                    None => inlet.break_off(),
+                }
+                self.to_log.push_snapshot(generation, zxid, inlet);
+            }
+            PeerEffect::Reload { generation } => {
+                self.to_log.push(LogCommand::Reload { generation });
+            }
+            PeerEffect::Notify { to, state, vote, config } => {
+                let mut message = Vec::new();
+                vote.notification(state, &config).encode(&mut message);
+                ports.votes.send(now.mono_ms(), to, message.into());
+                self.election_calls(ground, now);
+            }
+            PeerEffect::ConfigSeen(_) | PeerEffect::ConfigActive(_) => {}
+            PeerEffect::State(state) => {
+                ground.note(format_args!("server {server} is {state:?}"));
+                let waiting = match state {
+                    State::Leading => ports.settle_waiting(ground, true),
+                    State::Following(_) | State::Observing(_) => {
+                        ports.settle_waiting(ground, false)
+                    }
+                    State::Looking | State::Settling(_) => Vec::new(),
+                };
+                for link in waiting {
+                    self.core.peer_input(now, Input::Linked(link));
+                    self.packets(ground, now, link);
+                }
+            }
+            PeerEffect::Fatal(why) => {
+                ground.note(format_args!("server {server} gives up: {why}"));
+                return false;
+            }
+            other => unreachable!("{other:?} is the core's"),
+        }
+        true
+    }
+
+    fn quorum_arrival(&mut self, ground: &mut Ground, now: Now, wire: WireId, what: Delivery) {
+        let state = self.core.state();
+        let Some(ports) = &mut self.ports else { return };
+        match what {
+            Delivery::Opened => {
+                let leads = state == Some(State::Leading);
+                let follows = matches!(state, Some(State::Following(_) | State::Observing(_)));
+                if let Some(link) = ports.came(ground, wire, leads, follows) {
+                    self.core.peer_input(now, Input::Linked(link));
+                }
+            }
+            Delivery::Accepted => {
+                // The role may have changed while the call was under way.
+                let wanted = |sid| match state {
+                    Some(State::Following(leader) | State::Observing(leader)) => sid == leader,
+                    _ => false,
+                };
+                if let Some(link) = ports.accepted(ground, wire, wanted) {
+                    self.core.peer_input(now, Input::Linked(link));
+                }
+            }
+            Delivery::Closed => {
+                if let Some(sid) = ports.refused(wire) {
+                    self.core.peer_input(now, Input::DialFailed(sid));
+                } else if let Some(link) = ports.ended(wire) {
+                    self.archive.forget(link);
+                    self.core.peer_input(now, Input::Unlinked(link));
+                }
+            }
+            Delivery::Bytes(bytes) => {
+                let Some(id) = ports.link_of(wire) else {
+                    return ports.disown(ground, wire, &bytes);
+                };
+                let Some(link) = ports.links.get_mut(&id) else { return };
+                match &link.inlet {
+                    Some(inlet) => inlet.push(&bytes),
+                    None => link.inbox.extend(bytes),
+                }
+                if link.raw {
+                    self.core.peer_input(now, Input::Progress(id));
+                } else {
+                    self.packets(ground, now, id);
+                }
+            }
+        }
+    }
+
+    /// Hands on the packets that have come on a link.
+    fn packets(&mut self, ground: &mut Ground, now: Now, id: LinkId) {
+        let Running { core, shared, ports: Some(ports), .. } = self else { return };
+        let Some(link) = ports.links.get_mut(&id) else { return };
+        let taken = Link::each_packet(&mut link.inbox, |packet| {
+            core.packet(shared, now, id, packet);
+        });
+        match taken {
+            Ok(snapshot) => link.raw |= snapshot,
+            Err(error) => {
+                ground.note(format_args!("nonsense on link {}: {error}", id.0));
+                ports.close(ground, id);
+                core.peer_input(now, Input::Unlinked(id));
+            }
+        }
+    }
+
+    fn election_arrival(&mut self, ground: &mut Ground, now: Now, wire: WireId, what: Delivery) {
+        let Some(ports) = &mut self.ports else { return };
+        let now_ms = now.mono_ms();
+        let mut told = Vec::new();
+        match what {
+            Delivery::Opened => drop(ports.call(ground, now_ms, wire)),
+            Delivery::Accepted => ports.call_taken(now_ms, wire),
+            Delivery::Closed => ports.call_ended(now_ms, wire),
+            Delivery::Bytes(bytes) => ports.overhear(ground, now_ms, wire, &bytes, &mut told),
+        }
+        ports.calls(ground, &mut told);
+        self.tell_election(now, told);
+    }
+
+    fn election_calls(&mut self, ground: &mut Ground, now: Now) {
+        let Some(ports) = &mut self.ports else { return };
+        let mut told = Vec::new();
+        ports.calls(ground, &mut told);
+        self.tell_election(now, told);
+    }
+
+    fn tell_election(&mut self, now: Now, told: Vec<Told>) {
+        for told in told {
+            match told {
+                Told::Link(sid, up) => self.core.election_link(now, sid, up),
+                Told::Heard(sid, heard) => self.core.notification(now, sid, &heard),
+            }
+        }
+    }
+}
