@@ -222,7 +222,7 @@ impl Run {
             ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => None,
         };
         let request = mixed::Request {
-            members: options.members.as_deref().map(ensemble::parse_kinds).transpose()?,
+            members: options.members.as_deref().map(str::parse).transpose()?,
             scenario: options.scenario.clone(),
             quick: options.quick || options.only.is_none(),
             seed: self.seed,
