@@ -427,11 +427,18 @@ fn place<D: Disk>(dir: &DataDir<D>, link: &mut Link<D>, after: Zxid) -> Result<b
     }
     let logs = list_logs(dir.disk(), dir.log_dir())?;
     let upto = logs.partition_point(|(first, _)| *first <= after.next());
-    // Behind an epoch's last transaction comes the first of a later one: an ensemble's first log
-    // begins so, behind the empty snapshot.
-    let begins = |(first, _): &&(Zxid, _)| upto == 0 && follows(after, *first);
-    let before = upto.checked_sub(1).and_then(|at| logs.get(at));
-    let Some((first, _)) = before.or_else(|| logs.first().filter(begins)) else {
+    let before = match upto.checked_sub(1) {
+        Some(at) => logs.get(at),
+        // Behind an epoch's last transaction comes the first of a later one: an ensemble's first
+        // log begins so, behind the empty snapshot. Snapshots go before the logs behind them do, so
+        // as long as one is there, no log between it and that one has been purged.
+        None => {
+            let snapshots = list_snapshots(dir.disk(), dir.snapshot_dir())?;
+            let kept = snapshots.iter().any(|snapshot| snapshot.zxid <= after);
+            logs.first().filter(|(first, _)| kept && follows(after, *first))
+        }
+    };
+    let Some((first, _)) = before else {
         link.cursor = None;
         return Ok(false);
     };

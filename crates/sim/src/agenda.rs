@@ -54,6 +54,13 @@ pub enum Event {
         /// Which.
         server: usize,
     },
+    /// A server is asked to end, or is ended if it has not gone by itself.
+    Stop {
+        /// Which.
+        server: usize,
+        /// At once, and with this long until it starts again.
+        down: Option<Micros>,
+    },
     /// A client looks at what it has to do.
     Client(usize),
     /// The storm does the next thing it has in mind.

@@ -332,6 +332,11 @@ impl History {
         self.installing.insert(server, log);
     }
 
+    /// A server's files are gone.
+    pub fn wiped(&mut self, server: usize) {
+        self.logs[server].clear();
+    }
+
     /// A server has read its history anew, has cut or replaced it: it ends there.
     pub fn rebuilt(&mut self, server: usize, zxid: Zxid) {
         self.stints[server] += 1;

@@ -198,6 +198,12 @@ impl Net {
         self.silence(wire, end);
     }
 
+    /// One end forgets the wire: what it sent is lost. What still comes there is somebody else's to
+    /// answer.
+    pub fn orphan(&mut self, wire: WireId, end: End) {
+        self.wires[wire.0].towards(end.other()).items.clear();
+    }
+
     /// Stops everything from one party to another until [`Net::heal`].
     pub fn cut(&mut self, from: Party, to: Party) {
         self.cuts.insert((from, to));

@@ -74,6 +74,12 @@ impl Truth {
         &self.steps[upto(after)..upto(to).max(upto(after))]
     }
 
+    /// The last transaction that is not behind this place; the place itself if there is none.
+    pub fn last_by(&self, zxid: Zxid) -> Zxid {
+        let upto = self.steps.partition_point(|step| step.zxid <= zxid);
+        upto.checked_sub(1).map_or(zxid, |at| self.steps[at].zxid)
+    }
+
     /// The last place.
     pub fn last(&self) -> Zxid {
         self.steps.last().map_or(Zxid::ZERO, |step| step.zxid)

@@ -72,11 +72,20 @@ impl Plan {
         Plan { seed, clients, pace_ms, storm: 6 * SECOND, server, whole_trace: false }
     }
 
-    /// A run of so many servers: one alone, or an ensemble.
-    pub fn of_servers(seed: u64, servers: usize) -> Plan {
+    /// A run of so many servers that vote, and perhaps some that do not: one alone, or an ensemble.
+    pub fn of_servers(seed: u64, voters: usize) -> Plan {
         let mut plan = Plan::new(seed);
-        if servers > 1 {
-            plan.server.ensemble = Some(Ensemble { voters: servers, ..Ensemble::default() });
+        if voters > 1 {
+            let mut dice = Dice::fork(seed, "ensemble");
+            plan.server.ensemble = Some(Ensemble {
+                voters,
+                observers: *dice.pick(&[0, 0, 0, 1, 2]),
+                window: *dice.pick(&[4, 30, 500]),
+                force_snapshot: dice.one_in(10),
+                snapshot_size_permille: *dice.pick(&[None, Some(0), Some(330), Some(330)]),
+                ours: dice.one_in(2),
+                ..Ensemble::default()
+            });
         }
         plan
     }
@@ -221,6 +230,11 @@ impl World {
             },
             Event::Turn { server, life, stage } => self.servers[server].turn(ground, life, stage),
             Event::Start { server } => self.servers[server].start(ground),
+            Event::Stop { server, down: None } => self.servers[server].hand_over(ground),
+            Event::Stop { server, down: Some(down) } => {
+                self.servers[server].fail(ground, Outage::Kill);
+                ground.agenda.plan(down, Event::Start { server });
+            }
             Event::Client(client) => self.clients[client].turn(ground, self.phase),
             Event::Storm => self.storm(),
             Event::Relief(server) => {
@@ -240,7 +254,12 @@ impl World {
                 Party::Client(_) => return None,
             },
             Event::Turn { server, .. } => server,
-            Event::Start { .. } | Event::Client(_) | Event::Storm | Event::Relief(_) => {
+            Event::Stop { server, down: None } => server,
+            Event::Start { .. }
+            | Event::Stop { .. }
+            | Event::Client(_)
+            | Event::Storm
+            | Event::Relief(_) => {
                 return None;
             }
         };
@@ -252,6 +271,9 @@ impl World {
     fn storm(&mut self) {
         if self.phase != Phase::Storm {
             return;
+        }
+        if self.servers.len() > 1 && self.dice.one_in(3) {
+            return self.ensemble_storm();
         }
         let at = self.dice.below(self.servers.len() as u64) as usize;
         let server = &mut self.servers[at];
@@ -299,6 +321,61 @@ impl World {
                 ground.agenda.plan(self.dice.between(50, 2500) * MS, Event::Relief(at));
             }
             _ => {}
+        }
+        ground.agenda.plan(self.dice.between(20, 700) * MS, Event::Storm);
+    }
+
+    /// One more thing goes wrong between servers, or with their number.
+    fn ensemble_storm(&mut self) {
+        let count = self.servers.len();
+        let at = self.dice.below(count as u64) as usize;
+        let ground = &mut self.ground;
+        let now = ground.agenda.now();
+        match self.dice.below(8) {
+            // Nobody hears it, it hears nobody, or both, of one other or of all.
+            0..4 => {
+                let other = (at + 1 + self.dice.below(count as u64 - 1) as usize) % count;
+                let others = if self.dice.one_in(2) { vec![other] } else { (0..count).collect() };
+                let way = self.dice.below(3);
+                ground.note(format_args!("a cut between server {at} and {others:?}: {way}"));
+                for other in others.into_iter().filter(|other| *other != at) {
+                    let (a, b) = (Party::Server(at), Party::Server(other));
+                    if way != 1 {
+                        ground.net.cut(a, b);
+                    }
+                    if way != 0 {
+                        ground.net.cut(b, a);
+                    }
+                }
+                ground.agenda.plan(self.dice.between(50, 4000) * MS, Event::Relief(at));
+            }
+            // As SIGSTOP does, longer than the others wait.
+            4 => {
+                let long = self.dice.between(500, 4000) * MS;
+                ground.note(format_args!("server {at} is stopped for {long} us"));
+                self.servers[at].freeze(now + long);
+            }
+            5 => {
+                ground.note(format_args!("a rolling restart"));
+                for turn in 0..count {
+                    let server = (at + turn) % count;
+                    let begin = turn as u64 * self.dice.between(800, 2000) * MS;
+                    ground.agenda.plan(begin, Event::Stop { server, down: None });
+                    let down = Some(self.dice.between(50, 400) * MS);
+                    let patience = self.dice.between(100, 600) * MS;
+                    ground.agenda.plan(begin + patience, Event::Stop { server, down });
+                }
+            }
+            6 => {
+                // What a quorum has acknowledged must still be with one of a quorum.
+                let whole = self.servers.iter().all(|server| !server.is_wiped());
+                if whole {
+                    self.servers[at].wipe(ground);
+                    let down = self.dice.between(10, 1500) * MS;
+                    ground.agenda.plan(down, Event::Start { server: at });
+                }
+            }
+            _ => self.servers[at].step_down(ground),
         }
         ground.agenda.plan(self.dice.between(20, 700) * MS, Event::Storm);
     }

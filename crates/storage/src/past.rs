@@ -39,7 +39,8 @@ use crate::log_reader::list_logs;
 use crate::snapshot_writer::PreparedSnapshot;
 use crate::snapshots::SnapshotFile;
 
-const HELD_FILE: &str = "oxkeeper.held";
+/// The file that says so: see [`DataDir::has_held`].
+pub const HELD_FILE: &str = "oxkeeper.held";
 const RECEIVED_FILE: &str = "oxkeeper.received";
 
 /// See the module.

@@ -10,6 +10,7 @@ mod command_line;
 mod disk;
 mod lifecycle;
 mod limits;
+mod member_words;
 mod server;
 mod serving;
 mod words;

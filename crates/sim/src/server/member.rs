@@ -1,12 +1,14 @@
 //! A server as a member of an ensemble: what its host does for the agreement.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use oxkeeper_node::{Core, Now};
-use oxkeeper_proto::Sid;
+use oxkeeper_proto::{Capabilities, Sid};
 use oxkeeper_server::history_thread::HistoryCommand;
 use oxkeeper_server::log_thread::LogCommand;
+use oxkeeper_storage::SimDisk;
 use oxkeeper_zab as zab;
 use zab::messages::Effect as PeerEffect;
 use zab::quorum::{Membership, QuorumVerifier};
@@ -15,7 +17,7 @@ use zab::{Input, LinkId, Recovered, State, election};
 use super::archive::{Found, Inlet};
 use super::ports::{Link, Ports, Told};
 use super::running::Running;
-use super::{Ensemble, Server};
+use super::{DATA, Ensemble, Outage, Server};
 use crate::net::{Delivery, Port, WireId};
 use crate::world::Ground;
 
@@ -46,11 +48,56 @@ impl Server {
         settings.force_snapshot = ensemble.force_snapshot;
         settings.snapshot_size_permille = ensemble.snapshot_size_permille;
         settings.committed_count_max = ensemble.window;
+        if ensemble.ours {
+            settings.capabilities = Capabilities::LEADER_TRANSFER
+                | Capabilities::QUICK_PING
+                | Capabilities::CUMULATIVE;
+        }
         let ports = Ports::new(sid, &membership);
         let voting = election::Settings { interval_max_ms: 4000, ..Default::default() };
         let peer = zab::Peer::new(settings, voting, membership, recovered);
         core.join(peer, self.settings.fronts as u16, now);
         Some(ports)
+    }
+
+    /// True if its data is gone, and the others have not given it theirs yet.
+    pub fn is_wiped(&self) -> bool {
+        self.wiped
+    }
+
+    /// Its process ends and its data is gone; that it had some is remembered.
+    pub fn wipe(&mut self, ground: &mut Ground) {
+        ground.note(format_args!("server {} is wiped", self.id));
+        self.fail(ground, Outage::Power);
+        let marker = Path::new(DATA).join(oxkeeper_storage::past::HELD_FILE);
+        let held = self.disk.bytes(&marker);
+        self.repair();
+        self.disk = SimDisk::new();
+        if !held.is_empty() {
+            self.disk.put(&marker, &held);
+            self.wiped = true;
+        }
+        ground.history.wiped(self.id);
+    }
+
+    /// It is asked to end: a leader gives the lead to another.
+    pub fn hand_over(&mut self, ground: &mut Ground) {
+        let now = self.now(ground);
+        let Some(running) = &mut self.running else { return };
+        let under_way = running.core.hand_over(now);
+        ground.note(format_args!("server {} is asked to go; {under_way}", self.id));
+        self.effects(ground);
+        self.plan_all(ground);
+    }
+
+    /// Its role ends, for no reason that it knows of.
+    pub fn step_down(&mut self, ground: &mut Ground) {
+        let now = self.now(ground);
+        let Some(running) = &mut self.running else { return };
+        running.core.step_down(now);
+        ground.note(format_args!("server {} steps down", self.id));
+        self.effects(ground);
+        self.plan_all(ground);
     }
 
     /// Something has arrived on a wire between servers.
@@ -119,7 +166,7 @@ impl Server {
                     ports.close(ground, link);
                     running.reports.inputs.push(Input::Unlinked(link));
                 }
-                Found::Wanted => running.core.request_snapshot(),
+                Found::Wanted => running.core.request_snapshot_for_learner(),
             }
         }
     }
@@ -197,6 +244,7 @@ impl Running {
                 };
                 for link in waiting {
                     self.core.peer_input(now, Input::Linked(link));
+                    self.packets(ground, now, link);
                 }
             }
             PeerEffect::Fatal(why) => {
@@ -238,7 +286,9 @@ impl Running {
                 }
             }
             Delivery::Bytes(bytes) => {
-                let Some(id) = ports.link_of(wire) else { return };
+                let Some(id) = ports.link_of(wire) else {
+                    return ports.disown(ground, wire, &bytes);
+                };
                 let Some(link) = ports.links.get_mut(&id) else { return };
                 match &link.inlet {
                     Some(inlet) => inlet.push(&bytes),

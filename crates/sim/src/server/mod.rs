@@ -102,6 +102,8 @@ pub struct Ensemble {
     pub snapshot_size_permille: Option<u64>,
     /// Whether observers keep a log.
     pub sync_enabled: bool,
+    /// Whether members do what only ours can do with each other.
+    pub ours: bool,
 }
 
 impl Default for Ensemble {
@@ -115,6 +117,7 @@ impl Default for Ensemble {
             force_snapshot: false,
             snapshot_size_permille: Some(330),
             sync_enabled: true,
+            ours: true,
         }
     }
 }
@@ -149,6 +152,8 @@ pub struct Server {
     slowness: u64,
     /// What the disk is going to do, or has done.
     fault: Option<Fault>,
+    /// Its data is gone, and the others have not given it theirs yet.
+    wiped: bool,
     dice: Dice,
 }
 
@@ -165,6 +170,7 @@ impl Server {
             wall_offset_ms: 0,
             slowness: 1,
             fault: None,
+            wiped: false,
             dice: Dice::fork(seed, &format!("server {id}")),
         }
     }
@@ -298,6 +304,9 @@ impl Server {
         drop(running);
         for (wire, end) in wires {
             match outage {
+                Outage::Power if ground.net.port(wire) != Port::Client => {
+                    ground.net.orphan(wire, end);
+                }
                 Outage::Power if self.dice.one_in(2) => ground.net.vanish(wire, end),
                 Outage::Power => ground.net.break_wire(&mut ground.agenda, wire),
                 Outage::Kill => ground.net.close(&mut ground.agenda, wire, end),
@@ -368,6 +377,8 @@ impl Server {
             // Nobody listens: the kernel of a machine that is up says so.
             return match delivery {
                 Delivery::Closed => {}
+                // Not even that, if the machine is off. Who goes on talking will be told.
+                Delivery::Bytes(_) if ground.net.port(wire) != Port::Client => {}
                 _ => ground.net.break_wire(&mut ground.agenda, wire),
             };
         };
@@ -493,6 +504,7 @@ impl Server {
                     let (now, zxid) = (ground.agenda.now(), shared.tree.last_zxid());
                     ground.note(format_args!("server {} serves from {zxid}", self.id));
                     ground.history.serves(now, self.id, self.life, zxid);
+                    self.wiped = false;
                 }
                 continue;
             }

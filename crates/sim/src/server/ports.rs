@@ -56,7 +56,8 @@ pub(super) struct Ports {
     pub(super) links: BTreeMap<LinkId, Link>,
     ids: BTreeMap<WireId, LinkId>,
     dials: BTreeMap<WireId, Sid>,
-    waiting: Vec<WireId>,
+    /// With what they have said already.
+    waiting: Vec<(WireId, Vec<u8>)>,
     next_link: u64,
     pub(super) votes: Links,
     conns: BTreeMap<WireId, ConnId>,
@@ -100,7 +101,7 @@ impl Ports {
         let links = self.links.values().map(|link| (link.wire, link.end));
         let calls = self.calls.values().map(|call| (call.wire, call.end));
         let dials = self.dials.keys().map(|wire| (*wire, End::Dialler));
-        let waiting = self.waiting.iter().map(|wire| (*wire, End::Listener));
+        let waiting = self.waiting.iter().map(|(wire, _)| (*wire, End::Listener));
         links.chain(calls).chain(dials).chain(waiting).collect()
     }
 
@@ -125,7 +126,7 @@ impl Ports {
         }
         match follows {
             true => ground.net.close(&mut ground.agenda, wire, End::Listener),
-            false => self.waiting.push(wire),
+            false => self.waiting.push((wire, Vec::new())),
         }
         None
     }
@@ -134,12 +135,20 @@ impl Ports {
     pub(super) fn settle_waiting(&mut self, ground: &mut Ground, leads: bool) -> Vec<LinkId> {
         let waiting = std::mem::take(&mut self.waiting);
         if !leads {
-            for wire in waiting {
+            for (wire, _) in waiting {
                 ground.net.close(&mut ground.agenda, wire, End::Listener);
             }
             return Vec::new();
         }
-        waiting.into_iter().map(|wire| self.link(wire, End::Listener)).collect()
+        let mut links = Vec::new();
+        for (wire, said) in waiting {
+            let id = self.link(wire, End::Listener);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.inbox = said;
+            }
+            links.push(id);
+        }
+        links
     }
 
     fn link(&mut self, wire: WireId, end: End) -> LinkId {
@@ -171,6 +180,14 @@ impl Ports {
         self.dials.remove(&wire)
     }
 
+    /// Bytes on a wire that is no link: of someone who waits, or of an earlier life.
+    pub(super) fn disown(&mut self, ground: &mut Ground, wire: WireId, bytes: &[u8]) {
+        match self.waiting.iter_mut().find(|(waiting, _)| *waiting == wire) {
+            Some((_, said)) => said.extend_from_slice(bytes),
+            None => ground.net.break_wire(&mut ground.agenda, wire),
+        }
+    }
+
     /// The link that a wire carries.
     pub(super) fn link_of(&self, wire: WireId) -> Option<LinkId> {
         self.ids.get(&wire).copied()
@@ -178,7 +195,7 @@ impl Ports {
 
     /// A link that has ended by itself.
     pub(super) fn ended(&mut self, wire: WireId) -> Option<LinkId> {
-        self.waiting.retain(|waiting| *waiting != wire);
+        self.waiting.retain(|(waiting, _)| *waiting != wire);
         let id = self.ids.remove(&wire)?;
         if let Some(Link { inlet: Some(inlet), .. }) = self.links.remove(&id) {
             inlet.break_off();
@@ -262,7 +279,9 @@ impl Ports {
         bytes: &[u8],
         told: &mut Vec<Told>,
     ) {
-        let Some(&conn) = self.conns.get(&wire) else { return };
+        let Some(&conn) = self.conns.get(&wire) else {
+            return ground.net.break_wire(&mut ground.agenda, wire);
+        };
         let Some(call) = self.calls.get_mut(&conn) else { return };
         call.inbox.extend_from_slice(bytes);
         let mut inbox = std::mem::take(&mut call.inbox);
