@@ -113,6 +113,8 @@ impl Member {
                 self.quorum.set_state(state);
             }
             zab::Effect::Fatal(fatal) => return Err(fatal.into()),
+            // No observer of ours is told to look for a follower that serves it.
+            zab::Effect::DialObserverMaster(_) => {}
             // The core's own.
             zab::Effect::Append(_)
             | zab::Effect::Hold(_)

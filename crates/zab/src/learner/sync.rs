@@ -234,6 +234,7 @@ impl Learner {
         designated: Option<Sid>,
     ) -> Result<(), Why> {
         let entry = ledger.commit(zxid)?;
+        self.relay(ledger, &entry, designated);
         if let Some(designated) = designated
             && let Some(config) = self.reconfiguration(ledger, &entry)?
         {
