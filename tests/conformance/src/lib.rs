@@ -14,6 +14,7 @@
 //! | [`election`] | two of Java's servers and our election port elect a leader |
 //! | [`mixed`] | ensembles of Java's servers and ours, under load and under attack |
 //! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
+//! | [`faults`] | ensembles of ours alone: killed, parted, frozen, filled, by chance |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
 //! | [`net`] | that the parts above catch a server that does wrong |
 
@@ -22,6 +23,7 @@ pub mod disk;
 pub mod election;
 pub mod ensemble;
 pub mod expiry;
+pub mod faults;
 pub mod golden;
 pub mod interop;
 pub mod mixed;

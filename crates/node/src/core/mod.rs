@@ -222,7 +222,7 @@ impl Core {
             self.proposed(waiter);
             return true;
         }
-        match self.may_write(session, link) {
+        match self.may_write(session, op, link) {
             Ok(ephemerals_refused) => {
                 let context = PrepContext { ephemerals_refused, ..context };
                 let answered = link.is_some();

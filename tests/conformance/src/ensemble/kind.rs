@@ -112,6 +112,12 @@ impl Programs {
         Ok(Programs { by_kind })
     }
 
+    /// Ours alone.
+    pub fn ours(binary: PathBuf) -> Programs {
+        let program = ServerUnderTest::Oxkeeper { binary };
+        Programs { by_kind: BTreeMap::from([(Kind::Oxkeeper, program)]) }
+    }
+
     pub(super) fn of(&self, kind: Kind) -> Result<ServerUnderTest> {
         self.by_kind.get(&kind).cloned().with_context(|| format!("{kind} was not fetched"))
     }

@@ -16,7 +16,7 @@
 mod chapters;
 pub mod load;
 mod reconfiguration;
-mod stage;
+pub(crate) mod stage;
 mod storm;
 mod takeover;
 

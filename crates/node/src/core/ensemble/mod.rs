@@ -269,8 +269,8 @@ impl Core {
         let zxid = tree.last_zxid();
         shared.tree = tree;
         shared.serving = false;
-        // A leader of Apache's sends its tree while it changes. What we keep, and may pass on, is to
-        // be a tree as it once was.
+        // A leader of Apache's sends its tree while it changes. What we keep, and may pass on, is
+        // to be a tree as it once was.
         if let zab::Disk::SnapshotInstalled { .. } = disk {
             self.request_snapshot();
         }
