@@ -20,7 +20,7 @@ struct Step {
 
 const DENY: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "fmt", words: &["fmt", "--all", "--check"], env: &[] },
     Step { name: "tidy", words: &["xtask", "tidy"], env: &[] },
     Step { name: "deps", words: &["xtask", "deps"], env: &[] },
@@ -38,6 +38,7 @@ const STEPS: [Step; 9] = [
         env: &[],
     },
     Step { name: "conformance", words: &["xtask", "conformance"], env: &[] },
+    Step { name: "faults", words: &["xtask", "faults", "--count", "10"], env: &[] },
 ];
 
 /// Runs the selected steps and prints how long each took.

@@ -21,6 +21,7 @@ usage: cargo xtask <chore>
   deps              who may know whom, and the reason for every dependency
   golden            fixtures are the recorded bytes; `list`, `seal`, `copy FROM` also
   conformance ...   our server beside Apache ZooKeeper's; --help lists its flags
+  faults ...        ensembles of ours, killed, parted, frozen, filled by chance; --help
   ci                everything above and the build, lints, docs and tests, timed";
 
 fn main() -> ExitCode {
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         "deps" => deps::run(&rest),
         "golden" => golden::run(&rest),
         "conformance" => conformance::run(&rest),
+        "faults" => conformance::run_faults(&rest),
         "ci" => ci::run(&rest),
         _ => {
             eprintln!("{USAGE}");

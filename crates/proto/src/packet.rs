@@ -36,7 +36,7 @@ macro_rules! packet_kinds {
         impl PacketKind {
             $(pub const $name: PacketKind = PacketKind($value);)*
 
-            /// ZooKeeper's name of the type, or ours of one of our own; `None` for any other number.
+            /// ZooKeeper's name of the type, ours of one of our own, `None` for any other.
             pub fn name(self) -> Option<&'static str> {
                 match self { $(PacketKind::$name => Some($java),)* _ => Ours::name(self) }
             }

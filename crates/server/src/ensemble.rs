@@ -5,10 +5,11 @@
 //! itself, and what learners need read to the history thread. What comes back from threads comes by
 //! the core's mailbox; what comes from sockets is handed to the core where it is read.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use oxkeeper_node::Core;
+use oxkeeper_node::{Core, Now};
 use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{Sid, Zxid};
 use oxkeeper_zab as zab;
@@ -112,6 +113,8 @@ impl Member {
                 self.quorum.set_state(state);
             }
             zab::Effect::Fatal(fatal) => return Err(fatal.into()),
+            // No observer of ours is told to look for a follower that serves it.
+            zab::Effect::DialObserverMaster(_) => {}
             // The core's own.
             zab::Effect::Append(_)
             | zab::Effect::Hold(_)
@@ -196,11 +199,22 @@ fn tell(state: State) {
 }
 
 /// What comes from the quorum port goes straight to the core.
-pub struct Voice(pub Rc<IoThread>);
+pub struct Voice {
+    thread: Rc<IoThread>,
+    /// The moment at which the packets under way were read: one for all of them.
+    read_at: Cell<Option<Now>>,
+}
+
+impl Voice {
+    /// The voice that this thread's core hears.
+    pub fn new(thread: Rc<IoThread>) -> Voice {
+        Voice { thread, read_at: Cell::new(None) }
+    }
+}
 
 impl Upcall for Voice {
     fn linked(&self, link: LinkId, origin: Origin) {
-        self.0.with_core(|part, _, now| {
+        self.thread.with_core(|part, _, now| {
             // The role may have changed while the connection was made.
             let wanted = match (origin, part.core.state()) {
                 (Origin::Accepted, Some(State::Leading)) => true,
@@ -220,19 +234,24 @@ impl Upcall for Voice {
     }
 
     fn dial_failed(&self, sid: Sid) {
-        self.0.with_core(|part, _, now| part.core.peer_input(now, zab::Input::DialFailed(sid)));
+        self.thread
+            .with_core(|part, _, now| part.core.peer_input(now, zab::Input::DialFailed(sid)));
     }
 
     fn packet(&self, link: LinkId, packet: &Packet<'_>) {
-        self.0.with_core(|part, shared, now| part.core.packet(shared, now, link, packet));
+        let now = self.read_at.get().unwrap_or_else(|| self.thread.clock.now());
+        self.read_at.set(Some(now));
+        self.thread.with_core_at(now, |part, shared, now| {
+            part.core.packet(shared, now, link, packet);
+        });
     }
 
     fn progress(&self, link: LinkId) {
-        self.0.with_core(|part, _, now| part.core.peer_input(now, zab::Input::Progress(link)));
+        self.thread.with_core(|part, _, now| part.core.peer_input(now, zab::Input::Progress(link)));
     }
 
     fn unlinked(&self, link: LinkId) {
-        self.0.with_core(|part, _, now| {
+        self.thread.with_core(|part, _, now| {
             part.core.peer_input(now, zab::Input::Unlinked(link));
             if let Some(member) = &mut part.member {
                 member.forget(link);
@@ -241,7 +260,8 @@ impl Upcall for Voice {
     }
 
     fn turn(&self) {
-        self.0.attend();
+        self.read_at.set(None);
+        self.thread.attend();
     }
 }
 

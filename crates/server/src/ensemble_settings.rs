@@ -37,7 +37,8 @@ pub fn agreement(config: &Config, ensemble: &Ensemble, kept_id: u128, seed: u64)
         committed_count_max: history.commit_log_count as usize,
         capabilities: Capabilities::LEADER_TRANSFER
             | Capabilities::QUICK_PING
-            | Capabilities::ENSEMBLE_ID,
+            | Capabilities::ENSEMBLE_ID
+            | Capabilities::CUMULATIVE,
         snap_syncs_max: history.max_concurrent_snap_syncs as usize,
         diff_syncs_max: history.max_concurrent_diff_syncs as usize,
         connect_limit: u64::from(ensemble.connect_limit),

@@ -207,7 +207,7 @@ impl Server {
     }
 
     async fn run(
-        mut self,
+        self,
         config: &Config,
         listener: TcpListener,
         began: Instant,
@@ -228,6 +228,19 @@ impl Server {
             Arc::clone(&self.mailboxes),
             u64::from(sessionless),
         ));
+        let limit = config.limits.request_throttle.shutdown_timeout_ms;
+        let limit = Duration::from_millis(u64::from(limit));
+        // A task, because the runtime looks at what it was given to wait for at every turn.
+        let ended = tokio::task::spawn_local(self.until_it_ends(accepting, limit)).await;
+        sweeping.abort();
+        ended.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()))
+    }
+
+    async fn until_it_ends(
+        mut self,
+        accepting: tokio::task::JoinHandle<()>,
+        limit: Duration,
+    ) -> Result<(), StartError> {
         let (mut port_failed, quorum) = match self.ports.take() {
             Some(ports) => {
                 let quorum = ports.quorum.clone();
@@ -241,15 +254,16 @@ impl Server {
         let mut running = tokio::task::spawn_local(async move { first.run().await });
         let ended = tokio::select! {
             ended = &mut running => ended,
-            Ok(error) = &mut port_failed => return Err(error),
+            failed = &mut port_failed => {
+                let died = |died: JoinError| std::panic::resume_unwind(died.into_panic());
+                return Err(failed.unwrap_or_else(died));
+            }
             _ = stop_signal() => {
                 accepting.abort();
-                let limit = config.limits.request_throttle.shutdown_timeout_ms;
-                self.drain(&mut running, Duration::from_millis(u64::from(limit))).await
+                self.drain(&mut running, limit).await
             }
         };
         let ended = ended.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
-        sweeping.abort();
         port_failed.abort();
         if let Some(quorum) = quorum {
             quorum.end().await;
@@ -313,7 +327,7 @@ impl Server {
 /// Serves a member's ports; ends only in trouble.
 async fn serve_ports(first: Rc<IoThread>, ports: Ports) -> StartError {
     let Ports { quorum, election, heard } = ports;
-    let quorum = quorum.run(Rc::new(Voice(Rc::clone(&first))));
+    let quorum = quorum.run(Rc::new(Voice::new(Rc::clone(&first))));
     let listening = tokio::task::spawn_local(ensemble::listen(first, heard));
     let failed = tokio::select! {
         error = quorum => error,

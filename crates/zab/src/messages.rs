@@ -3,9 +3,10 @@
 //! # The three rules of an effect
 //! The host carries effects out in the order in which they come. Those that touch the disk
 //! ([`Effect::Append`], [`Effect::SaveEpochs`], [`Effect::SaveEnsembleId`], [`Effect::Truncate`],
-//! [`Effect::ReceiveSnapshot`], [`Effect::Reload`]) are one queue: a later one never overtakes an earlier one, and each is
-//! reported by a [`Disk`] input when it would survive a power cut. Nothing in this crate that
-//! relies on a write leaves before that report, so the host keeps no list of held-back messages.
+//! [`Effect::ReceiveSnapshot`], [`Effect::Reload`]) are one queue: a later one never overtakes an
+//! earlier one, and each is reported by a [`Disk`] input when it would survive a power cut. Nothing
+//! in this crate that relies on a write leaves before that report, so the host keeps no list of
+//! held-back messages.
 //!
 //! # Generations
 //! TRUNC and SNAP replace history instead of extending it. Each of them, and each reload after one
@@ -94,9 +95,13 @@ pub enum Input {
     /// Someone outside has settled who leads: this server itself, or the one to connect to. Ends
     /// an election that is under way; nothing unless this server is looking.
     Elected(Sid),
-    /// Leading: someone connected to the quorum port. Learning: [`Effect::Dial`] worked.
+    /// Leading: someone connected to the quorum port. Learning: [`Effect::Dial`] or
+    /// [`Effect::DialObserverMaster`] worked.
     Linked(LinkId),
-    /// [`Effect::Dial`] failed.
+    /// Following: an observer connected to the observer master's port
+    /// (`observerMasterPort`).
+    ObserverLinked(LinkId),
+    /// [`Effect::Dial`] or [`Effect::DialObserverMaster`] failed.
     DialFailed(Sid),
     /// A connection ended, for whatever reason but our own [`Effect::Close`].
     Unlinked(LinkId),
@@ -182,6 +187,9 @@ pub struct LogSurvey {
 pub enum Effect {
     /// Connect to this server's quorum port, then report [`Input::Linked`].
     Dial(Sid),
+    /// Connect to the port at which this server serves observers (`observerMasterPort`), then
+    /// report [`Input::Linked`].
+    DialObserverMaster(Sid),
     /// Send a packet.
     Send(LinkId, Outgoing),
     /// Hang up once everything sent before is on its way.
@@ -355,12 +363,8 @@ pub enum Outgoing {
     LeaderInfo(Zxid, Bytes),
     /// ACKEPOCH: last logged and current epoch or −1.
     AckEpoch(Zxid, i32),
-    /// HANDOVER, to ours: the last transaction and the next leader.
-    Handover(Zxid, Sid),
-    /// PULSE, to ours: how often it is sent, in ms.
-    Pulse(u32),
-    /// ENSEMBLE, to ours: the ensemble's number.
-    Ensemble(u128),
+    /// What only members of ours are told.
+    Ours(Ours),
 }
 
 impl Outgoing {
@@ -430,11 +434,7 @@ impl Outgoing {
             Outgoing::AckEpoch(zxid, current_epoch) => {
                 Packet::AckEpoch { zxid: *zxid, current_epoch: *current_epoch }
             }
-            Outgoing::Handover(zxid, successor) => {
-                Packet::Ours(Ours::Handover { zxid: *zxid, successor: *successor })
-            }
-            Outgoing::Ensemble(id) => Packet::Ours(Ours::Ensemble { id: *id }),
-            Outgoing::Pulse(interval_ms) => Packet::Ours(Ours::Pulse { interval_ms: *interval_ms }),
+            Outgoing::Ours(ours) => Packet::Ours(*ours),
         }
     }
 }
@@ -470,6 +470,9 @@ pub enum Drop {
     /// Its history cannot be served right now; it will get a snapshot next time.
     #[error("the log that it needs cannot be read")]
     History,
+    /// A voter, where a follower serves observers.
+    #[error("only observers are served by a follower")]
+    ObserversOnly,
     /// As many learners as are allowed are being synchronised (`LearnerSyncThrottler`).
     #[error("as many learners as may be ({max}) are being sent {what}")]
     Throttled {

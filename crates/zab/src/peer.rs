@@ -29,7 +29,7 @@ use oxkeeper_proto::{SessionId, Sid, Zxid};
 use crate::cursors::Cursors;
 use crate::election::{self, Election, NO_DATABASE, Standing};
 use crate::leader::Leader;
-use crate::learner::Learner;
+use crate::learner::{Learner, Way};
 use crate::ledger::{Done, Ledger};
 use crate::messages::{
     Disk, Drop, Effect, Entry, Epochs, Fatal, Forward, Input, LinkId, Outgoing, Recovered, State,
@@ -48,6 +48,8 @@ pub struct Peer {
     observed: bool,
     /// Delays drawn.
     draws: u64,
+    /// How many observer masters were tried.
+    masters_tried: usize,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl Peer {
         let standing = standing(&ledger);
         let election = Election::new(ledger.settings.sid, membership, standing, voting);
         let role = Role::Settling(Why::Started);
-        Peer { ledger, election, role, observed: false, draws: 0 }
+        Peer { ledger, election, role, observed: false, draws: 0, masters_tried: 0 }
     }
 
     /// Begins to look for a leader.
@@ -124,6 +126,10 @@ impl Peer {
                 self.linked(now_ms, link);
                 Ok(())
             }
+            Input::ObserverLinked(link) => {
+                self.observer_linked(now_ms, link);
+                Ok(())
+            }
             Input::Unlinked(link) => match &mut self.role {
                 Role::Leading(leader) => {
                     leader.unlinked(link);
@@ -133,7 +139,7 @@ impl Peer {
                 Role::Looking | Role::Settling(_) | Role::Stopped => Ok(()),
             },
             Input::DialFailed(sid) => match &mut self.role {
-                Role::Learning(learner) if learner.leader() == sid => {
+                Role::Learning(learner) if learner.serves_us() == sid => {
                     learner.dial_failed(&self.ledger, now_ms)
                 }
                 _ => Ok(()),
@@ -148,7 +154,12 @@ impl Peer {
             }
             Input::Disk(disk) => self.disk(now_ms, disk),
             history => {
-                if let Role::Leading(leader) = &mut self.role {
+                let leader = match &mut self.role {
+                    Role::Leading(leader) => Some(&mut **leader),
+                    Role::Learning(learner) => learner.master_mut(),
+                    Role::Looking | Role::Settling(_) | Role::Stopped => None,
+                };
+                if let Some(leader) = leader {
                     serve_history(leader, &mut self.ledger, history);
                 }
                 Ok(())
@@ -163,6 +174,15 @@ impl Peer {
             Role::Learning(learner) => learner.linked(&mut self.ledger, now_ms, link),
             Role::Looking | Role::Settling(_) | Role::Stopped => {
                 self.ledger.close(link, Drop::RoleOver("leading"))
+            }
+        }
+    }
+
+    fn observer_linked(&mut self, now_ms: u64, link: LinkId) {
+        match &mut self.role {
+            Role::Learning(learner) => learner.observer_linked(&mut self.ledger, now_ms, link),
+            Role::Leading(_) | Role::Looking | Role::Settling(_) | Role::Stopped => {
+                self.ledger.close(link, Drop::RoleOver("serving observers"));
             }
         }
     }
@@ -296,16 +316,14 @@ impl Peer {
     /// Answers [`Effect::AskTouched`] with the encoded sessions.
     pub fn answer_ping(&mut self, zxid: Zxid, touched: Bytes) {
         if let Role::Learning(learner) = &mut self.role {
-            learner.send(&mut self.ledger, Outgoing::Pong(zxid, touched));
+            learner.answer_ping(&mut self.ledger, zxid, touched);
         }
     }
 
     /// Asks the leader whether a session lives. False if there is none.
     pub fn revalidate(&mut self, session: SessionId, timeout_ms: i32) -> bool {
         match &mut self.role {
-            Role::Learning(learner) => {
-                learner.send(&mut self.ledger, Outgoing::Revalidate(session, timeout_ms))
-            }
+            Role::Learning(learner) => learner.revalidate(&mut self.ledger, session, timeout_ms),
             _ => false,
         }
     }
@@ -418,13 +436,41 @@ impl Peer {
         }
         let state = if observer { State::Observing(leader) } else { State::Following(leader) };
         self.ledger.state(state);
-        let delay_ms = if observer && !appointed {
-            self.draw_delay_ms(self.ledger.settings.observer_reconnect_delay_ms)
-        } else {
-            0
-        };
-        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer, appointed, delay_ms);
+        let way = self.way(leader, observer, appointed);
+        let learner = Learner::new(&mut self.ledger, now_ms, leader, observer, way);
         self.role = Role::Learning(Box::new(learner));
+    }
+
+    /// How to get to the leader (`QuorumPeer.findLearnerMaster`). Observers go through those
+    /// followers that serve them, one after the other, in an order of their own; after all of them,
+    /// or on their way to the leader itself, they wait so that not all come at once.
+    fn way(&mut self, leader: Sid, observer: bool, appointed: bool) -> Way {
+        if !observer {
+            return Way { appointed, ..Way::default() };
+        }
+        let settings = &self.ledger.settings;
+        let bound_ms = settings.observer_reconnect_delay_ms;
+        let masters = if settings.observer_masters { self.masters(leader) } else { Vec::new() };
+        let exhausted = self.masters_tried >= masters.len();
+        let delay_ms = if exhausted && !appointed { self.draw_delay_ms(bound_ms) } else { 0 };
+        if exhausted {
+            self.masters_tried = 0;
+        }
+        let via = masters.get(self.masters_tried).copied();
+        self.masters_tried += 1;
+        Way { appointed: appointed && via.is_none(), via, delay_ms }
+    }
+
+    /// The followers that serve observers, in the order in which this server tries them.
+    fn masters(&self, leader: Sid) -> Vec<Sid> {
+        let place = |sid: &Sid| {
+            let seed = self.ledger.settings.seed ^ sid.0.cast_unsigned().rotate_left(32);
+            (election::observer_delay_ms(seed, u64::MAX), *sid)
+        };
+        let voters = self.ledger.membership.current().voters();
+        let mut masters: Vec<Sid> = voters.filter(|sid| *sid != leader).collect();
+        masters.sort_by_key(place);
+        masters
     }
 
     /// Whether this server votes, by the configuration in force or else by its own settings.
@@ -520,6 +566,22 @@ impl Peer {
         }
     }
 
+    /// The observers that this follower serves, for reports; `None` if there were none.
+    pub fn observers(&self) -> Option<&Leader> {
+        match &self.role {
+            Role::Learning(learner) => learner.master(),
+            _ => None,
+        }
+    }
+
+    /// Who serves this learner: its leader, or a follower that serves observers.
+    pub fn learner_master(&self) -> Option<Sid> {
+        match &self.role {
+            Role::Learning(learner) => Some(learner.serves_us()),
+            _ => None,
+        }
+    }
+
     /// The promises on disk.
     pub fn epochs(&self) -> Epochs {
         self.ledger.epochs()
@@ -562,6 +624,7 @@ fn serve_history(leader: &mut Leader, ledger: &mut Ledger, history: Input) {
         Input::HistoryUnavailable(link) => leader.history_unavailable(ledger, link),
         Input::Elected(_)
         | Input::Linked(_)
+        | Input::ObserverLinked(_)
         | Input::DialFailed(_)
         | Input::Unlinked(_)
         | Input::Progress(_)

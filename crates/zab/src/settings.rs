@@ -53,6 +53,9 @@ pub struct Settings {
     pub connect_limit: u64,
     /// The pause between attempts at it, ms (`zookeeper.leaderConnectDelayDuringRetryMs`).
     pub redial_ms: u64,
+    /// Followers serve observers, and observers look for a follower instead of the leader
+    /// (`observerMasterPort`).
+    pub observer_masters: bool,
     /// An observer connects to its leader after a random part of this, ms
     /// (`zookeeper.observer.reconnectDelayMs`), so that not all come at once.
     pub observer_reconnect_delay_ms: u64,
@@ -99,6 +102,7 @@ impl Settings {
             diff_syncs_max: 100,
             connect_limit: 0,
             redial_ms: 100,
+            observer_masters: false,
             observer_reconnect_delay_ms: 0,
             observer_election_delay_ms: 200,
             seed: sid.0.cast_unsigned(),

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oxkeeper_proto::packet::{LearnerInfo, Packet};
-use oxkeeper_proto::{OpCode, SessionId, Sid, TxnHeader, Zxid};
+use oxkeeper_proto::packet::{ForwardedRequest, LearnerInfo, Ours, Packet, TouchedSessions};
+use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, TxnHeader, Zxid};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
 use oxkeeper_zab::{
     Disk, Effect, Entry, Input, LinkId, Peer, Recovered, Settings, Verdict, election,
@@ -42,6 +42,9 @@ fn peer() -> Peer {
     settings.outstanding_count_max = 8;
     settings.links_max = 4;
     settings.reconfig_enabled = true;
+    settings.capabilities = u64::MAX;
+    settings.observer_masters = true;
+    settings.ensemble_seed = 1;
     let membership = Membership::new(Arc::new(config), None);
     let mut peer =
         Peer::new(settings, election::Settings::default(), membership, Recovered::default());
@@ -64,12 +67,20 @@ fn say(peer: &mut Peer, dice: &mut Dice) -> Verdict {
     entry.truncate(if dice.below(5) == 0 { dice.below(32) as usize } else { 32 });
     let protocol_version = if dice.below(9) == 0 { 1 } else { LearnerInfo::PROTOCOL_VERSION };
     let config_version = if dice.below(9) == 0 { i64::MAX } else { 0 };
-    let info = LearnerInfo { sid, protocol_version, config_version, trailing: &[7] };
+    let mut ours = vec![7];
+    if dice.below(2) == 0 {
+        ours.clear();
+        let ensemble_id = u128::from(dice.below(3));
+        Capabilities { bits: u64::MAX, ensemble_id }.encode(&mut ours);
+    }
+    let info = LearnerInfo { sid, protocol_version, config_version, trailing: &ours };
+    let session = SessionId(dice.below(3) as i64);
+    let op = if dice.below(2) == 0 { OpCode::SYNC } else { OpCode::CREATE };
     let current_epoch = dice.below(6) as i32 - 2;
-    let packet = match dice.below(18) {
+    let packet = match dice.below(27) {
         0 | 1 => Packet::FollowerInfo { zxid, info },
         2 => Packet::ObserverInfo { zxid, info },
-        3 => Packet::LeaderInfo { zxid, protocol_version, trailing: &[] },
+        3 => Packet::LeaderInfo { zxid, protocol_version, trailing: &ours },
         4 | 5 => Packet::AckEpoch { zxid, current_epoch },
         6 | 7 => Packet::Ack { zxid },
         8 => Packet::Diff { zxid },
@@ -80,6 +91,16 @@ fn say(peer: &mut Peer, dice: &mut Dice) -> Verdict {
         14 => Packet::Inform { zxid, entry: &entry },
         15 => Packet::NewLeader { zxid, config: Some("server.1=nonsense".into()) },
         16 => Packet::UpToDate,
+        18 => Packet::Ours(Ours::Handover { zxid, successor: sid }),
+        19 => Packet::Ours(Ours::Pulse { interval_ms: dice.below(1 << 33) as u32 }),
+        20 => Packet::Ours(Ours::Ensemble { id: u128::from(dice.below(3)) }),
+        21 => Packet::Sync,
+        22 => Packet::Revalidate { session, timeout_ms: 1 },
+        23 => Packet::Revalidated { session, valid: true },
+        24 => Packet::Ping { zxid, touched: TouchedSessions::from_raw(&[0; 24]).ok() },
+        25 => {
+            Packet::Request(ForwardedRequest { session, cxid: 1, op, body: &[], identities: None })
+        }
         _ => Packet::CommitAndActivate { zxid, designated_leader: sid },
     };
     peer.packet(dice.below(100), link, &packet)
@@ -89,8 +110,9 @@ fn say(peer: &mut Peer, dice: &mut Dice) -> Verdict {
 fn effects(peer: &mut Peer) {
     while let Some(effect) = peer.poll_effect() {
         let answer = match effect {
-            Effect::Dial(_) => Input::Linked(LinkId(0)),
+            Effect::Dial(_) | Effect::DialObserverMaster(_) => Input::Linked(LinkId(0)),
             Effect::Append(entry) => Input::Disk(Disk::Synced(entry.zxid)),
+            Effect::SaveEnsembleId(id) => Input::Disk(Disk::EnsembleIdSaved(id)),
             Effect::SaveEpochs(epochs) => Input::Disk(Disk::EpochsSaved(epochs)),
             Effect::Truncate { generation, to } => {
                 Input::Disk(Disk::Truncated { generation, last: to.min(peer.cursors().appended) })
@@ -165,7 +187,13 @@ fn nothing_that_a_peer_says_breaks_a_server() {
         established += u32::from(peer.established().is_some());
         for _ in 0..80 {
             let epochs = peer.epochs();
-            match dice.below(12) {
+            match dice.below(15) {
+                12 => peer.handle(0, Input::ObserverLinked(LinkId(dice.below(6)))),
+                13 => {
+                    peer.hand_over(0);
+                    peer.may_lead(0, true);
+                }
+                14 => peer.wake(dice.below(3000)),
                 0 => peer.handle(0, Input::Elected(Sid(1 + dice.below(3) as i64))),
                 1 => peer.handle(0, Input::Linked(LinkId(dice.below(6)))),
                 2 => {

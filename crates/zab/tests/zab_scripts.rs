@@ -16,7 +16,8 @@
 //! set reconfig version=1:5     of the configuration
 //! set silence=900             how long one of ours may be silent
 //! ```
-//! `ours` or `watchful` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other one.
+//! `ours`, `watchful` or `sums` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other
+//! one.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
@@ -26,12 +27,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oxkeeper_proto::packet::{LearnerInfo, Ours, Packet};
+use oxkeeper_proto::packet::{
+    ForwardedRequest, LearnerInfo, Ours, Packet, TouchedSessions, put_touched,
+};
 use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, TxnHeader, Zxid};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
 use oxkeeper_zab::{
     Disk, Effect, Entry, Epochs, Input, LinkId, LogSurvey, Outgoing, Peer, Recovered, Settings,
-    election,
+    Verdict, election,
 };
 
 #[test]
@@ -81,6 +84,9 @@ const WATCHFUL: u64 = OURS | Capabilities::QUICK_PING;
 
 /// What ours can do that keep the number of their ensemble.
 const KEEPS: u64 = OURS | Capabilities::ENSEMBLE_ID;
+
+/// What ours can do that say with one packet what stands for many.
+const SUMS: u64 = OURS | Capabilities::CUMULATIVE;
 
 struct Scene {
     settings: Settings,
@@ -153,6 +159,7 @@ impl Scene {
                             self.settings.committed_count_max = count.parse().unwrap();
                         }
                         _ if *word == "reconfig" => self.settings.reconfig_enabled = true,
+                        _ if *word == "masters" => self.settings.observer_masters = true,
                         _ if *word == "votes" => self.votes = true,
                         Some(("snaps", count)) => {
                             self.settings.snap_syncs_max = count.parse().unwrap();
@@ -175,6 +182,7 @@ impl Scene {
                         }
                         _ if *word == "ours" => self.settings.capabilities = OURS,
                         _ if *word == "keeps" => self.settings.capabilities = KEEPS,
+                        _ if *word == "sums" => self.settings.capabilities = SUMS,
                         _ if *word == "watchful" => self.settings.capabilities = WATCHFUL,
                         _ => self.settings.snapshot_size_permille = None,
                     }
@@ -208,6 +216,7 @@ impl Scene {
         match words[0] {
             "lead" => peer.handle(now_ms, Input::Elected(self.settings.sid)),
             "learn" => peer.handle(now_ms, Input::Elected(Sid(words[1].parse().unwrap()))),
+            "observer" => peer.handle(now_ms, Input::ObserverLinked(link(words[1]))),
             "linked" => peer.handle(now_ms, Input::Linked(link(words[1]))),
             "unlinked" => peer.handle(now_ms, Input::Unlinked(link(words[1]))),
             "synced" => peer.handle(now_ms, disk(Disk::Synced(zxid(words[1])))),
@@ -247,6 +256,31 @@ impl Scene {
                 Some(zxid) => drop(peer.propose(now_ms, entry(zxid), None)),
                 None => drop(writeln!(self.out, "  nothing can be proposed")),
             },
+            "at" => {
+                self.now_ms = words[1].parse().unwrap();
+                peer.wake(self.now_ms);
+            }
+            _ if self.more_input(words) => {}
+            _ => {
+                let text = words[1..].join(" ");
+                let Some(peer) = &mut self.peer else { return };
+                with_packet(&text, |packet| {
+                    let verdict = peer.packet(now_ms, link(words[0]), packet);
+                    if let (Verdict::ForNode(_), true) = (verdict, self.settings.observer_masters) {
+                        let _ = writeln!(self.out, "  for the node");
+                    }
+                });
+            }
+        }
+        self.effects();
+    }
+
+    /// Inputs beyond those of a plain leader or learner; false if it is none of them.
+    fn more_input(&mut self, words: &[&str]) -> bool {
+        let Some(peer) = &mut self.peer else { return false };
+        let now_ms = self.now_ms;
+        let link = |word: &str| LinkId(word.parse().unwrap());
+        match words[0] {
             "handover" => {
                 let begun = peer.hand_over(now_ms);
                 let _ = writeln!(self.out, "  {}", if begun { "begun" } else { "nobody can" });
@@ -255,23 +289,24 @@ impl Scene {
             "stalled" => self.now_ms = words[1].parse().unwrap(),
             "kept" => {
                 let id = words[1].parse().unwrap();
-                peer.handle(now_ms, disk(Disk::EnsembleIdSaved(id)));
+                peer.handle(now_ms, Input::Disk(Disk::EnsembleIdSaved(id)));
             }
             "progress" => peer.handle(now_ms, Input::Progress(link(words[1]))),
+            "touched" => {
+                let mut touched = Vec::new();
+                for word in &words[2..] {
+                    put_touched(&mut touched, SessionId(word.parse().unwrap()), 4000);
+                }
+                peer.answer_ping(crate::zxid(words[1]), touched.into());
+            }
+            "revalidate" => {
+                peer.revalidate(SessionId(words[1].parse().unwrap()), 4000);
+            }
             "stay" => peer.may_lead(now_ms, false),
             "refused" => peer.handle(now_ms, Input::DialFailed(Sid(words[1].parse().unwrap()))),
-            "at" => {
-                self.now_ms = words[1].parse().unwrap();
-                peer.wake(self.now_ms);
-            }
-            _ => {
-                let text = words[1..].join(" ");
-                with_packet(&text, |packet| {
-                    peer.packet(now_ms, link(words[0]), packet);
-                });
-            }
+            _ => return false,
         }
-        self.effects();
+        true
     }
 
     fn effects(&mut self) {
@@ -324,6 +359,15 @@ fn sent(packet: &Outgoing) -> String {
         Packet::Ours(Ours::Handover { zxid, successor }) => {
             format!("{name} {} to {successor}", show(zxid))
         }
+        Packet::Request(request) => {
+            format!("{name} of session {} cxid {}", request.session.0, request.cxid)
+        }
+        Packet::Ping { zxid, touched: Some(touched) } => {
+            let sessions: Vec<i64> = touched.iter().map(|(session, _)| session.0).collect();
+            format!("{name} {} heard from {sessions:?}", show(zxid))
+        }
+        Packet::Revalidate { session, .. } => format!("{name} {}?", session.0),
+        Packet::Revalidated { session, valid } => format!("{name} {} {valid}", session.0),
         Packet::Ours(Ours::Ensemble { id }) => format!("{name} {id:#x}"),
         Packet::AckEpoch { zxid, current_epoch } => {
             format!("{name} {} current={current_epoch}", show(zxid))
@@ -339,11 +383,13 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
     let at = numbered.map_or(Zxid(-1), |word| zxid(word));
     let entry = entry(at);
     let mut trailing = Vec::new();
+    let mut touched = Vec::new();
     for word in &words {
         let bits = match *word {
             "ours" => OURS,
             "watchful" => WATCHFUL,
             "keeps" => KEEPS,
+            "sums" => SUMS,
             _ => continue,
         };
         let id = words.iter().find_map(|word| word.strip_prefix("id="));
@@ -378,6 +424,37 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         "UPTODATE" => Packet::UpToDate,
         "ACK" => Packet::Ack { zxid: at },
         "PING" => Packet::Ping { zxid: at, touched: None },
+        _ => further_packet(&words, at, &mut touched),
+    };
+    take(&packet);
+}
+
+/// A packet between the servers' nodes, or of ours.
+fn further_packet<'a>(words: &[&str], at: Zxid, touched: &'a mut Vec<u8>) -> Packet<'a> {
+    match words[0] {
+        "PONG" => {
+            for word in &words[2..] {
+                put_touched(touched, SessionId(word.parse().unwrap()), 4000);
+            }
+            let touched = TouchedSessions::from_raw(touched).unwrap();
+            Packet::Ping { zxid: at, touched: Some(touched) }
+        }
+        "REQUEST" | "SYNCREQUEST" => Packet::Request(ForwardedRequest {
+            session: SessionId(words[1].parse().unwrap()),
+            cxid: words[2].parse().unwrap(),
+            op: if words[0] == "REQUEST" { OpCode::CREATE } else { OpCode::SYNC },
+            body: &[],
+            identities: None,
+        }),
+        "SYNC" => Packet::Sync,
+        "REVALIDATE" => {
+            let session = SessionId(words[1].parse().unwrap());
+            Packet::Revalidate { session, timeout_ms: 4000 }
+        }
+        "REVALIDATED" => {
+            let session = SessionId(words[1].parse().unwrap());
+            Packet::Revalidated { session, valid: words[2] == "true" }
+        }
         "ENSEMBLE" => Packet::Ours(Ours::Ensemble { id: words[1].parse().unwrap() }),
         "PULSE" => {
             let interval_ms = words[1].parse().unwrap();
@@ -388,6 +465,5 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
             Packet::Ours(Ours::Handover { zxid: at, successor })
         }
         other => panic!("no packet {other:?} in scripts"),
-    };
-    take(&packet);
+    }
 }

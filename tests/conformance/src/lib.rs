@@ -14,6 +14,7 @@
 //! | [`election`] | two of Java's servers and our election port elect a leader |
 //! | [`mixed`] | ensembles of Java's servers and ours, under load and under attack |
 //! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
+//! | [`faults`] | ensembles of ours alone: killed, parted, frozen, filled, by chance |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
 //! | [`net`] | that the parts above catch a server that does wrong |
 
@@ -22,6 +23,7 @@ pub mod disk;
 pub mod election;
 pub mod ensemble;
 pub mod expiry;
+pub mod faults;
 pub mod golden;
 pub mod interop;
 pub mod mixed;
@@ -220,7 +222,7 @@ impl Run {
             ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => None,
         };
         let request = mixed::Request {
-            members: options.members.as_deref().map(ensemble::parse_kinds).transpose()?,
+            members: options.members.as_deref().map(str::parse).transpose()?,
             scenario: options.scenario.clone(),
             quick: options.quick || options.only.is_none(),
             seed: self.seed,

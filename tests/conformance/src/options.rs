@@ -72,7 +72,8 @@ usage: cargo xtask conformance [part] [flags]
   --only NAME              one part alone, as NAME itself: differential, golden, expiry,
                            interop, disk, election, mixed, net, shell, java-client, kazoo,
                            curator
-  --members KINDS          mixed: one mixture, such as java,ours,3.8
+  --members KINDS          mixed: one mixture, such as java,ours,3.8 or java,ours,ours+java,
+                           where the last one observes
   --scenario NAME          mixed: one scenario
   --quick                  mixed: the selection that a run of all parts has
   --json                   each part's result as a line of JSON";

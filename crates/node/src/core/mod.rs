@@ -7,8 +7,8 @@
 //! says who waits for it. Between proposal and apply a transaction exists once, as the bytes that
 //! go to the log: what is applied is what was written.
 //!
-//! In an ensemble what may be applied is decided by [`ensemble`] instead of the log alone, and a
-//! learner's requests make a detour over its leader.
+//! In an ensemble what may be applied is decided by the module `ensemble` instead of the log alone,
+//! and a learner's requests make a detour over its leader.
 //!
 //! # Cursors
 //! `applied ≤ synced ≤ appended ≤ proposed`, asserted where they move; in an ensemble
@@ -223,7 +223,7 @@ impl Core {
             self.proposed(waiter);
             return true;
         }
-        match self.may_write(session, link) {
+        match self.may_write(session, op, link) {
             Ok(ephemerals_refused) => {
                 let context = PrepContext { ephemerals_refused, ..context };
                 let answered = link.is_some();

@@ -268,3 +268,18 @@ fn a_server_without_local_sessions_refuses_the_writes_of_others_local_ones() {
     assert_eq!(world.ask(&mut client, &create("/e", EPHEMERAL)), Some(ErrorCode::OK));
     assert_eq!(world.ask(&mut client, &create("/a", 0)), Some(ErrorCode::OK), "everybody's now");
 }
+
+#[test]
+fn a_container_with_the_flags_of_an_ephemeral_upgrades_nothing() {
+    for change in [fixed, upgradeable] {
+        let mut world = World::with(3, 0, change).formed();
+        for at in [0, 2] {
+            let mut client = world.connect(at, 10_000);
+            let mut create = creation("/c", EPHEMERAL);
+            create.op = OpCode::CREATE_CONTAINER;
+            let refused = world.ask(&mut client, &Request::Create(create));
+            assert_eq!(refused, Some(ErrorCode::SESSION_EXPIRED));
+            assert_eq!(tell_apart(&world, &client), LOCAL);
+        }
+    }
+}

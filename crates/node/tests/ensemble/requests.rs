@@ -1,9 +1,10 @@
 //! Requests on every server: they come back in order, at the right moment, to the right client.
 
-use oxkeeper_proto::{ErrorCode, SessionId, Zxid};
+use oxkeeper_proto::request::PathWatch;
+use oxkeeper_proto::{ErrorCode, Request, SessionId, Zxid};
 
-use crate::world::{Got, World};
-use crate::{create, delete, get, set, sync};
+use crate::world::{Got, TICK_MS, World};
+use crate::{EPHEMERAL, create, delete, get, set, sync};
 
 fn xids(got: &[Got]) -> Vec<i32> {
     got.iter().map(|got| got.xid).collect()
@@ -158,4 +159,80 @@ fn requests_that_come_before_the_leader_serves_wait_for_it() {
     world.slow_apply(2, false);
     let session = world.response(0, id).expect("now it has").session;
     assert!(world.knows(2, session));
+}
+
+#[test]
+fn a_watch_on_one_server_hears_of_a_write_on_another_before_its_client_can_see_it() {
+    let mut world = World::with(3, 1, |_| ()).formed();
+    let mut writer = world.connect(2, 10_000);
+    assert_eq!(world.ask(&mut writer, &create("/a", 0)), Some(ErrorCode::OK));
+    for at in [0, 3] {
+        let mut watcher = world.connect(at, 10_000);
+        let watched = Request::GetData(PathWatch { path: "/a".into(), watch: true });
+        assert_eq!(world.ask(&mut watcher, &watched), Some(ErrorCode::OK));
+        world.send(&mut writer, &set("/a", b"new"));
+        world.settle();
+        world.send(&mut watcher, &get("/a"));
+        world.settle();
+        let frames = world.frames(&watcher);
+        let xids: Vec<i32> = frames.iter().map(|frame| frame.xid).collect();
+        assert_eq!(xids, [-1, watcher.xid], "the event, then what it tells of");
+    }
+}
+
+#[test]
+fn a_server_cut_off_from_its_leader_drops_its_clients_and_they_go_on_elsewhere() {
+    let mut world = World::new(3).formed();
+    let mut client = world.connect(0, 60_000);
+    assert_eq!(world.ask(&mut client, &create("/e", EPHEMERAL)), Some(ErrorCode::OK));
+    world.hold(2, 0);
+    world.hold(0, 2);
+    world.hold(0, 1);
+    world.hold(1, 0);
+    world.pass(5 * TICK_MS + 3000);
+    assert!(world.is_closed(&client), "silence for syncLimit");
+    let (_, refused) = world.ask_session(0, client.session, 60_000, false);
+    assert_eq!(refused, None, "it knows nothing of sessions now");
+    let mut client = world.renew(client, 1).expect("the others do");
+    assert_eq!(world.ask(&mut client, &set("/e", b"1")), Some(ErrorCode::OK));
+    world.release();
+    world.pass(5000);
+    assert_eq!(world.members[0].shared.tree.node("/e").unwrap().data(), Some(&b"1"[..]));
+}
+
+#[test]
+fn a_member_that_lost_its_log_is_sent_everything_and_serves_it() {
+    let mut world = World::new(3).formed();
+    let mut client = world.connect(1, 60_000);
+    assert_eq!(world.ask(&mut client, &create("/e", EPHEMERAL)), Some(ErrorCode::OK));
+    world.kill(0);
+    for n in 0..600 {
+        assert_eq!(world.ask(&mut client, &create(&format!("/n{n}"), 0)), Some(ErrorCode::OK));
+    }
+    world.wipe(0);
+    world.start(0);
+    world.pass(2000);
+    assert!(world.has(0, "/n0") && world.has(0, "/n599"));
+    let mut client = world.renew(client, 0).expect("it knows of the session");
+    assert_eq!(world.ask(&mut client, &Request::CloseSession), Some(ErrorCode::OK));
+    assert!(!world.has(0, "/e") && !world.has(2, "/e"));
+}
+
+#[test]
+fn a_leader_hands_over_without_losing_anything() {
+    let mut world = World::new(3).formed();
+    let mut client = world.connect(2, 30_000);
+    assert_eq!(world.ask(&mut client, &create("/e", EPHEMERAL)), Some(ErrorCode::OK));
+    world.send(&mut client, &create("/last", 0));
+    let now = world.now;
+    assert!(world.members[2].core.hand_over(now));
+    world.pass(2000);
+    let leader = world.leader().expect("a leader");
+    assert_ne!(leader, 2);
+    assert!(world.is_closed(&client));
+    let told = world.has(leader, "/last");
+    let mut client = world.renew(client, 0).expect("the session lives on");
+    let again = world.ask(&mut client, &create("/last", 0));
+    assert_eq!(again, Some(if told { ErrorCode::NODE_EXISTS } else { ErrorCode::OK }));
+    assert!(world.has(2, "/e") && world.has(2, "/last"));
 }

@@ -16,7 +16,9 @@ use oxkeeper_proto::connect::{
 };
 use oxkeeper_proto::request::RequestHeader;
 use oxkeeper_proto::response::ReplyHeader;
-use oxkeeper_proto::{ErrorCode, OpCode, Payload, PeerState, Request, SessionId, Sid, Zxid};
+use oxkeeper_proto::{
+    Capabilities, ErrorCode, OpCode, Payload, PeerState, Request, SessionId, Sid, Zxid,
+};
 use oxkeeper_tree::{Changes, Tree, TreeOptions};
 use oxkeeper_zab as zab;
 use zab::quorum::{Membership, QuorumVerifier};
@@ -210,7 +212,11 @@ impl World {
             trusted: true,
         };
         let membership = Membership::new(Arc::clone(&self.config), None);
-        let settings = zab::Settings { tick_time_ms: TICK_MS, ..zab::Settings::new(sid(at)) };
+        let settings = zab::Settings {
+            tick_time_ms: TICK_MS,
+            capabilities: Capabilities::LEADER_TRANSFER,
+            ..zab::Settings::new(sid(at))
+        };
         let voting = zab::election::Settings::default();
         let peer = zab::Peer::new(settings, voting, membership, recovered);
         member.core.join(peer, 1, self.now);
@@ -226,6 +232,14 @@ impl World {
                 self.members[other].core.election_link(self.now, sid(at), true);
             }
         }
+    }
+
+    /// Empties the disk of a member that is down.
+    pub fn wipe(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        assert!(!member.up);
+        member.log.clear();
+        member.epochs = zab::Epochs::default();
     }
 
     /// Ends a member as a crash does.
@@ -624,6 +638,11 @@ impl World {
 
     /// The replies that came since the last call, without those to pings and without events.
     pub fn got(&mut self, client: &Client) -> Vec<Got> {
+        self.frames(client).into_iter().filter(|got| got.xid > 0).collect()
+    }
+
+    /// Everything that came since the last call.
+    pub fn frames(&mut self, client: &Client) -> Vec<Got> {
         let bytes = self.output(client.at, client.id);
         let mut rest = &bytes[..];
         let mut got = Vec::new();
@@ -631,9 +650,7 @@ impl World {
             rest = after;
             let mut reader = Reader::new(frame);
             let ReplyHeader { xid, zxid, err } = ReplyHeader::decode(&mut reader).unwrap();
-            if xid > 0 {
-                got.push(Got { xid, zxid, err, body: reader.rest().to_vec() });
-            }
+            got.push(Got { xid, zxid, err, body: reader.rest().to_vec() });
         }
         assert!(rest.is_empty());
         got

@@ -102,7 +102,8 @@ fn a_client_that_does_not_read_is_held_back_and_others_go_on() {
     let mut other = Client::connect(server.addr, 20_000);
     let value = vec![b'v'; 500_000];
     assert_eq!(other.create("/big", &value).err, ErrorCode::OK);
-    let mut silent = Client::connect(server.addr, 1_000);
+    // Long enough to fill all buffers on a busy machine, too.
+    let mut silent = Client::connect(server.addr, 4_000);
     silent.stream.set_nonblocking(true).unwrap();
     let mut request = Vec::new();
     silent.encode(OpCode::GET_DATA, &Request::GetData(read("/big", false)), &mut request);

@@ -104,6 +104,8 @@ impl Capabilities {
     pub const QUICK_PING: u64 = 1 << 1;
     /// Keeps the number of its ensemble.
     pub const ENSEMBLE_ID: u64 = 1 << 2;
+    /// An ACK speaks for every proposal before it, and a COMMIT too.
+    pub const CUMULATIVE: u64 = 1 << 3;
 
     const MAGIC: [u8; 4] = *b"OxKp";
     const VERSION: u16 = 1;

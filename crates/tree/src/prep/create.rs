@@ -122,7 +122,12 @@ impl Prep<'_, '_> {
             _ => !mode.is_ttl() && mode != CreateMode::Container,
         };
         match (kind.owner(), self.ctx.ephemerals_refused) {
-            (Some(_), Some(code)) if fitting && mode.is_ephemeral() => Err(code),
+            // Whose znode it would be is asked before a container is found to be nobody's.
+            (_, Some(code))
+                if mode.is_ephemeral() && (fitting || op == OpCode::CREATE_CONTAINER) =>
+            {
+                Err(code)
+            }
             (Some(owner), _) if fitting => Ok((mode, owner)),
             _ => Err(ErrorCode::BAD_ARGUMENTS),
         }

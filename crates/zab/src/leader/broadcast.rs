@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use oxkeeper_proto::{Sid, Zxid};
+use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
 use super::{Leader, Phase, Proposal, Stage, Syncer};
 use crate::ledger::Ledger;
@@ -146,6 +146,7 @@ impl Leader {
             let Some(next) = self.proposals.pop_front() else { break };
             self.commit(ledger, next)?;
         }
+        self.tell_commits(ledger);
         let waiting: Vec<LinkId> = self
             .links
             .iter()
@@ -167,8 +168,17 @@ impl Leader {
             None
         };
         let entry = ledger.commit(zxid).map_err(Why::Violation)?;
+        if designated.is_some() {
+            self.tell_commits(ledger);
+        } else {
+            self.commits_untold = Some(zxid);
+        }
+        let cumulative = ledger.capabilities().has(Capabilities::CUMULATIVE);
         for (id, link) in &self.links {
             if !link.forwards() {
+                continue;
+            }
+            if cumulative && designated.is_none() && link.takes_ranges() {
                 continue;
             }
             let packet = match (&designated, link.observes()) {
@@ -187,11 +197,24 @@ impl Leader {
                 tracing::info!(leader = leader.0, "another leader is designated; waiting for it");
             }
         }
+        if self.syncs.front().is_some_and(|(behind, _)| *behind <= zxid) {
+            self.tell_commits(ledger);
+        }
         while self.syncs.front().is_some_and(|(behind, _)| *behind <= zxid) {
             let Some((_, syncer)) = self.syncs.pop_front() else { break };
             self.synced(ledger, syncer);
         }
         Ok(())
+    }
+
+    /// Tells the followers that take one COMMIT for many of the last one.
+    fn tell_commits(&mut self, ledger: &mut Ledger) {
+        let Some(zxid) = self.commits_untold.take() else { return };
+        if ledger.capabilities().has(Capabilities::CUMULATIVE) {
+            for (id, _) in self.links.iter().filter(|(_, link)| link.takes_ranges()) {
+                ledger.send(*id, Outgoing::Commit(zxid));
+            }
+        }
     }
 
     /// A sync: complete when everything outstanding now is committed (`processSync`).

@@ -25,6 +25,9 @@ impl Leader {
             let name = if observer { "OBSERVERINFO" } else { "FOLLOWERINFO" };
             return Err(link.unexpected(name).into());
         }
+        if self.below && !observer {
+            return Err(Drop::ObserversOnly);
+        }
         if info.protocol_version < LearnerInfo::PROTOCOL_VERSION {
             return Err(Violation::Protocol(info.protocol_version).into());
         }

@@ -6,6 +6,7 @@
 //! a number only if it got one before they came.
 
 use oxkeeper_proto::Capabilities;
+use oxkeeper_proto::packet::Ours;
 
 use super::{Leader, Stage};
 use crate::ledger::Ledger;
@@ -44,7 +45,7 @@ impl Leader {
             let asks = link.can(Capabilities::ENSEMBLE_ID) && link.ensemble_id() == 0;
             if link.stage == Stage::Broadcasting && asks && !link.told_ensemble_id {
                 link.told_ensemble_id = true;
-                ledger.send(*to, Outgoing::Ensemble(id));
+                ledger.send(*to, Outgoing::Ours(Ours::Ensemble { id }));
             }
         }
     }

@@ -8,6 +8,7 @@
 //! Apache's loses its leader in the ordinary way and looks for another: it joins one whom it did
 //! not elect only when a quorum says to follow that one.
 
+use oxkeeper_proto::packet::Ours;
 use oxkeeper_proto::{Capabilities, Sid};
 
 use super::{Leader, Link, Phase, Stage};
@@ -56,8 +57,9 @@ impl Leader {
         let Some(successor) = self.heir(ledger) else { return Ok(()) };
         tracing::info!(successor = successor.0, last = %self.proposed, "handing over the lead");
         let told: Vec<LinkId> = self.heirs().map(|(id, _)| *id).collect();
+        let zxid = ledger.cursors().committed;
         for id in told {
-            ledger.send(id, Outgoing::Handover(ledger.cursors().committed, successor));
+            ledger.send(id, Outgoing::Ours(Ours::Handover { zxid, successor }));
         }
         Err(Why::HandedOver)
     }

@@ -145,6 +145,11 @@ impl Link {
         capabilities.is_some_and(|capabilities| capabilities.has(bits))
     }
 
+    /// Whether it is a follower that takes one COMMIT for all before it.
+    pub fn takes_ranges(&self) -> bool {
+        self.forwards() && !self.observes() && self.can(Capabilities::CUMULATIVE)
+    }
+
     /// Whether it gets what is proposed and committed.
     pub fn forwards(&self) -> bool {
         matches!(self.stage, Stage::NewLeader | Stage::Synchronized | Stage::Broadcasting)

@@ -20,6 +20,7 @@
 //! A link is dropped with a reason when its peer breaks the protocol; nothing that a learner does
 //! ends the leader's role but its silence.
 
+mod below;
 mod broadcast;
 mod discovery;
 mod ensemble;
@@ -77,6 +78,8 @@ enum Syncer {
 #[derive(Debug)]
 pub struct Leader {
     phase: Phase,
+    /// These are a follower's observers, and another server decides.
+    below: bool,
     /// In discovery the largest that anyone asks for, then the epoch.
     epoch: u32,
     /// Who promised what in discovery: voters that are there.
@@ -101,6 +104,8 @@ pub struct Leader {
     exhausted: bool,
     /// Acknowledgements came that are not counted.
     acks_due: bool,
+    /// The last commit that those have not been told of who take one for many.
+    commits_untold: Option<Zxid>,
     /// Until when what is outstanding may be committed, before the lead is given up.
     handing_over_until_ms: Option<u64>,
     /// A voter has promised a later epoch.
@@ -120,12 +125,19 @@ impl Leader {
     /// Begins discovery. `appointed`: the leader before has named this server, and its learners are
     /// on their way.
     pub fn new(ledger: &mut Ledger, now_ms: u64, appointed: bool) -> Leader {
+        let mut leader = Leader::blank(ledger, now_ms, appointed);
+        leader.look_at_discovery(ledger);
+        leader
+    }
+
+    fn blank(ledger: &Ledger, now_ms: u64, appointed: bool) -> Leader {
         let epochs = ledger.epochs();
         let settings = &ledger.settings;
         let silence_ms = settings.quick_silence_ms();
         let step_ms = silence_ms.unwrap_or(0) / PULSES_MISSED;
-        let mut leader = Leader {
+        Leader {
             phase: Phase::Discovery,
+            below: false,
             epoch: epochs.accepted.saturating_add(1),
             connecting: BTreeSet::from([settings.sid]),
             epoch_acks: BTreeSet::new(),
@@ -140,6 +152,7 @@ impl Leader {
             successor: None,
             exhausted: false,
             acks_due: false,
+            commits_untold: None,
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
@@ -154,9 +167,7 @@ impl Leader {
                 },
             running: RunningTime::new(now_ms, step_ms),
             next_pulse_ms: silence_ms.map_or(u64::MAX, |_| now_ms + step_ms),
-        };
-        leader.look_at_discovery(ledger);
-        leader
+        }
     }
 
     /// The epoch, once it is established.
@@ -241,7 +252,7 @@ impl Leader {
                 Ok(false) => Ok(()),
                 Err(why) => Err(why),
             },
-            Packet::Request(request) if serves && request.op == OpCode::SYNC => {
+            Packet::Request(request) if serves && request.op == OpCode::SYNC && !self.below => {
                 self.sync_asked(ledger, Syncer::Link(id));
                 Ok(())
             }
@@ -336,6 +347,10 @@ impl Leader {
         if self.phase != Phase::Broadcast {
             return Ok(());
         }
+        if self.below {
+            self.ping(ledger);
+            return Ok(());
+        }
         self.look_at_ensemble_id(ledger);
         self.half_tick = !self.half_tick;
         if !self.half_tick {
@@ -379,7 +394,8 @@ impl Leader {
             .iter()
             .filter(|(_, link)| {
                 let limit_ms = if link.synchronized() { sync_ms } else { init_ms };
-                now_ms.saturating_sub(link.heard_ms) > limit_ms
+                // Who pulses is judged by that, and by nothing that a stall of ours could fill.
+                (!link.pulses && now_ms.saturating_sub(link.heard_ms) > limit_ms)
                     || (link.synchronized() && link.lags(now_ms.saturating_sub(sync_ms)))
             })
             .map(|(id, _)| *id)
@@ -391,8 +407,9 @@ impl Leader {
 
     /// Ends the role: nobody hears from this leader again.
     pub fn close(&mut self, ledger: &mut Ledger) {
+        let role = if self.below { "serving observers" } else { "leading" };
         for id in std::mem::take(&mut self.links).into_keys() {
-            ledger.close(id, Drop::RoleOver("leading"));
+            ledger.close(id, Drop::RoleOver(role));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! syncLimit alone.
 
 use oxkeeper_proto::Capabilities;
+use oxkeeper_proto::packet::Ours;
 
 use super::{Leader, Phase, Stage};
 use crate::ledger::Ledger;
@@ -21,6 +22,7 @@ impl Leader {
         }
         let interval_ms = (silence_ms / PULSES_MISSED).max(1);
         self.next_pulse_ms = now_ms + interval_ms;
+        let pulse = Ours::Pulse { interval_ms: interval_ms as u32 };
         let silent: Vec<LinkId> = self
             .links
             .iter()
@@ -34,11 +36,12 @@ impl Leader {
         }
         for (id, link) in &self.links {
             if link.stage == Stage::Broadcasting && link.can(Capabilities::QUICK_PING) {
-                ledger.send(*id, Outgoing::Pulse(interval_ms as u32));
+                ledger.send(*id, Outgoing::Ours(pulse));
             }
         }
         // Who heard nothing of a quorum for so long need not wait for the end of the tick.
-        if !silent.is_empty() && self.phase == Phase::Broadcast && !self.has_quorum(ledger) {
+        let decides = self.phase == Phase::Broadcast && !self.below;
+        if !silent.is_empty() && decides && !self.has_quorum(ledger) {
             return Err(self.quorum_lost());
         }
         Ok(())

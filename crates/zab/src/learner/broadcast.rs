@@ -43,6 +43,12 @@ impl Learner {
         if between && wrong::is(Wrong::Z3023) {
             return Ok(());
         }
+        while self.cumulative
+            && let Some(next) = ledger.outstanding().front().map(|entry| entry.zxid)
+            && next < zxid
+        {
+            self.commit(ledger, next, None)?;
+        }
         self.commit(ledger, zxid, designated)
     }
 
@@ -64,7 +70,8 @@ impl Learner {
         self.commit(ledger, zxid, designated)
     }
 
-    /// Acknowledges what is on disk, one by one and in order, as Apache counts them.
+    /// Acknowledges what is on disk: one by one and in order, as Apache counts them, or all at once
+    /// where the leader is one of ours.
     pub(super) fn acknowledge(&mut self, ledger: &mut Ledger) {
         let Some(link) = self.link else { return };
         let early = wrong::is(Wrong::Z4685) && matches!(self.stage, Stage::Logging(_));
@@ -74,7 +81,10 @@ impl Learner {
         let synced = ledger.cursors().synced;
         while let Some(zxid) = self.to_ack.front().copied().filter(|zxid| *zxid <= synced) {
             self.to_ack.pop_front();
-            ledger.send(link, Outgoing::Ack(zxid));
+            let more = self.to_ack.front().is_some_and(|zxid| *zxid <= synced);
+            if !(self.cumulative && more) {
+                ledger.send(link, Outgoing::Ack(zxid));
+            }
         }
     }
 }

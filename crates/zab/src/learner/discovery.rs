@@ -38,6 +38,9 @@ impl Learner {
             return Err(Why::OtherEnsemble { theirs, ours });
         }
         self.ensemble_id = theirs;
+        let bits = Capabilities::CUMULATIVE;
+        self.cumulative =
+            leader.is_some_and(|leader| leader.has(bits)) && ledger.capabilities().has(bits);
         Ok(())
     }
 

@@ -17,22 +17,25 @@
 
 mod broadcast;
 mod discovery;
+mod master;
 mod pulse;
 mod sync;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use oxkeeper_proto::codec::Reader;
 use oxkeeper_proto::packet::{Ours, Packet};
-use oxkeeper_proto::{Capabilities, OpCode, Payload, Sid, Txn, TxnHeader, Zxid};
+use oxkeeper_proto::{Capabilities, OpCode, Payload, SessionId, Sid, Txn, TxnHeader, Zxid};
 
+use crate::leader::Leader;
 use crate::ledger::{Done, Ledger};
 use crate::messages::{
     Drop, Effect, Entry, Forward, LinkId, Outgoing, SyncToken, Verdict, Violation, Why,
 };
 use crate::quorum::QuorumVerifier;
 use crate::wrong::{self, Wrong};
+use master::Asker;
 use pulse::Listening;
 
 /// Attempts to connect (`Learner.connectToLeader`).
@@ -81,6 +84,8 @@ enum Held {
 #[derive(Debug)]
 pub struct Learner {
     leader: Sid,
+    /// The follower that serves us, if it is not the leader that does.
+    via: Option<Sid>,
     observer: bool,
     link: Option<LinkId>,
     dials: u32,
@@ -90,6 +95,8 @@ pub struct Learner {
     appointed_until_ms: Option<u64>,
     stage: Stage,
     epoch: u32,
+    /// Leader and learner take an ACK and a COMMIT for all before it.
+    cumulative: bool,
     /// The epoch had been accepted before.
     accepted_before: bool,
     heard_ms: u64,
@@ -105,32 +112,41 @@ pub struct Learner {
     ensemble_id: u128,
     /// What NEWLEADER says is the configuration.
     config: Option<Arc<QuorumVerifier>>,
-    syncs: VecDeque<SyncToken>,
+    syncs: VecDeque<Asker<SyncToken>>,
+    /// Sessions that the leader was asked about.
+    revalidating: VecDeque<(SessionId, Asker<i32>)>,
+    /// The observers that this follower serves, and their sessions that were heard from.
+    master: Option<Box<Leader>>,
+    touched: BTreeMap<SessionId, i32>,
+}
+
+/// How a learner gets to its leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Way {
+    /// The leader was named by the one before.
+    pub appointed: bool,
+    /// By this follower, which serves observers.
+    pub via: Option<Sid>,
+    /// After this time.
+    pub delay_ms: u64,
 }
 
 impl Learner {
-    /// Begins to connect, `delay_ms` from now. `appointed`: the leader was named by the one before.
-    pub fn new(
-        ledger: &mut Ledger,
-        now_ms: u64,
-        leader: Sid,
-        observer: bool,
-        appointed: bool,
-        delay_ms: u64,
-    ) -> Learner {
-        if delay_ms == 0 {
-            ledger.push(Effect::Dial(leader));
-        }
+    /// Begins to connect.
+    pub fn new(ledger: &mut Ledger, now_ms: u64, leader: Sid, observer: bool, way: Way) -> Learner {
+        let Way { appointed, via, delay_ms } = way;
         let limit_ms = ledger.settings.handover_limit_ms().min(ledger.settings.init_limit_ms());
-        Learner {
+        let mut learner = Learner {
             leader,
+            via,
             observer,
             link: None,
-            dials: u32::from(delay_ms == 0),
+            dials: 0,
             redial_ms: (delay_ms > 0).then_some(now_ms + delay_ms),
             appointed_until_ms: appointed.then_some(now_ms + limit_ms),
             stage: Stage::Dialing,
             epoch: 0,
+            cumulative: false,
             accepted_before: false,
             heard_ms: now_ms + delay_ms,
             listening: None,
@@ -141,7 +157,27 @@ impl Learner {
             ensemble_id: 0,
             config: None,
             syncs: VecDeque::new(),
+            revalidating: VecDeque::new(),
+            master: None,
+            touched: BTreeMap::new(),
+        };
+        if delay_ms == 0 {
+            learner.dial(ledger);
         }
+        learner
+    }
+
+    fn dial(&mut self, ledger: &mut Ledger) {
+        self.dials += 1;
+        ledger.push(match self.via {
+            Some(follower) => Effect::DialObserverMaster(follower),
+            None => Effect::Dial(self.leader),
+        });
+    }
+
+    /// Whom this server connects to.
+    pub fn serves_us(&self) -> Sid {
+        self.via.unwrap_or(self.leader)
     }
 
     /// The leader.
@@ -202,6 +238,9 @@ impl Learner {
     /// The connection ended.
     pub fn unlinked(&mut self, ledger: &Ledger, now_ms: u64, link: LinkId) -> Result<(), Why> {
         if self.link != Some(link) {
+            if let Some(master) = &mut self.master {
+                master.unlinked(link);
+            }
             return Ok(());
         }
         self.link = None;
@@ -218,6 +257,8 @@ impl Learner {
     pub fn alive(&mut self, link: LinkId, now_ms: u64) {
         if self.link == Some(link) {
             self.heard(now_ms);
+        } else if let Some(master) = &mut self.master {
+            master.alive(link, now_ms);
         }
     }
 
@@ -237,7 +278,8 @@ impl Learner {
         packet: &Packet<'_>,
     ) -> Result<Verdict, Why> {
         if self.link != Some(link) {
-            return Ok(Verdict::Done);
+            let observers = self.observers_packet(ledger, now_ms, link, packet);
+            return Ok(observers.unwrap_or(Verdict::Done));
         }
         self.heard(now_ms);
         match packet {
@@ -272,12 +314,10 @@ impl Learner {
                 ledger.push(Effect::AskTouched { zxid: *zxid })
             }
             Packet::Ping { .. } => {}
-            Packet::Sync => {
-                if let Some(token) = self.syncs.pop_front() {
-                    ledger.push(Effect::Synced(token));
-                }
+            Packet::Sync => self.synced(ledger),
+            Packet::Revalidated { session, valid } => {
+                return Ok(self.revalidated(ledger, *session, *valid));
             }
-            Packet::Revalidated { .. } => return Ok(Verdict::ForNode(self.leader)),
             Packet::Ours(Ours::Handover { zxid, successor }) => {
                 return Err(self.handed_over(ledger, *zxid, *successor));
             }
@@ -356,8 +396,9 @@ impl Learner {
     pub fn deadline_ms(&self, ledger: &Ledger) -> u64 {
         let silent_ms = self.heard_ms + self.limit_ms(ledger) + 1;
         let silent_ms = self.patience_ms().map_or(silent_ms, |until_ms| until_ms.min(silent_ms));
-        let listening_ms = self.listening.as_ref().map_or(silent_ms, Listening::due_ms);
-        let due_ms = silent_ms.min(listening_ms);
+        let silent_ms = self.listening.as_ref().map_or(silent_ms, Listening::due_ms);
+        let master_ms = self.master.as_ref().map_or(u64::MAX, |master| master.deadline_ms());
+        let due_ms = silent_ms.min(master_ms);
         self.redial_ms.map_or(due_ms, |redial_ms| redial_ms.min(due_ms))
     }
 
@@ -377,25 +418,32 @@ impl Learner {
 
     /// Does what is due by the clock.
     pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
-        if now_ms.saturating_sub(self.heard_ms) > self.limit_ms(ledger) {
+        let lost = match &mut self.listening {
+            // The stricter measure, and none that a stall of ours could fill.
+            Some(listening) => listening.is_lost(now_ms),
+            None => now_ms.saturating_sub(self.heard_ms) > self.limit_ms(ledger),
+        };
+        if lost {
             return Err(Why::LeaderSilent);
         }
-        if self.listening.as_mut().is_some_and(|listening| listening.is_lost(now_ms)) {
-            return Err(Why::LeaderSilent);
+        if let Some(master) = &mut self.master {
+            master.wake(ledger, now_ms)?;
         }
         if self.patience_ms().is_some_and(|until_ms| now_ms >= until_ms) {
             return Err(Why::TooSlow("the new leader"));
         }
         if self.redial_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.redial_ms = None;
-            self.dials += 1;
-            ledger.push(Effect::Dial(self.leader));
+            self.dial(ledger);
         }
         Ok(())
     }
 
     /// Ends the role. Memory that the disk does not back is dropped.
     pub fn close(&mut self, ledger: &mut Ledger) {
+        if let Some(master) = &mut self.master {
+            master.close(ledger);
+        }
         if let Some(link) = self.link.take() {
             let role = if self.observer { "observing" } else { "following" };
             ledger.close(link, Drop::RoleOver(role));
@@ -431,7 +479,7 @@ impl Learner {
     pub fn sync(&mut self, ledger: &mut Ledger, token: SyncToken, forward: Forward) -> bool {
         let sent = self.forward(ledger, forward);
         if sent {
-            self.syncs.push_back(token);
+            self.syncs.push_back(Asker::Node(token));
         }
         sent
     }

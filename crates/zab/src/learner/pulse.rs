@@ -1,5 +1,7 @@
 //! Knowing soon that a leader of ours is lost: the other side of its pulses.
 
+use oxkeeper_proto::packet::Ours;
+
 use super::{Learner, Stage};
 use crate::ledger::Ledger;
 use crate::messages::Outgoing;
@@ -38,7 +40,7 @@ impl Learner {
     /// may do so less often than we would.
     pub(super) fn pulsed(&mut self, ledger: &mut Ledger, now_ms: u64, interval_ms: u32) {
         let (Stage::Broadcasting, Some(link)) = (self.stage, self.link) else { return };
-        ledger.send(link, Outgoing::Pulse(interval_ms));
+        ledger.send(link, Outgoing::Ours(Ours::Pulse { interval_ms }));
         if self.listening.is_none()
             && let Some(silence_ms) = ledger.settings.quick_silence_ms()
         {

@@ -257,6 +257,7 @@ impl Learner {
         if wrong::is(Wrong::Z4925) && self.stage != Stage::Broadcasting {
             ledger.skip_in_window();
         }
+        self.relay(ledger, &entry, designated);
         if let Some(designated) = designated
             && let Some(config) = self.reconfiguration(ledger, &entry)?
         {

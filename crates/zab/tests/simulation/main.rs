@@ -53,7 +53,7 @@ const SEEDS: u64 = 1500;
 /// What only servers of ours do, alone and among Apache's.
 #[test]
 fn storms_among_ours_break_nothing() {
-    let (mut committed, mut handovers, mut named) = (0, 0, 0);
+    let (mut committed, mut handovers, mut named, mut relayed) = (0, 0, 0, 0);
     for seed in 0..SEEDS {
         let mut world = World::of_ours(seed);
         match world.storm(STEPS).and_then(|()| world.heal()) {
@@ -64,11 +64,13 @@ fn storms_among_ours_break_nothing() {
             ),
         }
         handovers += world.handovers();
+        relayed += world.relayed();
         let ids = world.ensemble_ids();
         assert!(ids.len() <= 1, "seed {seed}: one ensemble, several numbers: {ids:?}");
         named += ids.len();
     }
     assert!(committed > 1000, "hardly anything was committed: {committed}");
+    assert!(relayed > 50, "observers hardly ever went through followers: {relayed}");
     assert!(named > 100, "hardly any ensemble got a number: {named}");
     assert!(handovers > 200, "the lead was hardly ever handed over: {handovers}");
 }

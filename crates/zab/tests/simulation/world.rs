@@ -81,6 +81,7 @@ pub struct World {
     /// Servers that are ours and not Apache's, where some are.
     ours: Option<BTreeSet<usize>>,
     handovers: usize,
+    relayed: usize,
 }
 
 impl World {
@@ -120,11 +121,13 @@ impl World {
         // In such weather a short measure finds many lost that are not.
         if ours.is_some() {
             settings.silence_ms = dice.chance(70).then_some(0);
+            settings.observer_masters = dice.chance(50);
         }
         let mut world = World {
             mistake,
             ours,
             handovers: 0,
+            relayed: 0,
             settings,
             membership: Membership::new(Arc::new(config), None),
             servers: servers.collect(),
@@ -275,6 +278,11 @@ impl World {
     pub fn ensemble_ids(&self) -> BTreeSet<u128> {
         let ids = self.servers.iter().map(|server| server.durable.ensemble_id);
         ids.filter(|id| *id != 0).collect()
+    }
+
+    /// How often an observer began to serve what a follower gave it.
+    pub fn relayed(&self) -> usize {
+        self.relayed
     }
 
     /// How often the lead was handed over.
@@ -503,7 +511,10 @@ impl World {
             return self.input(at, answer);
         }
         match effect {
-            Effect::Dial(leader) => self.dial(at, leader)?,
+            Effect::Dial(leader) => self.dial(at, leader, Input::Linked)?,
+            Effect::DialObserverMaster(follower) => {
+                self.dial(at, follower, Input::ObserverLinked)?
+            }
             Effect::Send(id, packet) => self.send(at, id, Wire::Packet(packet)),
             Effect::Close(id, why) => {
                 self.note(|| format!("{at} closes {id:?}: {why}"));
@@ -616,11 +627,14 @@ impl World {
         }
     }
 
-    fn dial(&mut self, at: usize, leader: Sid) -> Result<(), String> {
+    fn dial(&mut self, at: usize, leader: Sid, linked: fn(LinkId) -> Input) -> Result<(), String> {
         let to = (leader.0 - 1) as usize;
-        let listens = |server: &Server| {
-            server.peer.as_ref().is_some_and(|peer| peer.state() == PeerState::Leading)
+        let needed = match linked(LinkId(0)) {
+            Input::ObserverLinked(_) => PeerState::Following,
+            _ => PeerState::Leading,
         };
+        let listens =
+            |server: &Server| server.peer.as_ref().is_some_and(|peer| peer.state() == needed);
         if self.blocked(at, to) || !listens(&self.servers[to]) {
             return self.input(at, Input::DialFailed(leader));
         }
@@ -629,7 +643,7 @@ impl World {
         let link =
             Link { ends: [at, to], to: [VecDeque::new(), VecDeque::new()], gone: [false, false] };
         self.links.insert(id, link);
-        self.input(to, Input::Linked(id))?;
+        self.input(to, linked(id))?;
         self.input(at, Input::Linked(id))
     }
 
@@ -665,6 +679,11 @@ impl World {
         self.note(|| format!("{at} serves in epoch {epoch}"));
         let server = &mut self.servers[at];
         server.serving = Some(epoch);
+        let peer = server.peer.as_ref();
+        let relayed = peer.is_some_and(|peer| {
+            peer.state() == PeerState::Observing && peer.learner_master() != peer.leader()
+        });
+        self.relayed += usize::from(relayed);
         let leads = server.peer.as_ref().is_some_and(|p| p.state() == PeerState::Leading);
         if leads {
             self.oracle.leads(server.sid, epoch, &server.memory)

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result};
 
 use crate::peers::{Peers, Release, ServerUnderTest};
 
@@ -49,16 +49,37 @@ impl FromStr for Kind {
     }
 }
 
-/// Several kinds in the order of their ids: `java,java,ours`.
-///
-/// # Errors
-/// A word that names no kind, or none at all.
-pub fn parse_kinds(text: &str) -> Result<Vec<Kind>> {
-    let kinds = text.split(',').map(str::parse).collect::<Result<Vec<Kind>>>()?;
-    if kinds.is_empty() {
-        bail!("no members");
+/// Members by kind: those that vote in the order of their ids, and whoever observes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mixture {
+    /// Participants.
+    pub voting: Vec<Kind>,
+    /// An observer.
+    pub observing: Option<Kind>,
+}
+
+/// `java,java,ours`, or observed by another `java,java,java+ours`.
+impl FromStr for Mixture {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Mixture> {
+        let (voting, observing) = match text.split_once('+') {
+            Some((voting, observing)) => (voting, Some(observing)),
+            None => (text, None),
+        };
+        Ok(Mixture {
+            voting: voting.split(',').map(str::parse).collect::<Result<Vec<Kind>>>()?,
+            observing: observing.map(str::parse).transpose()?,
+        })
     }
-    Ok(kinds)
+}
+
+impl fmt::Display for Mixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let voting: Vec<String> = self.voting.iter().map(Kind::to_string).collect();
+        f.write_str(&voting.join(","))?;
+        self.observing.map_or(Ok(()), |kind| write!(f, "+{kind}"))
+    }
 }
 
 /// The servers of all kinds that a run has, fetched or built.
@@ -91,6 +112,12 @@ impl Programs {
         Ok(Programs { by_kind })
     }
 
+    /// Ours alone.
+    pub fn ours(binary: PathBuf) -> Programs {
+        let program = ServerUnderTest::Oxkeeper { binary };
+        Programs { by_kind: BTreeMap::from([(Kind::Oxkeeper, program)]) }
+    }
+
     pub(super) fn of(&self, kind: Kind) -> Result<ServerUnderTest> {
         self.by_kind.get(&kind).cloned().with_context(|| format!("{kind} was not fetched"))
     }
@@ -101,12 +128,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_read_as_they_are_printed() {
-        let kinds = parse_kinds("java,3.5,ours,3.8.6").unwrap();
-        let printed: Vec<String> = kinds.iter().map(Kind::to_string).collect();
-        assert_eq!(printed, ["java", "3.5.10", "ours", "3.8.6"]);
-        assert_eq!(parse_kinds(&printed.join(",")).unwrap(), kinds);
-        assert!(parse_kinds("java,etcd").is_err());
-        assert!(parse_kinds("").is_err());
+    fn mixtures_are_read_as_they_are_printed() {
+        for text in ["java,3.5.10,ours", "ours", "java,java,java+ours"] {
+            assert_eq!(text.parse::<Mixture>().unwrap().to_string(), text);
+        }
+        let mixture: Mixture = "oxkeeper,3.8+3.9".parse().unwrap();
+        assert_eq!(mixture.to_string(), "ours,3.8.6+java");
+        for text in ["java,etcd", "", "java+", "java+ours,ours"] {
+            assert!(text.parse::<Mixture>().is_err(), "{text}");
+        }
     }
 }

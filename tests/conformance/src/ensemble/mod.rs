@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub use kind::{Kind, Programs, parse_kinds};
+pub use kind::{Kind, Mixture, Programs};
 pub use wires::{Flow, Port, Wires};
 
 use crate::peers::{RunningServer, Signal, StartOpts, four_letter_word_within};

@@ -171,7 +171,7 @@ mod tests {
     fn packets_behind_a_snapshot_are_found_however_the_bytes_are_cut() {
         let mut down = bytes_of(&[Packet::Snap { zxid: Zxid(0x1_0000_0003) }]);
         down.extend_from_slice(b"\0\0\0\x0aBenWasNot anything of a tree \0\0\0\x0aBenWasHere");
-        let proposal = Packet::Proposal { zxid: Zxid(0x1_0000_0004), entry: b"x" };
+        let proposal = Packet::Proposal { zxid: Zxid(0x1_0000_0004), entry: &[0; 64] };
         let ping = Packet::Ping { zxid: Zxid(7), touched: None };
         let new_leader = Packet::NewLeader { zxid: Zxid(0x2_0000_0000), config: None };
         down.extend(bytes_of(&[proposal, ping, new_leader, Packet::UpToDate]));

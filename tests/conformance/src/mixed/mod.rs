@@ -9,13 +9,14 @@
 //! cargo xtask conformance mixed --quick                    # what every change runs
 //! cargo xtask conformance mixed --members java,ours,ours   # one mixture, all chapters
 //! cargo xtask conformance mixed --members ours,3.8,3.8 --scenario leader-killed
+//! cargo xtask conformance mixed --members java,java,java+ours --scenario storm --seed 7
 //! cargo xtask conformance mixed --members 3.7 --scenario takeover
 //! ```
 
 mod chapters;
 pub mod load;
 mod reconfiguration;
-mod stage;
+pub(crate) mod stage;
 mod storm;
 mod takeover;
 
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::Findings;
-use crate::ensemble::{Kind, Plan, Programs};
+use crate::ensemble::{Kind, Mixture, Plan, Programs};
 use crate::peers::{Peers, Release};
 use chapters::{CHAPTERS, Chapter};
 use stage::Stage;
@@ -33,7 +34,7 @@ use stage::Stage;
 #[derive(Clone, Debug)]
 pub struct Request {
     /// One mixture instead of all.
-    pub members: Option<Vec<Kind>>,
+    pub members: Option<Mixture>,
     /// One chapter or story instead of all.
     pub scenario: Option<String>,
     /// The selection that every change runs.
@@ -44,9 +45,7 @@ pub struct Request {
 
 /// A mixture and what is done with it.
 struct Story {
-    name: String,
-    members: Vec<Kind>,
-    observer: Option<Kind>,
+    mixture: Mixture,
     chapters: Vec<Chapter>,
 }
 
@@ -71,7 +70,8 @@ pub fn run(
     let known = names.clone().any(wanted);
     ensure!(known, "the scenarios are {}", names.collect::<Vec<_>>().join(", "));
     let stories = stories(request, oxkeeper.is_some());
-    let kinds = stories.iter().flat_map(|story| story.members.iter().chain(&story.observer));
+    let mixtures = stories.iter().map(|story| &story.mixture);
+    let kinds = mixtures.flat_map(|mixture| mixture.voting.iter().chain(&mixture.observing));
     let kinds = kinds.copied().chain(takeover::kinds(request, oxkeeper.is_some()));
     // The reconfiguration begins and ends with Java's.
     let kinds = kinds.chain([Kind::JAVA]);
@@ -84,7 +84,7 @@ pub fn run(
     for (at, story) in stories.iter().enumerate() {
         let dir = dir.join(format!("story-{at}"));
         let told = tell(story, &programs, &dir, request.seed, progress);
-        note(&story.name, told);
+        note(&story.mixture.to_string(), told);
     }
     let of_one_mixture = request.members.is_some() && request.scenario.is_none();
     if wanted(TAKEOVER) && !of_one_mixture {
@@ -118,41 +118,38 @@ fn stories(request: &Request, have_ours: bool) -> Vec<Story> {
         return Vec::new();
     }
     let (java, ours) = (Kind::JAVA, if have_ours { Kind::Oxkeeper } else { Kind::JAVA });
-    let mixtures: Vec<(Vec<Kind>, Option<Kind>)> = match &request.members {
-        Some(members) => vec![(members.clone(), None)],
-        None if request.quick => vec![(vec![java, java, ours], Some(ours))],
-        None => vec![
-            (vec![java, java, ours], Some(ours)),
-            (vec![ours, java, java], Some(ours)),
-            (vec![java, ours, ours], Some(java)),
-            (vec![ours, ours, java], Some(java)),
-            (vec![ours, ours, ours], Some(ours)),
-            (vec![java, ours, java, ours, java], None),
-        ],
-    };
-    let mut stories: Vec<Story> = mixtures
-        .into_iter()
-        .map(|(members, observer)| story(members, observer, chapters.clone()))
-        .collect();
-    if request.members.is_none() && !request.quick {
-        let few = ["forwarding", "follower-diff-memory", "follower-wiped", "leader-killed"];
-        for release in Release::ALL.into_iter().filter(|&release| release != Release::V3_9) {
-            let old = Kind::Apache(release);
-            let chapters = chapters.iter().copied();
-            let chapters = chapters.filter(|c| few.contains(&c.name) || release == Release::V3_8);
-            stories.push(story(vec![old, ours, old], None, chapters.collect()));
+    let mixture = |voting: &[Kind], observing| Mixture { voting: voting.to_vec(), observing };
+    let mut stories = Vec::new();
+    match &request.members {
+        Some(mixture) => stories.push(Story { mixture: mixture.clone(), chapters }),
+        None if request.quick => {
+            stories.push(Story { mixture: mixture(&[java, java, ours], Some(ours)), chapters });
+        }
+        None => {
+            for mixture in [
+                mixture(&[java, java, ours], Some(ours)),
+                mixture(&[ours, java, java], Some(java)),
+                mixture(&[java, ours, ours], Some(java)),
+                mixture(&[ours, ours, java], Some(ours)),
+                mixture(&[ours, ours, ours], Some(java)),
+                mixture(&[java, java, java], Some(ours)),
+                mixture(&[java, ours, java, ours, java], None),
+            ] {
+                stories.push(Story { mixture, chapters: chapters.clone() });
+            }
+            // The older releases; of those that are no longer maintained, the beginnings.
+            let few = ["forwarding", "follower-diff-memory", "follower-wiped", "leader-killed"];
+            for release in Release::ALL.into_iter().filter(|&release| release != Release::V3_9) {
+                let of_interest = |c: &Chapter| few.contains(&c.name) || release == Release::V3_8;
+                let old = Kind::Apache(release);
+                stories.push(Story {
+                    mixture: mixture(&[old, ours, old], None),
+                    chapters: chapters.iter().copied().filter(of_interest).collect(),
+                });
+            }
         }
     }
     stories
-}
-
-fn story(members: Vec<Kind>, observer: Option<Kind>, chapters: Vec<Chapter>) -> Story {
-    let name = members.iter().map(Kind::to_string).collect::<Vec<_>>().join(",");
-    let name = match observer {
-        Some(observer) => format!("{name} observed by {observer}"),
-        None => name,
-    };
-    Story { name, members, observer, chapters }
 }
 
 /// Tells one story; the number of its checks.
@@ -163,22 +160,23 @@ fn tell(
     seed: u64,
     progress: &mut dyn FnMut(&str),
 ) -> Result<usize> {
-    progress(&format!("{}: cold start", story.name));
-    let mut plan = plan(&story.members, dir);
-    if let Some(kind) = story.observer {
+    let Story { mixture, chapters } = story;
+    progress(&format!("{mixture}: cold start"));
+    let mut plan = plan(&mixture.voting, dir);
+    if let Some(kind) = mixture.observing {
         plan = plan.observer(kind);
     }
-    let starting: Vec<i64> = (1..).zip(&story.members).map(|(sid, _)| sid).collect();
+    let starting: Vec<i64> = (1..).zip(&mixture.voting).map(|(sid, _)| sid).collect();
     let mut stage = Stage::open(programs, &plan, &starting, seed).context("cold start")?;
     stage.load.await_progress(500)?;
     stage.check().context("cold start")?;
-    if story.observer.is_some() {
-        progress(&format!("{}: observer", story.name));
+    if mixture.observing.is_some() {
+        progress(&format!("{mixture}: observer"));
         chapters::observer_joins(&mut stage).context("observer")?;
         stage.check().context("observer")?;
     }
-    for chapter in &story.chapters {
-        progress(&format!("{}: {}", story.name, chapter.name));
+    for chapter in chapters {
+        progress(&format!("{mixture}: {}", chapter.name));
         (chapter.run)(&mut stage).context(chapter.name)?;
         stage.check().with_context(|| format!("after {}", chapter.name))?;
     }

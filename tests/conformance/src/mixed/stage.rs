@@ -46,8 +46,20 @@ impl Stage {
     /// # Errors
     /// When it does not come to serve.
     pub fn open(programs: &Programs, plan: &Plan, starting: &[i64], seed: u64) -> Result<Stage> {
+        Stage::around(Ensemble::lay_out(programs, plan)?, plan, starting, seed)
+    }
+
+    /// [`open`](Self::open) for an ensemble that is laid out.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn around(
+        mut ensemble: Ensemble,
+        plan: &Plan,
+        starting: &[i64],
+        seed: u64,
+    ) -> Result<Stage> {
         let opened = Instant::now();
-        let mut ensemble = Ensemble::lay_out(programs, plan)?;
         ensemble.start_all(starting)?;
         let load = Load::start(&ensemble.addrs(), seed)?;
         let (dir, wired) = (plan.dir.clone(), plan.wired);

@@ -18,8 +18,8 @@ const SOME: usize = 300;
 pub(super) fn pairs(request: &Request, have_ours: bool) -> Vec<(Kind, Kind)> {
     let old = Kind::Apache(Release::V3_8);
     let to = if have_ours { Kind::Oxkeeper } else { old };
-    match request.members.as_deref() {
-        Some([from, ..]) => vec![(*from, to)],
+    match &request.members {
+        Some(mixture) => mixture.voting.iter().take(1).map(|&from| (from, to)).collect(),
         _ if request.quick || !have_ours => vec![(Kind::JAVA, to)],
         _ => [Kind::JAVA, old, Kind::Apache(Release::V3_5)].map(|from| (from, to)).into(),
     }

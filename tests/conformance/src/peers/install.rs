@@ -34,14 +34,19 @@ impl Peers {
     /// # Errors
     /// When a tool is missing and cannot be installed, or a download or build fails.
     pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<Peers> {
+        let peers = Peers::at_home()?;
+        peers.complete(progress).context("fetching the conformance peers")?;
+        Ok(peers)
+    }
+
+    /// Where the cache is, whatever is in it.
+    fn at_home() -> Result<Peers> {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         let cache = match std::env::var_os(CACHE_VARIABLE) {
             Some(path) => std::path::absolute(PathBuf::from(path))?,
             None => package.ancestors().nth(2).unwrap_or(package).join(".peers"),
         };
-        let peers = Peers { cache, sources: package.join("peers") };
-        peers.complete(progress).context("fetching the conformance peers")?;
-        Ok(peers)
+        Ok(Peers { cache, sources: package.join("peers") })
     }
 
     fn complete(&self, progress: &mut dyn FnMut(&str)) -> Result<()> {
@@ -65,6 +70,23 @@ impl Peers {
             self.rebuild("kazoo", &kazoo, |out| self.build_kazoo(out))?;
         }
         Ok(())
+    }
+
+    /// kazoo and nothing else, for runs that need no Java. Nothing is installed on the machine.
+    ///
+    /// # Errors
+    /// When there is no Python that makes environments, or kazoo cannot be fetched.
+    pub fn kazoo_alone(progress: &mut dyn FnMut(&str)) -> Result<Peers> {
+        let peers = Peers::at_home()?;
+        fs::create_dir_all(&peers.cache)?;
+        let turn = File::create(peers.cache.join("lock"))?;
+        turn.lock().context("cannot lock the cache")?;
+        let kazoo = stamp_of(&peers.sources.join("kazoo"), &["txt"])?;
+        if !peers.is_current("kazoo", &kazoo) {
+            progress("fetching kazoo with pip");
+            peers.rebuild("kazoo", &kazoo, |out| peers.build_kazoo(out))?;
+        }
+        Ok(peers)
     }
 
     /// One release of Apache's server, fetched now if the cache lacks it.

@@ -132,8 +132,7 @@ impl Core {
         op: OpCode,
         body: &[u8],
     ) -> Result<(), ErrorCode> {
-        let may_create = matches!(op, OpCode::CREATE | OpCode::CREATE2 | OpCode::MULTI);
-        if !may_create || !self.is_local(session) || !self.creates_ephemeral(op, body) {
+        if !may_upgrade(op) || !self.is_local(session) || !self.creates_ephemeral(op, body) {
             return Ok(());
         }
         if !self.settings.local_sessions_upgrading {
@@ -197,6 +196,7 @@ impl Core {
     pub(in crate::core) fn may_write(
         &mut self,
         session: SessionId,
+        op: OpCode,
         link: Option<zab::LinkId>,
     ) -> Result<Option<ErrorCode>, ErrorCode> {
         if self.sessions.contains(session) || !self.settings.local_sessions {
@@ -204,7 +204,9 @@ impl Core {
         }
         if self.is_local(session) {
             return match link {
-                None => Ok(Some(ErrorCode::EPHEMERAL_ON_LOCAL_SESSION)),
+                // Other operations never upgrade.
+                None if may_upgrade(op) => Ok(Some(ErrorCode::EPHEMERAL_ON_LOCAL_SESSION)),
+                None => Ok(Some(ErrorCode::SESSION_EXPIRED)),
                 Some(_) => Err(ErrorCode::SESSION_MOVED),
             };
         }
@@ -272,4 +274,9 @@ impl Core {
             self.effects.push_back(Effect::Tell(front, close));
         }
     }
+}
+
+/// The operations that may make a local session everybody's.
+fn may_upgrade(op: OpCode) -> bool {
+    matches!(op, OpCode::CREATE | OpCode::CREATE2 | OpCode::MULTI)
 }

@@ -274,8 +274,8 @@ impl Core {
         let zxid = tree.last_zxid();
         shared.tree = tree;
         shared.serving = false;
-        // A leader of Apache's sends its tree while it changes. What we keep, and may pass on, is to
-        // be a tree as it once was.
+        // A leader of Apache's sends its tree while it changes. What we keep, and may pass on, is
+        // to be a tree as it once was.
         if let zab::Disk::SnapshotInstalled { .. } = disk {
             self.request_snapshot();
         }
@@ -504,7 +504,8 @@ impl Core {
     /// Proposes the open batch, and gives the log what became of it.
     pub(super) fn propose_batch(&mut self, now: Now) {
         let Some(ensemble) = &mut self.ensemble else { return };
-        let (payloads, ends) = (Bytes::from(std::mem::take(&mut self.open)), &self.open_ends);
+        let payloads = Bytes::from(next_buffer(&mut self.open));
+        let ends = &self.open_ends;
         let mut start = 0;
         let mut proposed = 0;
         for &end in ends {
@@ -538,7 +539,7 @@ impl Core {
         if self.open_ends.is_empty() {
             return;
         }
-        let payloads = Bytes::from(std::mem::take(&mut self.open));
+        let payloads = Bytes::from(next_buffer(&mut self.open));
         self.appended = self.proposed;
         self.queue_batch(payloads);
     }
@@ -609,6 +610,12 @@ impl Core {
         let waiter = self.waiters.pop_front().flatten();
         if waiter.is_some() { waiter } else { self.forwarded(session, cxid) }
     }
+}
+
+/// Takes a batch's bytes and leaves room for another of that size.
+fn next_buffer(open: &mut Vec<u8>) -> Vec<u8> {
+    let next = Vec::with_capacity(open.len().next_power_of_two().min(1 << 16));
+    std::mem::replace(open, next)
 }
 
 /// The zxid in an encoded transaction: behind session and cxid.
