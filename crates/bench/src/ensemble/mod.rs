@@ -57,10 +57,10 @@ struct Side {
 /// # Errors
 /// When a server dies, refuses what it should not, or an option makes no sense.
 pub fn run(args: &EnsembleArgs) -> Result<ExitCode> {
+    let sides = sides(args)?;
     let progress = Progress::on_terminal();
     let (made, notes) = (Cell::new(0), RefCell::default());
     let bench = Bench { args, progress: &progress, ground: ground(args)?, made, notes };
-    let sides = sides(args)?;
     let measures = args::chosen(&args.rows);
     let mut reports = Vec::new();
     let outcome = bench.measure(&measures, &sides, &mut reports);
