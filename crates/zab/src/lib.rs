@@ -38,6 +38,7 @@ pub mod running;
 pub mod settings;
 pub mod sync_plan;
 pub mod vote;
+pub mod wrong;
 
 pub use messages::{
     Disk, Effect, Entry, Epochs, Forward, Input, LinkId, LogSurvey, Outgoing, Recovered, State,

@@ -34,6 +34,7 @@ use crate::messages::{
     Drop, Effect, Entry, Forward, LinkId, Outgoing, SyncToken, Verdict, Violation, Why,
 };
 use crate::quorum::QuorumVerifier;
+use crate::wrong::{self, Wrong};
 use master::Asker;
 use pulse::Listening;
 
@@ -380,6 +381,7 @@ impl Learner {
         match (done, self.stage) {
             (Done::Epochs, Stage::Promising) => self.promised(ledger),
             (Done::Epochs, Stage::Establishing) => self.history_stands(ledger),
+            (Done::Epochs, Stage::Logging(_)) => self.look_at_log(ledger),
             (Done::Rebuilt, Stage::Truncating(_) | Stage::Installing) => self.rebuilt(ledger)?,
             (Done::Synced, _) => {
                 self.look_at_log(ledger);
@@ -446,7 +448,7 @@ impl Learner {
             let role = if self.observer { "observing" } else { "following" };
             ledger.close(link, Drop::RoleOver(role));
         }
-        if ledger.rebuilding() || !self.logs(ledger) {
+        if (ledger.rebuilding() && !wrong::is(Wrong::Z5094)) || !self.logs(ledger) {
             ledger.reload();
         }
     }

@@ -35,6 +35,7 @@ use oxkeeper_proto::{OpCode, SessionId, Sid, Zxid};
 use oxkeeper_tree::Tree;
 use oxkeeper_zab as zab;
 use zab::quorum::QuorumVerifier;
+use zab::wrong::{self, Wrong};
 use zab::{Entry, LinkId, State, SyncToken, Verdict};
 
 use super::sessions::SessionClock;
@@ -266,6 +267,10 @@ impl Core {
     /// History was cut, replaced or read anew: this is the tree of it. Whatever of the history
     /// before was not applied never will be.
     pub fn rebuilt(&mut self, shared: &mut Shared, now: Now, tree: Tree, disk: zab::Disk) {
+        let over = self.ensemble.as_ref().is_some_and(|ensemble| ensemble.part == Part::None);
+        if over && wrong::is(Wrong::Z5094) {
+            return self.peer_input(now, zab::Input::Disk(disk));
+        }
         let zxid = tree.last_zxid();
         shared.tree = tree;
         shared.serving = false;
@@ -331,8 +336,12 @@ impl Core {
             | zab::Effect::ReceiveSnapshot { .. }
             | zab::Effect::Reload { .. } => {
                 // One queue with the log: what was appended before is written before.
-                self.close_batch();
-                if !matches!(effect, zab::Effect::SaveEpochs(_)) {
+                let epochs = matches!(effect, zab::Effect::SaveEpochs(_));
+                let wrong = wrong::is(Wrong::Z4643) || wrong::is(Wrong::Z4646);
+                if !(epochs && wrong) {
+                    self.close_batch();
+                }
+                if !epochs {
                     self.abandon_history();
                 }
                 self.effects.push_back(Effect::Peer(effect));
