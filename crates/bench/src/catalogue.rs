@@ -245,7 +245,8 @@ impl Plan {
         Plan::of(preset, &args.load, args.cmd.is_some(), args.compares())
     }
 
-    /// The same for servers that we start anew when we want to (`managed`), or several (`compares`).
+    /// The same for servers that we start anew when we want to (`managed`), or for several
+    /// (`compares`).
     ///
     /// # Errors
     /// When `--mix` cannot be read.

@@ -123,8 +123,18 @@ fn serve_canned(args: &BenchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Descriptors that we would like to have, if we are allowed to raise even the hard limit.
+const FILES_WANTED: u64 = 200_000;
+
 /// Ten thousand sessions are ten thousand descriptors; the soft limit is often 1,024.
 fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let set =
+        |limit| setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit }).is_ok();
+    let _ = hard.is_some_and(|hard| hard < FILES_WANTED) && set(Some(FILES_WANTED)) || set(hard);
+}
+
+/// How many descriptors we may have.
+pub(crate) fn file_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

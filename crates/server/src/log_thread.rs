@@ -26,6 +26,7 @@ use oxkeeper_node::Batch;
 use oxkeeper_proto::Zxid;
 use oxkeeper_storage::{DataDir, Disk, LogError, TxnLog, TxnLogOptions, frame_entry};
 pub use oxkeeper_zab::Epochs;
+use oxkeeper_zab::wrong::{self, Wrong};
 
 use crate::boot::BootOptions;
 use crate::member::Member;
@@ -417,7 +418,10 @@ impl<D: Disk> LogWorker<D> {
             LogCommand::Truncate { generation, to } => {
                 self.log.settle()?;
                 let tree = member.truncate(to)?;
-                let last = tree.last_zxid();
+                let last = match wrong::is(Wrong::Z3701) {
+                    true => to,
+                    false => tree.last_zxid(),
+                };
                 (tree, oxkeeper_zab::Disk::Truncated { generation, last })
             }
             LogCommand::ReceiveSnapshot { generation, zxid, source } => {

@@ -23,6 +23,7 @@ use oxkeeper_storage::{
     TxnLog, TxnLogOptions, write_ensemble_id,
 };
 use oxkeeper_tree::Tree;
+use oxkeeper_zab::wrong::{self, Wrong};
 use oxkeeper_zab::{Entry, Epochs, Recovered};
 
 use crate::boot::{BootError, BootOptions, Booted, recover, write_first};
@@ -67,7 +68,7 @@ pub fn boot_member<D: Disk>(
     let dir = Arc::new(dir);
     let held = dir.has_held().map_err(BootError::Member)?;
     let mut options = options.clone();
-    options.recovery.db_autocreate = member.db_autocreate && !held;
+    options.recovery.db_autocreate = member.db_autocreate && (!held || wrong::is(Wrong::Z2325));
     let mut tail = Tail::new(member);
     let (mut tree, report) = recover(&dir, &options, &mut |entry| tail.push(entry))?;
     if matches!(report.start, Start::Empty | Start::LogsOnly) {
@@ -234,6 +235,9 @@ impl<D: Disk> Member<D> {
     /// ends before it.
     pub fn truncate(&self, to: Zxid) -> Result<Tree, LogError> {
         let lineage = self.dir.next_lineage();
+        if wrong::is(Wrong::Z3701) {
+            return self.recover(lineage);
+        }
         self.dir.truncate(to).map_err(|error| match error {
             TruncateError::Impossible { .. } => broken(NoWayBack(error)),
             TruncateError::Read(error) => broken(error),
@@ -261,7 +265,9 @@ impl<D: Disk> Member<D> {
         };
         self.note_held()?;
         let lineage = self.dir.next_lineage();
-        self.dir.install(file).map_err(broken)?;
+        if !wrong::is(Wrong::Z3642) {
+            self.dir.install(file).map_err(broken)?;
+        }
         tree.set_lineage(lineage);
         Ok(Some(tree))
     }

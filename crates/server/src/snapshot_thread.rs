@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use oxkeeper_storage::{Compression, DataDir, Disk, DiskError, SnapshotWriter};
 use oxkeeper_tree::Tree;
 use oxkeeper_tree::snapshot::{Chunk, SnapshotHead};
+use oxkeeper_zab::wrong::{self, Wrong};
 
 /// What the thread is asked to do, in order.
 #[derive(Debug)]
@@ -260,7 +261,11 @@ impl<D: Disk> SnapshotWorker<D> {
         self.writing = None;
         let disk = self.dir.disk().clone();
         let dir = self.dir.snapshot_dir();
-        let mut writer = SnapshotWriter::create(disk, dir, head.zxid(), self.policy.compression)?;
+        let zxid = match wrong::is(Wrong::Z3127) {
+            true => head.zxid().next(),
+            false => head.zxid(),
+        };
+        let mut writer = SnapshotWriter::create(disk, dir, zxid, self.policy.compression)?;
         self.buffer.clear();
         head.encode(&mut self.buffer);
         writer.write(&self.buffer)?;

@@ -65,6 +65,8 @@ pub enum Event {
     Client(usize),
     /// The storm does the next thing it has in mind.
     Storm,
+    /// The power fails for many.
+    Blackout,
     /// A fault ends.
     Relief(usize),
 }

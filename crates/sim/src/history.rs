@@ -214,6 +214,8 @@ pub struct History {
     pub applied: Vec<Applied>,
     /// Servers that began to serve.
     pub served: Vec<Served>,
+    /// Servers that said of others that they break the protocol.
+    pub accusations: Vec<String>,
     /// What servers held.
     pub holdings: Vec<Holding>,
     /// The first of the holdings at the end.
@@ -330,6 +332,11 @@ impl History {
         let mut log = self.sent.get(&wire).cloned().unwrap_or_default();
         log.retain(|entry| entry.zxid <= zxid);
         self.installing.insert(server, log);
+    }
+
+    /// A server says that another has broken the protocol.
+    pub fn accused(&mut self, server: usize, violation: &oxkeeper_zab::messages::Violation) {
+        self.accusations.push(format!("server {server} says: {violation}"));
     }
 
     /// A server's files are gone.

@@ -106,6 +106,8 @@ pub struct World {
     servers: Vec<Server>,
     clients: Vec<Client>,
     phase: Phase,
+    /// The power fails for many when the next of them begins to serve.
+    lurking: Option<usize>,
     dice: Dice,
 }
 
@@ -138,6 +140,7 @@ impl World {
                 .map(|id| Client::new(id, servers, seed, plan.pace_ms))
                 .collect(),
             phase: Phase::Storm,
+            lurking: None,
             dice: Dice::fork(seed, "storm"),
             plan,
         }
@@ -199,6 +202,10 @@ impl World {
         let until = self.ground.agenda.now() + time;
         while let Some(event) = self.ground.agenda.next(until) {
             self.happen(event);
+            if self.lurking.is_some_and(|served| served < self.ground.history.served.len()) {
+                self.lurking = None;
+                self.ground.agenda.plan(self.dice.below(8) * MS, Event::Blackout);
+            }
             if self.ground.agenda.count() > EVENTS_MAX {
                 return self.ground.history.unfinished.push("events without end".to_owned());
             }
@@ -237,6 +244,7 @@ impl World {
             }
             Event::Client(client) => self.clients[client].turn(ground, self.phase),
             Event::Storm => self.storm(),
+            Event::Blackout => self.blackout(),
             Event::Relief(server) => {
                 if let Some(server) = self.servers.get_mut(server) {
                     server.slow_disk(1);
@@ -259,6 +267,7 @@ impl World {
             | Event::Stop { .. }
             | Event::Client(_)
             | Event::Storm
+            | Event::Blackout
             | Event::Relief(_) => {
                 return None;
             }
@@ -331,7 +340,18 @@ impl World {
         let at = self.dice.below(count as u64) as usize;
         let ground = &mut self.ground;
         let now = ground.agenda.now();
-        match self.dice.below(8) {
+        match self.dice.below(12) {
+            // When history has just been exchanged is the worst of all moments.
+            8..10 => self.lurking = Some(ground.history.served.len()),
+            10 => ground.agenda.plan(0, Event::Blackout),
+            // One disk is slow and the rest is fast: what is acknowledged and what is written drift
+            // apart.
+            11 => {
+                let times = self.dice.between(20, 200);
+                ground.note(format_args!("the disk of server {at} is {times} times slower"));
+                self.servers[at].slow_disk(times);
+                ground.agenda.plan(self.dice.between(500, 4000) * MS, Event::Relief(at));
+            }
             // Nobody hears it, it hears nobody, or both, of one other or of all.
             0..4 => {
                 let other = (at + 1 + self.dice.below(count as u64 - 1) as usize) % count;
@@ -378,6 +398,22 @@ impl World {
             _ => self.servers[at].step_down(ground),
         }
         ground.agenda.plan(self.dice.between(20, 700) * MS, Event::Storm);
+    }
+
+    /// The power fails for several servers at once, or for all.
+    fn blackout(&mut self) {
+        if self.phase != Phase::Storm {
+            return;
+        }
+        let all = self.dice.one_in(2);
+        self.ground.note(format_args!("a blackout"));
+        for at in 0..self.servers.len() {
+            if all || self.dice.one_in(2) {
+                self.servers[at].fail(&mut self.ground, Outage::Power);
+                let down = self.dice.between(10, 1500) * MS;
+                self.ground.agenda.plan(down, Event::Start { server: at });
+            }
+        }
     }
 
     /// Everything that went wrong ends.

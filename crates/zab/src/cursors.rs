@@ -120,6 +120,13 @@ impl Window {
         self.before = self.before.min(to);
     }
 
+    /// For [`crate::wrong`] alone.
+    pub fn forget_last(&mut self) {
+        if let Some(entry) = self.entries.pop_back() {
+            self.bytes -= entry.payload.len();
+        }
+    }
+
     /// Forgets all; the next one stands behind `before`.
     pub fn clear(&mut self, before: Zxid) {
         self.entries.clear();

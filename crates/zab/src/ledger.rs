@@ -17,6 +17,7 @@ use crate::messages::{Disk, Effect, Entry, Epochs, Fatal, Outgoing, Recovered};
 use crate::messages::{Drop, LinkId, State, Violation};
 use crate::quorum::{Membership, QuorumVerifier};
 use crate::settings::Settings;
+use crate::wrong::{self, Wrong};
 
 /// See the module's essay.
 #[derive(Debug)]
@@ -230,6 +231,11 @@ impl Ledger {
         Ok(entry)
     }
 
+    /// For [`Wrong::Z4925`] alone.
+    pub fn skip_in_window(&mut self) {
+        self.window.forget_last();
+    }
+
     /// Cuts history behind `to`.
     pub fn truncate(&mut self, to: Zxid) {
         let generation = self.rebuild();
@@ -266,6 +272,9 @@ impl Ledger {
     /// True if no write is under way.
     pub fn settled(&self) -> bool {
         // Who may have a number for the ensemble must not tell the next leader that it has none.
+        if wrong::is(Wrong::Z4712) {
+            return self.saving.is_none() && !self.rebuilding;
+        }
         let saving = self.saving.is_some() || self.saving_ensemble_id.is_some();
         !saving && !self.rebuilding && self.cursors.synced == self.cursors.appended
     }

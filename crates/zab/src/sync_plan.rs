@@ -14,6 +14,7 @@ use oxkeeper_proto::Zxid;
 
 use crate::cursors::Window;
 use crate::messages::LogSurvey;
+use crate::wrong::{self, Wrong};
 
 /// What to send to a learner first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,9 @@ pub fn sync_plan(peer: Zxid, leader: &Leads<'_>, log: Log) -> Plan {
     }
     // A bare epoch zxid is no transaction: such a learner has everything before it, no more.
     let bare = peer.counter() == 0;
+    if peer > max && wrong::is(Wrong::Z2845) {
+        return Plan::Diff { header: max };
+    }
     if peer > max && !bare {
         return Plan::Trunc { to: max };
     }

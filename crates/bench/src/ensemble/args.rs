@@ -1,4 +1,7 @@
-//! What `oxkeeper bench ensemble` can be told.
+//! What `oxkeeper bench ensemble` can be told: rows, options and examples.
+//!
+//! A row is what only a driver can measure that holds the servers' processes in its hand; whatever
+//! else is asked for is a scenario of the catalogue, by the same name and with the same numbers.
 
 use std::path::PathBuf;
 
@@ -158,7 +161,12 @@ pub struct EnsembleArgs {
     pub rows: Vec<String>,
 
     /// Servers in an ensemble.
-    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=15))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u8).range(1..=15),
+    )]
     pub servers: u8,
 
     /// Whose ensembles [default: ours, and Apache's when its class path is given].

@@ -17,6 +17,9 @@ use crate::target::Role;
 use crate::units::Unit;
 use crate::work::mix::Mix;
 
+/// Descriptors that we need beside sessions.
+const FILES_BESIDE: u64 = 200;
+
 /// Sets over ensembles of several sizes.
 ///
 /// # Errors
@@ -44,7 +47,11 @@ pub fn servers(bench: &Bench<'_>, program: &Program, role: Role, label: &str) ->
 pub fn sessions(bench: &Bench<'_>, program: &Program, role: Role, label: &str) -> Result<Figures> {
     let mut all = Figures::default();
     for count in bench.steps(Row::GrowSessions) {
-        let count = usize::try_from(count)?.max(1);
+        let most = crate::file_limit().saturating_sub(FILES_BESIDE);
+        if count > most {
+            bench.note(format!("{most} sessions and not {count}: we may have no more descriptors"));
+        }
+        let count = usize::try_from(count.min(most))?.max(1);
         let mut cluster = bench.cluster(program, bench.size())?;
         cluster.start_all()?;
         cluster.formed()?;

@@ -12,7 +12,7 @@ pub mod growth;
 pub mod starts;
 pub mod writers;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +42,8 @@ pub struct Bench<'a> {
     ground: Ground,
     /// Ensembles made so far: each has a name of its own.
     made: Cell<usize>,
+    /// What a reader of the row should know.
+    notes: RefCell<Vec<String>>,
 }
 
 /// One of the two that are compared.
@@ -55,9 +57,10 @@ struct Side {
 /// # Errors
 /// When a server dies, refuses what it should not, or an option makes no sense.
 pub fn run(args: &EnsembleArgs) -> Result<ExitCode> {
-    let progress = Progress::on_terminal();
-    let bench = Bench { args, progress: &progress, ground: ground(args)?, made: Cell::new(0) };
     let sides = sides(args)?;
+    let progress = Progress::on_terminal();
+    let (made, notes) = (Cell::new(0), RefCell::default());
+    let bench = Bench { args, progress: &progress, ground: ground(args)?, made, notes };
     let measures = args::chosen(&args.rows);
     let mut reports = Vec::new();
     let outcome = bench.measure(&measures, &sides, &mut reports);
@@ -248,12 +251,20 @@ impl Bench<'_> {
             report
         });
         let run = self.summary(row, rounds);
-        Ok(ScenarioReport::of(row.name(), run, servers.collect(), Vec::new()))
+        Ok(ScenarioReport::of(row.name(), run, servers.collect(), self.notes.take()))
     }
 
     /// The sizes that a row of growth goes through.
     pub fn steps(&self, row: Row) -> Vec<u64> {
         if self.args.steps.is_empty() { row.steps().to_vec() } else { self.args.steps.clone() }
+    }
+
+    /// Takes note of what a reader of the row should know, once.
+    pub fn note(&self, note: String) {
+        let mut notes = self.notes.borrow_mut();
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
     }
 
     fn znodes(&self, row: Row) -> u64 {
@@ -338,7 +349,7 @@ impl Bench<'_> {
                 faults::failing_leader(self, cluster, row, times, label)
             }
             Row::Restart | Row::RestartEmpty => {
-                // The first start over the log of a load may write a snapshot that others begin with.
+                // The first start over a load's log may write a snapshot that others begin with.
                 starts::restart(cluster)?;
                 Ok(vec![starts::restart(cluster)?])
             }

@@ -16,8 +16,8 @@ use crate::session::{close_frame, connect_frame};
 use crate::tally::Tally;
 use oxkeeper_proto::ErrorCode;
 
-/// Opens and closes sessions, `crowd` at a time, with all servers in turns, until the end of `span`; the latency of one is the
-/// time from connecting to the granted session.
+/// Opens and closes sessions, `crowd` at a time, with all servers in turns, until the end of
+/// `span`; the latency of one is the time from connecting to the granted session.
 ///
 /// # Errors
 /// When a connection breaks or a session is refused.

@@ -86,7 +86,8 @@ impl CoreLink for Link<'_> {
 impl World {
     pub fn new() -> World {
         let now = Now { mono_us: 60_000_000, wall_ms: 1_700_000_000_000 };
-        let shared = Shared { tree: Tree::new(TreeOptions::default()), serving: true, read_only: false };
+        let tree = Tree::new(TreeOptions::default());
+        let shared = Shared { tree, serving: true, read_only: false };
         let settings = Arc::new(Settings::default());
         let core = Core::new(Arc::clone(&settings), &shared, now);
         let front = Front::new(FrontId(0), settings);

@@ -28,6 +28,10 @@ struct Flags {
     /// How many servers: more than one are an ensemble
     #[arg(long, default_value_t = 1)]
     servers: usize,
+    /// Make a mistake of `oxkeeper_zab::wrong`, by its name
+    #[cfg(feature = "wrong")]
+    #[arg(long)]
+    wrong: Option<String>,
     /// Go on after a seed that fails
     #[arg(long)]
     keep_going: bool,
@@ -49,6 +53,13 @@ fn main() -> ExitCode {
 
 /// True if all seeds were good.
 fn run(flags: &Flags, out: &mut impl Write) -> io::Result<bool> {
+    #[cfg(feature = "wrong")]
+    if let Some(name) = &flags.wrong
+        && !oxkeeper_zab::wrong::choose(name)
+    {
+        writeln!(out, "{name} is no mistake")?;
+        return Ok(false);
+    }
     let (first, beyond) = flags.seed.map_or(flags.seeds, |seed| (seed, seed + 1));
     let mut total = Volume::default();
     let mut bad = Vec::new();

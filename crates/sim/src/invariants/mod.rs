@@ -16,6 +16,7 @@ mod integrity;
 mod linearizable_writes;
 mod liveness;
 mod prefix_consistency;
+mod protocol_kept;
 mod recovery_clean;
 mod sequence_numbers;
 mod sequential_reads;
@@ -48,7 +49,7 @@ pub struct Violation {
 type Check = fn(&Case<'_>) -> Vec<String>;
 
 /// All of them by name.
-pub const ALL: [(&str, Check); 13] = [
+pub const ALL: [(&str, Check); 14] = [
     ("prefix_consistency", prefix_consistency::check),
     ("integrity", integrity::check),
     ("digest_equal", digest_equal::check),
@@ -59,6 +60,7 @@ pub const ALL: [(&str, Check); 13] = [
     ("watch_once_in_order", watch_once_in_order::check),
     ("ephemeral_dies_with_session", ephemeral_dies_with_session::check),
     ("sequence_numbers", sequence_numbers::check),
+    ("protocol_kept", protocol_kept::check),
     ("recovery_clean", recovery_clean::check),
     ("client_tells_true", client_tells_true::check),
     ("liveness", liveness::check),

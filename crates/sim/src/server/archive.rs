@@ -88,6 +88,8 @@ impl SnapshotSource for Inlet {
 #[derive(Debug, Default)]
 pub(super) struct LogQueue {
     commands: VecDeque<(LogCommand, Option<Inlet>)>,
+    /// For mistakes alone: what is written when another role has begun.
+    stale: Vec<LogCommand>,
     /// How many commands the turn under way may take.
     pub(super) left: usize,
 }
@@ -95,6 +97,28 @@ pub(super) struct LogQueue {
 impl LogQueue {
     pub(super) fn push(&mut self, command: LogCommand) {
         self.commands.push_back((command, None));
+    }
+
+    /// For mistakes alone: what is queued is done in the next role.
+    pub(super) fn outlive(&mut self) {
+        let (appends, others) = std::mem::take(&mut self.commands)
+            .into_iter()
+            .partition(|(command, _)| matches!(command, LogCommand::Append(_)));
+        self.commands = others;
+        let appends: VecDeque<(LogCommand, Option<Inlet>)> = appends;
+        self.stale.extend(appends.into_iter().map(|(command, _)| command));
+    }
+
+    /// For mistakes alone: now.
+    pub(super) fn revive(&mut self) {
+        for command in std::mem::take(&mut self.stale) {
+            self.push(command);
+        }
+    }
+
+    /// For mistakes alone.
+    pub(super) fn push_in_front(&mut self, command: LogCommand) {
+        self.commands.push_front((command, None));
     }
 
     pub(super) fn push_snapshot(&mut self, generation: u64, zxid: Zxid, inlet: Inlet) {

@@ -12,6 +12,7 @@ use oxkeeper_storage::SimDisk;
 use oxkeeper_zab as zab;
 use zab::messages::Effect as PeerEffect;
 use zab::quorum::{Membership, QuorumVerifier};
+use zab::wrong::{self, Wrong};
 use zab::{Input, LinkId, Recovered, State, election};
 
 use super::archive::{Found, Inlet};
@@ -187,6 +188,9 @@ impl Running {
             PeerEffect::Send(link, packet) => ports.send(ground, link, &packet),
             PeerEffect::Close(link, why) => {
                 ground.note(format_args!("server {server} closes link {}: {why}", link.0));
+                if let zab::messages::Drop::Violation(violation) = why {
+                    ground.history.accused(server, &violation);
+                }
                 ports.close(ground, link);
                 self.archive.forget(link);
             }
@@ -206,7 +210,14 @@ impl Running {
             PeerEffect::ReadLog { link, after, to } => {
                 self.archive.ask(HistoryCommand::Read { link, after, to });
             }
-            PeerEffect::SaveEpochs(epochs) => self.to_log.push(LogCommand::SaveEpochs(epochs)),
+            PeerEffect::SaveEpochs(epochs) => {
+                self.to_log.revive();
+                let command = LogCommand::SaveEpochs(epochs);
+                match wrong::is(Wrong::Z4643) || wrong::is(Wrong::Z4646) {
+                    true => self.to_log.push_in_front(command),
+                    false => self.to_log.push(command),
+                }
+            }
             PeerEffect::SaveEnsembleId(id) => self.to_log.push(LogCommand::SaveEnsembleId(id)),
             PeerEffect::Truncate { generation, to } => {
                 self.to_log.push(LogCommand::Truncate { generation, to });
@@ -235,10 +246,17 @@ impl Running {
             PeerEffect::ConfigSeen(_) | PeerEffect::ConfigActive(_) => {}
             PeerEffect::State(state) => {
                 ground.note(format_args!("server {server} is {state:?}"));
+                if let State::Settling(zab::Why::Violation(violation)) = state {
+                    ground.history.accused(server, &violation);
+                }
                 let waiting = match state {
                     State::Leading => ports.settle_waiting(ground, true),
                     State::Following(_) | State::Observing(_) => {
                         ports.settle_waiting(ground, false)
+                    }
+                    State::Settling(_) if wrong::is(Wrong::Z4712) => {
+                        self.to_log.outlive();
+                        Vec::new()
                     }
                     State::Looking | State::Settling(_) => Vec::new(),
                 };

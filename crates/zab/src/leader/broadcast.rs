@@ -12,6 +12,7 @@ use super::{Leader, Phase, Proposal, Stage, Syncer};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, Outgoing, SyncToken, Violation, Why};
 use crate::quorum::QuorumVerifier;
+use crate::wrong::{self, Wrong};
 
 /// The last counter of an epoch that is used: Java gives up when the next would be all ones.
 const COUNTER_MAX: u32 = 0xffff_fffe;
@@ -96,6 +97,7 @@ impl Leader {
                 let early = std::mem::take(&mut link.early_ack);
                 if counts {
                     self.history_acks.insert(sid);
+                    let early = if wrong::is(Wrong::Z4785) { self.proposed } else { early };
                     self.count(sid, early);
                 }
             }
@@ -111,6 +113,9 @@ impl Leader {
         link.acked(zxid);
         if !counts {
             return Ok(false);
+        }
+        if link.stage == Stage::NewLeader && wrong::is(Wrong::Z4685) {
+            return Err(link.unexpected("ACK").into());
         }
         if link.stage == Stage::NewLeader {
             link.early_ack = link.early_ack.max(zxid);

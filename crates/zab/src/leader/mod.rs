@@ -394,7 +394,8 @@ impl Leader {
             .iter()
             .filter(|(_, link)| {
                 let limit_ms = if link.synchronized() { sync_ms } else { init_ms };
-                now_ms.saturating_sub(link.heard_ms) > limit_ms
+                // Who pulses is judged by that, and by nothing that a stall of ours could fill.
+                (!link.pulses && now_ms.saturating_sub(link.heard_ms) > limit_ms)
                     || (link.synchronized() && link.lags(now_ms.saturating_sub(sync_ms)))
             })
             .map(|(id, _)| *id)

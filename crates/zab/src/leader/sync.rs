@@ -14,6 +14,7 @@ use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, LogSurvey, Outgoing, Why};
 use crate::quorum::QuorumVerifier;
 use crate::sync_plan::{Leads, Log, Plan, sync_plan};
+use crate::wrong::{self, Wrong};
 
 impl Leader {
     /// The configuration that the ensemble began with gets the new epoch's first zxid as its
@@ -131,7 +132,7 @@ impl Leader {
         let Some(link) = self.links.get_mut(&id) else { return };
         let Cursors { appended, committed, .. } = ledger.cursors();
         let from = ledger.window().before();
-        if sent < from {
+        if sent < from && !wrong::is(Wrong::Z2418) {
             link.stage = Stage::Reading { sent };
             return ledger.push(Effect::ReadLog { link: id, after: sent, to: from });
         }

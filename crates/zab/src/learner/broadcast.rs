@@ -8,7 +8,8 @@ use oxkeeper_proto::{Sid, Zxid};
 
 use super::{Learner, Stage};
 use crate::ledger::Ledger;
-use crate::messages::{Entry, Outgoing, Why};
+use crate::messages::{Entry, Outgoing, Violation, Why};
+use crate::wrong::{self, Wrong};
 
 impl Learner {
     /// PROPOSAL.
@@ -32,6 +33,14 @@ impl Learner {
         designated: Option<Sid>,
     ) -> Result<(), Why> {
         if self.repeated(zxid) {
+            return Ok(());
+        }
+        let between =
+            matches!(self.stage, Stage::Logging(_) | Stage::Establishing | Stage::AwaitingService);
+        if between && wrong::is(Wrong::Z4394) {
+            return Err(Violation::CommitOrder { next: Zxid::ZERO, got: zxid }.into());
+        }
+        if between && wrong::is(Wrong::Z3023) {
             return Ok(());
         }
         while self.cumulative
@@ -64,7 +73,11 @@ impl Learner {
     /// Acknowledges what is on disk: one by one and in order, as Apache counts them, or all at once
     /// where the leader is one of ours.
     pub(super) fn acknowledge(&mut self, ledger: &mut Ledger) {
-        let (Stage::Broadcasting, Some(link)) = (self.stage, self.link) else { return };
+        let Some(link) = self.link else { return };
+        let early = wrong::is(Wrong::Z4685) && matches!(self.stage, Stage::Logging(_));
+        if self.stage != Stage::Broadcasting && !early {
+            return;
+        }
         let synced = ledger.cursors().synced;
         while let Some(zxid) = self.to_ack.front().copied().filter(|zxid| *zxid <= synced) {
             self.to_ack.pop_front();

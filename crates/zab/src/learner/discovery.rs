@@ -38,9 +38,9 @@ impl Learner {
             return Err(Why::OtherEnsemble { theirs, ours });
         }
         self.ensemble_id = theirs;
-        let both =
-            |bits| leader.is_some_and(|leader| leader.has(bits)) && ledger.capabilities().has(bits);
-        self.cumulative = both(Capabilities::CUMULATIVE);
+        let bits = Capabilities::CUMULATIVE;
+        self.cumulative =
+            leader.is_some_and(|leader| leader.has(bits)) && ledger.capabilities().has(bits);
         Ok(())
     }
 

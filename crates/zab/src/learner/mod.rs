@@ -34,6 +34,7 @@ use crate::messages::{
     Drop, Effect, Entry, Forward, LinkId, Outgoing, SyncToken, Verdict, Violation, Why,
 };
 use crate::quorum::QuorumVerifier;
+use crate::wrong::{self, Wrong};
 use master::Asker;
 use pulse::Listening;
 
@@ -380,6 +381,7 @@ impl Learner {
         match (done, self.stage) {
             (Done::Epochs, Stage::Promising) => self.promised(ledger),
             (Done::Epochs, Stage::Establishing) => self.history_stands(ledger),
+            (Done::Epochs, Stage::Logging(_)) => self.look_at_log(ledger),
             (Done::Rebuilt, Stage::Truncating(_) | Stage::Installing) => self.rebuilt(ledger)?,
             (Done::Synced, _) => {
                 self.look_at_log(ledger);
@@ -394,9 +396,9 @@ impl Learner {
     pub fn deadline_ms(&self, ledger: &Ledger) -> u64 {
         let silent_ms = self.heard_ms + self.limit_ms(ledger) + 1;
         let silent_ms = self.patience_ms().map_or(silent_ms, |until_ms| until_ms.min(silent_ms));
-        let listening_ms = self.listening.as_ref().map_or(silent_ms, Listening::due_ms);
+        let silent_ms = self.listening.as_ref().map_or(silent_ms, Listening::due_ms);
         let master_ms = self.master.as_ref().map_or(u64::MAX, |master| master.deadline_ms());
-        let due_ms = silent_ms.min(listening_ms).min(master_ms);
+        let due_ms = silent_ms.min(master_ms);
         self.redial_ms.map_or(due_ms, |redial_ms| redial_ms.min(due_ms))
     }
 
@@ -416,10 +418,12 @@ impl Learner {
 
     /// Does what is due by the clock.
     pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
-        if now_ms.saturating_sub(self.heard_ms) > self.limit_ms(ledger) {
-            return Err(Why::LeaderSilent);
-        }
-        if self.listening.as_mut().is_some_and(|listening| listening.is_lost(now_ms)) {
+        let lost = match &mut self.listening {
+            // The stricter measure, and none that a stall of ours could fill.
+            Some(listening) => listening.is_lost(now_ms),
+            None => now_ms.saturating_sub(self.heard_ms) > self.limit_ms(ledger),
+        };
+        if lost {
             return Err(Why::LeaderSilent);
         }
         if let Some(master) = &mut self.master {
@@ -444,7 +448,7 @@ impl Learner {
             let role = if self.observer { "observing" } else { "following" };
             ledger.close(link, Drop::RoleOver(role));
         }
-        if ledger.rebuilding() || !self.logs(ledger) {
+        if (ledger.rebuilding() && !wrong::is(Wrong::Z5094)) || !self.logs(ledger) {
             ledger.reload();
         }
     }

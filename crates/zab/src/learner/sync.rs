@@ -9,6 +9,7 @@ use super::{Held, Learner, Stage};
 use crate::ledger::Ledger;
 use crate::messages::{Effect, Entry, Epochs, LinkId, Outgoing, Violation, Why};
 use crate::quorum::QuorumVerifier;
+use crate::wrong::{self, Wrong};
 
 impl Learner {
     fn planned(&self, packet: &Packet<'_>) -> Result<(), Why> {
@@ -91,6 +92,11 @@ impl Learner {
                 Err(self.unexpected(packet))
             }
             Stage::Truncating(_) | Stage::Installing => {
+                if let (true, Held::NewLeader(zxid, _), Some(link)) =
+                    (wrong::is(Wrong::Z3104), &held, self.link)
+                {
+                    ledger.send(link, Outgoing::Ack(*zxid));
+                }
                 self.held_bytes += match &held {
                     Held::Proposal(entry) | Held::Inform(entry, _) => entry.payload.len(),
                     Held::Commit(..) | Held::NewLeader(..) => 0,
@@ -152,7 +158,12 @@ impl Learner {
         // What was committed by now is acknowledged with the whole history.
         let committed = ledger.cursors().committed;
         self.to_ack.retain(|zxid| *zxid > committed);
-        self.stage = Stage::Logging(ledger.cursors().appended);
+        let upto = if wrong::is(Wrong::Z4785) { committed } else { ledger.cursors().appended };
+        self.stage = Stage::Logging(upto);
+        let epochs = Epochs { accepted: self.epoch, current: self.epoch };
+        if wrong::is(Wrong::Z4643) && ledger.epochs() != epochs {
+            ledger.save_epochs(epochs);
+        }
         self.look_at_log(ledger);
         Ok(())
     }
@@ -160,10 +171,19 @@ impl Learner {
     /// Goes on to the epoch when everything before NEWLEADER is on disk.
     pub(super) fn look_at_log(&mut self, ledger: &mut Ledger) {
         let Stage::Logging(to) = self.stage else { return };
-        if ledger.cursors().synced < to {
+        let epochs = Epochs { accepted: self.epoch, current: self.epoch };
+        if wrong::is(Wrong::Z3911) {
+            if ledger.epochs() != epochs {
+                ledger.save_epochs(epochs);
+            }
+            return self.history_stands(ledger);
+        }
+        if ledger.cursors().synced < to && !wrong::is(Wrong::Z4646) {
             return;
         }
-        let epochs = Epochs { accepted: self.epoch, current: self.epoch };
+        if wrong::is(Wrong::Z4643) && ledger.epochs() != epochs {
+            return;
+        }
         // Without a log there is no history on disk that the epoch could stand for.
         if !self.logs(ledger) || ledger.epochs() == epochs {
             return self.history_stands(ledger);
@@ -234,6 +254,9 @@ impl Learner {
         designated: Option<Sid>,
     ) -> Result<(), Why> {
         let entry = ledger.commit(zxid)?;
+        if wrong::is(Wrong::Z4925) && self.stage != Stage::Broadcasting {
+            ledger.skip_in_window();
+        }
         self.relay(ledger, &entry, designated);
         if let Some(designated) = designated
             && let Some(config) = self.reconfiguration(ledger, &entry)?

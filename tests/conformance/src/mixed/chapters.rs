@@ -68,6 +68,18 @@ impl Stage {
     }
 }
 
+/// Moves a session to one server of its list. A server that is behind what the session has seen
+/// refuses it, rightly, so it may take a while.
+fn go_to(session: &mut Session, place: usize) -> Result<()> {
+    let began = Instant::now();
+    while session.server() != place || session.is_away() {
+        ensure!(began.elapsed() < limit(), "does not take the session");
+        session.move_to(place);
+        session.ping()?;
+    }
+    Ok(())
+}
+
 /// A session goes from member to member, with an ephemeral and a watch, and writes at each.
 fn forwarding(stage: &mut Stage) -> Result<()> {
     let leader = stage.leader()?;
@@ -81,7 +93,7 @@ fn forwarding(stage: &mut Stage) -> Result<()> {
     let watch = Request::Read { op: op::GET_DATA, path: Some(data.clone()), watch: true };
     for &sid in sids.iter().chain(&sids) {
         let place = stage.place(sid)?;
-        session.move_to(place);
+        go_to(&mut session, place).with_context(|| format!("server {sid}"))?;
         let told = session.ask(watch.clone())?;
         let (_, body) = told.done().with_context(|| format!("at server {sid}: {told:?}"))?;
         let before = body["stat"]["version"].as_i64();
@@ -311,8 +323,7 @@ fn leave_extra_entry(stage: &mut Stage) -> Result<Extra> {
     let followers = stage.followers()?;
     let path = format!("{TOP}/never");
     let mut scribe = stage.session_at(leader)?;
-    ensure!(scribe.server() == stage.place(leader)?, "server {leader} took no session");
-    scribe.ping()?;
+    go_to(&mut scribe, stage.place(leader)?).with_context(|| format!("server {leader}"))?;
     for &sid in &followers {
         stage.ensemble.wires()?.set(leader, sid, Flow::Held);
     }

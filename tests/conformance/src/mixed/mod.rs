@@ -2,7 +2,7 @@
 //!
 //! A *story* starts the members given, lets clients loose on them ([`load`]), and then tells its
 //! chapters: members are killed, frozen, wiped, cut off, replaced. After each chapter
-//! ([`stage`]) all members must serve the same tree, and what the clients were told must be true.
+//! (`stage`) all members must serve the same tree, and what the clients were told must be true.
 //!
 //! ```text
 //! cargo xtask conformance mixed                            # every mixture of three, and more

@@ -110,15 +110,18 @@ impl Stage {
         Ok(())
     }
 
-    /// How a learner was last brought up to its leader, since `since`; waits for it.
+    /// How a learner was brought up to its leader since `since`; waits until it is. Where it took
+    /// several attempts, which happens to Java's, the first tells in what state it came.
     ///
     /// # Errors
     /// When it is not.
     pub fn sync_of(&mut self, learner: i64, since: Instant) -> Result<Sync> {
         let what = format!("server {learner} is synchronised");
         self.ensemble.await_that(&what, |ensemble| {
-            let look = |tape: &Tape| tape.sync().filter(|s| s.complete && tape.learner == learner);
-            ensemble.wires().ok()?.tapes(since, look).pop()
+            let look = |tape: &Tape| tape.sync().filter(|_| tape.learner == learner);
+            let attempts = ensemble.wires().ok()?.tapes(since, look);
+            let done = attempts.iter().any(|attempt| attempt.complete);
+            attempts.into_iter().next().filter(|_| done)
         })
     }
 

@@ -333,8 +333,8 @@ impl UnderWay {
         }
     }
 
-    /// A committed transaction that is applied now. Those before it that nobody has told of, because
-    /// nobody was served yet, are over, too.
+    /// A committed transaction that is applied now. Those before it that nobody has told of,
+    /// because nobody was served yet, are over, too.
     fn applied(&mut self, zxid: Zxid) -> Option<Proposal> {
         let before = self.applied;
         while self.proposals.get(self.applied).is_some_and(|next| next.zxid <= zxid) {

@@ -3,7 +3,7 @@
 //! A [`Load`] is some sessions, each with a thread of its own, spread over all members, which write
 //! and read registers, make and delete znodes, plain, sequential and ephemeral, in multis and in
 //! bursts, keep watches, and take locks. They run until they are told to pause, and a pause is a
-//! moment at which the trees of all members must be equal and the [history](history) true.
+//! moment at which the trees of all members must be equal and the [history] true.
 
 pub mod history;
 mod locks;

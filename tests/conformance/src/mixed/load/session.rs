@@ -122,6 +122,11 @@ impl Session {
         }
     }
 
+    /// Whether it is connected to no server.
+    pub fn is_away(&self) -> bool {
+        self.link.is_none()
+    }
+
     /// Leaves its server, and goes to the one at `server` of the list with the next request.
     pub fn move_to(&mut self, server: usize) {
         self.link = None;

@@ -297,7 +297,16 @@ impl<'a> Worker<'a> {
         let path = format!("{UNIQUE}/never-{}", self.unique());
         let path_of_check = Some(register(0));
         let check = Request::PathInt { op: op::CHECK, path: path_of_check, number: 1_000_000_000 };
-        let parts = vec![create(&path, "", 0), check];
+        // Members of 3.5 and 3.6 cannot apply a create2 inside a multi, whoever leads them.
+        let create = Request::Create {
+            op: op::CREATE,
+            path: Some(path.clone()),
+            data: Blob::text(""),
+            acl: Acl::open(),
+            flags: 0,
+            ttl: None,
+        };
+        let parts = vec![create, check];
         match self.session.ask(Request::Multi { op: op::MULTI, parts })? {
             Told::Done { body, .. } => {
                 let codes = [0, 1].map(|at| body["results"][at]["errorResult"].as_i64());

@@ -1,0 +1,110 @@
+//! Ways to be wrong, on purpose: what Apache's ensembles once did, put back.
+//!
+//! A net that has never caught anything proves nothing. With the feature `wrong`, which builds that
+//! are meant for use refuse, a member can be told to make one of these mistakes; the simulator then
+//! shows that it is caught, by what, and how soon. Without the feature [`is`] is a constant and
+//! every mistake is compiled away. It is the same switch as the tree's, for the mistakes that lie in
+//! the agreement and between it and the files; node and host know this crate and use it too.
+//!
+//! The choice is the one piece of state that a core room shares: it stands in for another program.
+
+#[cfg(all(feature = "wrong", not(debug_assertions)))]
+compile_error!("the feature `wrong` makes servers that lie; it is for debug builds alone");
+
+/// One mistake, by the number of its issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// NEWLEADER is acknowledged before anything of the history is on disk.
+    Z3911,
+    /// The epoch is on disk before the history that it stands for.
+    Z4643,
+    /// The epoch is, and NEWLEADER acknowledged, while the history is still being logged.
+    Z4646,
+    /// A proposal can be acknowledged before NEWLEADER, and a leader takes that for an offence.
+    Z4685,
+    /// A COMMIT between NEWLEADER and UPTODATE finds nothing that it could commit.
+    Z4394,
+    /// A COMMIT between NEWLEADER and UPTODATE is forgotten when broadcast begins.
+    Z3023,
+    /// A role ends while its last writes are still queued; they are logged in the next one.
+    Z4712,
+    /// NEWLEADER stands for proposals that are not logged.
+    Z4785,
+    /// What is committed in synchronisation is missing in the window that later learners get.
+    Z4925,
+    /// A TRUNC that is broken off leaves memory ahead of the disk.
+    Z5094,
+    /// A snapshot that was received is not saved.
+    Z3642,
+    /// NEWLEADER is acknowledged before the snapshot is complete.
+    Z3104,
+    /// A learner that has more than its leader is told that nothing is missing.
+    Z2845,
+    /// A truncation that was not done counts as done.
+    Z3701,
+    /// A member whose data is gone votes as a new one.
+    Z2325,
+    /// The log on disk is not asked for what is missing before the window.
+    Z2418,
+    /// A snapshot says that it has a transaction more than it has.
+    Z3127,
+    /// The end of a session that comes in synchronisation leaves its ephemerals.
+    Z2355,
+}
+
+impl Wrong {
+    /// All of them, with the names they are chosen by.
+    pub const ALL: [(&'static str, Wrong); 18] = [
+        ("3911", Wrong::Z3911),
+        ("4643", Wrong::Z4643),
+        ("4646", Wrong::Z4646),
+        ("4685", Wrong::Z4685),
+        ("4394", Wrong::Z4394),
+        ("3023", Wrong::Z3023),
+        ("4712", Wrong::Z4712),
+        ("4785", Wrong::Z4785),
+        ("4925", Wrong::Z4925),
+        ("5094", Wrong::Z5094),
+        ("3642", Wrong::Z3642),
+        ("3104", Wrong::Z3104),
+        ("2845", Wrong::Z2845),
+        ("3701", Wrong::Z3701),
+        ("2325", Wrong::Z2325),
+        ("2418", Wrong::Z2418),
+        ("3127", Wrong::Z3127),
+        ("2355", Wrong::Z2355),
+    ];
+}
+
+/// Whether this mistake is to be made.
+#[cfg(not(feature = "wrong"))]
+#[inline(always)]
+pub const fn is(_: Wrong) -> bool {
+    false
+}
+
+#[cfg(feature = "wrong")]
+pub use chosen::{choose, is};
+
+#[cfg(feature = "wrong")]
+mod chosen {
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use super::Wrong;
+
+    static CHOSEN: AtomicU32 = AtomicU32::new(u32::MAX);
+
+    /// Whether this mistake is to be made.
+    pub fn is(wrong: Wrong) -> bool {
+        CHOSEN.load(Ordering::Relaxed) == wrong as u32
+    }
+
+    /// Makes the mistake of this name from now on; false if there is none.
+    pub fn choose(name: &str) -> bool {
+        let found = Wrong::ALL.iter().find(|(known, _)| *known == name);
+        if let Some((_, wrong)) = found {
+            CHOSEN.store(*wrong as u32, Ordering::Relaxed);
+        }
+        found.is_some()
+    }
+}
