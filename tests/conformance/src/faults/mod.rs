@@ -112,6 +112,7 @@ fn tell(
         report.say(&format!("FAILED: {error:#}"));
         return Err(error);
     }
+    tally.interrupted += scene.interrupted;
     let closed = scene.close().context("the end");
     tally.answered += closed.inspect_err(|error| report.say(&format!("FAILED: {error:#}")))?;
     Ok(())
@@ -198,6 +199,8 @@ impl Means {
 struct Tally {
     faults: usize,
     answered: usize,
+    /// Checks that had to be begun again.
+    interrupted: usize,
     failed: Vec<String>,
     kinds: BTreeMap<&'static str, Times>,
     most: Usage,
@@ -233,11 +236,13 @@ impl Tally {
         }
         let (most, failed) = (&self.most, self.failed.len());
         report.say(&format!(
-            "{} faults in {:.0} s, {} requests answered, {failed} failed rounds; a server took at \
-             most {} MiB, {} descriptors, {:.0} % of a processor while clients paused",
+            "{} faults in {:.0} s, {} requests answered, {failed} failed rounds, {} checks begun \
+             again; a server took at most {} MiB, {} descriptors, {:.0} % of a processor while \
+             clients paused",
             self.faults,
             took.as_secs_f32(),
             self.answered,
+            self.interrupted,
             most.resident_bytes >> 20,
             most.descriptors,
             100.0 * most.idle_share,
@@ -246,7 +251,7 @@ impl Tally {
             println!(
                 "{}",
                 json!({ "faults": self.faults, "seconds": took.as_secs_f32(),
-                    "answered": self.answered, "failed": self.failed,
+                    "answered": self.answered, "failed": failed, "interrupted": self.interrupted,
                     "resident_bytes": most.resident_bytes, "descriptors": most.descriptors,
                     "idle_share": most.idle_share })
             );
