@@ -57,3 +57,7 @@ pub const COUNTED_DIRS_PER_STEP: usize = 4096;
 
 /// Bytes of one multiRead's reply, far above what a client accepts by default (4 MiB).
 pub const MULTI_READ_BYTES_MAX: usize = 32 << 20;
+
+/// After a stall, for how long the sockets are read before other servers are blamed for silence:
+/// every link gives up to 64 KiB a turn, so what came meanwhile is heard long before.
+pub const LISTEN_AFTER_STALL_MS: u64 = 100;

@@ -114,7 +114,7 @@ impl Member {
             }
             zab::Effect::Fatal(fatal) => return Err(fatal.into()),
             // No observer of ours is told to look for a follower that serves it.
-            zab::Effect::DialObserverMaster(_) => {}
+            zab::Effect::DialObserverMaster(sid) => self.quorum.dial_observer_master(sid),
             // The core's own.
             zab::Effect::Append(_)
             | zab::Effect::Hold(_)
@@ -216,16 +216,19 @@ impl Upcall for Voice {
     fn linked(&self, link: LinkId, origin: Origin) {
         self.thread.with_core(|part, _, now| {
             // The role may have changed while the connection was made.
-            let wanted = match (origin, part.core.state()) {
-                (Origin::Accepted, Some(State::Leading)) => true,
-                (
-                    Origin::Dialled(sid),
-                    Some(State::Following(leader) | State::Observing(leader)),
-                ) => sid == leader,
-                _ => false,
+            let input = match (origin, part.core.state()) {
+                (Origin::Accepted, Some(State::Leading)) => Some(zab::Input::Linked(link)),
+                (Origin::Observer, Some(State::Following(_))) => {
+                    Some(zab::Input::ObserverLinked(link))
+                }
+                (Origin::Dialled(sid), _) => {
+                    let wanted = part.core.peer().and_then(zab::Peer::learner_master);
+                    (wanted == Some(sid)).then_some(zab::Input::Linked(link))
+                }
+                _ => None,
             };
-            if wanted {
-                return part.core.peer_input(now, zab::Input::Linked(link));
+            if let Some(input) = input {
+                return part.core.peer_input(now, input);
             }
             if let Some(member) = &part.member {
                 member.quorum.close(link, Why::RoleOver("in that role"));

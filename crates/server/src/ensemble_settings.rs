@@ -39,6 +39,7 @@ pub fn agreement(config: &Config, ensemble: &Ensemble, kept_id: u128, seed: u64)
             | Capabilities::QUICK_PING
             | Capabilities::ENSEMBLE_ID
             | Capabilities::CUMULATIVE,
+        observer_masters: observers.master.is_some(),
         snap_syncs_max: history.max_concurrent_snap_syncs as usize,
         diff_syncs_max: history.max_concurrent_diff_syncs as usize,
         connect_limit: u64::from(ensemble.connect_limit),
@@ -88,6 +89,7 @@ pub fn quorum_port(config: &Config, ensemble: &Ensemble) -> quorum_port::Setting
         listen_on_all_ips: ensemble.election.listen_on_all_ips,
         bind_attempts: ensemble.election.bind_attempts,
         tcp_keep_alive: ensemble.election.tcp_keep_alive,
+        observer_master_port: ensemble.observers.master.map(|master| master.port),
         connect_timeout: Duration::from_millis(connect_ms),
         data_bytes_max: limits.jute_maxbuffer as usize + limits.jute_extrasize as usize,
         ..quorum_port::Settings::new(Sid(ensemble.my_id))

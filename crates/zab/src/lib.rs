@@ -18,6 +18,11 @@
 //! are the two sides of ZAB, [`sync_plan`] how a learner gets the leader's history. What outlives a
 //! role, history above all, is in [`ledger`] and [`cursors`]; what goes in and out, in
 //! [`messages`]. [`reconfig`] judges what a client wants the ensemble to become.
+//!
+//! # Among ours
+//! What goes beyond Apache's rules is said only to servers that said they know it: a leader that
+//! stops hands over (`leader::handover`), both sides notice soon that the other is lost
+//! (`leader::pulse`, [`running`]), and ensembles tell each other apart (`leader::ensemble`).
 
 pub mod cursors;
 pub mod election;

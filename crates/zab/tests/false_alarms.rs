@@ -1,6 +1,6 @@
-//! A day in which nobody dies, and nobody may be taken for dead: three servers of ours whose packets
-//! are late, which are stopped for a while one by one, and whose machine is stopped altogether. And
-//! the counter-proof: who is really stopped is found out in time.
+//! A day in which nobody dies, and nobody may be taken for dead: three servers of ours whose
+//! packets are late, which are stopped for a while one by one, and whose machine is stopped
+//! altogether. And the counter-proof: who is really stopped is found out in time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

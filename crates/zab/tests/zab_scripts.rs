@@ -16,8 +16,8 @@
 //! set reconfig version=1:5     of the configuration
 //! set silence=900             how long one of ours may be silent
 //! ```
-//! `ours`, `watchful` or `sums` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the other
-//! one.
+//! `ours`, `watchful`, `keeps` or `sums` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the
+//! other one.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.

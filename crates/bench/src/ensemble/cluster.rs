@@ -361,12 +361,12 @@ impl Drop for Cluster {
     }
 }
 
-/// The configuration of one server. `initLimit` leaves time for millions of znodes.
+/// The configuration of one server, with the limits of ZooKeeper's sample.
 fn zoo_cfg(data: &Path, port: u16, lines: &[(String, String)], members: &str) -> String {
     let data = data.display().to_string();
     let defaults = [
         ("tickTime", "2000".into()),
-        ("initLimit", "60".into()),
+        ("initLimit", "10".into()),
         ("syncLimit", "5".into()),
         ("dataDir", data),
         ("clientPort", port.to_string()),

@@ -8,9 +8,6 @@ const NO_COPIES: &str = "a server keeps no copy of a request that another one ha
 const NODELAY: &str = "connections between servers always carry TCP_NODELAY";
 const NO_PROBES: &str = "addresses are connected to, not probed";
 const NO_SASL: &str = "servers cannot authenticate each other yet";
-const NO_MASTERS: &str = "observers are served by the leader alone";
-const AT_ONCE: &str = "as many as come are brought up to date at once";
-const NO_DELAY: &str = "an observer does not wait";
 
 pub(super) const KEYS: &[Key] = &[
     unset(
@@ -68,16 +65,14 @@ pub(super) const KEYS: &[Key] = &[
         .unit("ms")
         .later("a new leader waits for as long as initLimit allows"),
     key("leader.maxConcurrentSnapSyncs", from(1), "10", "Snapshots sent to followers at a time.")
-        .also(&["maxConcurrentSnapSyncs"])
-        .later(AT_ONCE),
+        .also(&["maxConcurrentSnapSyncs"]),
     key(
         "leader.maxConcurrentDiffSyncs",
         from(1),
         "100",
         "Followers caught up from the log at a time.",
     )
-    .also(&["maxConcurrentDiffSyncs"])
-    .later(AT_ONCE),
+    .also(&["maxConcurrentDiffSyncs"]),
     key("learner.asyncSending", Kind::Bool, "false", "Sends to the leader off-thread.")
         .no_meaning(NO_WAITING),
     key("learner.closeSocketAsync", Kind::Bool, "false", "Closes a follower's socket off-thread.")
@@ -104,8 +99,7 @@ pub(super) const KEYS: &[Key] = &[
         "100",
         "Wait between attempts to reach the leader.",
     )
-    .unit("ms")
-    .later("a server tries again after 100 ms at most"),
+    .unit("ms"),
     key("leader.ackLoggingFrequency", INT, "1000", "Proposals between two samples of ack latency.")
         .later("every acknowledgement counts in the metrics"),
     key("forceSnapshotSync", Kind::Bool, "false", "Always sends followers a snapshot, for tests."),
@@ -142,21 +136,17 @@ pub(super) const KEYS: &[Key] = &[
         "Makes a local session global once it creates an ephemeral znode.",
     )
     .in_file(),
-    unset("observerMasterPort", INT, "Port on which followers feed observers.")
-        .in_file()
-        .later(NO_MASTERS),
+    unset("observerMasterPort", INT, "Port on which followers feed observers.").in_file(),
     key("observerMaster.sizeLimit", INT, "33554432", "Commits an observer master retains.")
         .unit("bytes")
-        .later(NO_MASTERS),
+        .no_meaning("an observer is served from what is committed in memory and in the log"),
     key("syncEnabled", Kind::Bool, "true", "Lets an observer keep log and snapshots.")
         .also(&["observer.syncEnabled"])
         .in_file(),
     key("observer.reconnectDelayMs", LONG, "0", "Random wait before an observer reconnects.")
-        .unit("ms")
-        .later(NO_DELAY),
+        .unit("ms"),
     key("observer.election.DelayMs", LONG, "200", "Random wait before an observer's election.")
-        .unit("ms")
-        .later(NO_DELAY),
+        .unit("ms"),
     key("quorum.auth.enableSasl", Kind::Bool, "false", "Servers use SASL among themselves.")
         .in_file()
         .later(NO_SASL),

@@ -428,7 +428,7 @@ impl Core {
     /// Runs what is due by the clock.
     pub fn wake(&mut self, shared: &Shared, now: Now) {
         if let Some(ensemble) = &mut self.ensemble {
-            if ensemble.peer.deadline_ms().is_some_and(|due_ms| due_ms <= now.mono_ms()) {
+            if ensemble.is_peer_due(now, self.settings.tick_time_ms) {
                 ensemble.peer.wake(now.mono_ms());
                 self.absorb(now);
             }
@@ -450,7 +450,7 @@ impl Core {
 
     /// When [`Core::wake`] has work next, monotonic µs.
     pub fn deadline_us(&self) -> Option<u64> {
-        let peer = self.peer().and_then(zab::Peer::deadline_ms).map(|ms| ms * 1000);
+        let peer = self.ensemble.as_ref().and_then(|ensemble| ensemble.peer_deadline_us());
         let own = match self.orders() {
             true => [self.sessions.next_look_us(), self.reaper.next_look_us()],
             false => [None, None],

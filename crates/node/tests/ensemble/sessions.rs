@@ -118,3 +118,21 @@ fn nobody_is_told_that_a_session_is_over_by_a_server_that_cannot_know() {
     assert_eq!(response, None);
     assert!(world.members[0].front.state(id).close_now);
 }
+
+#[test]
+fn machines_that_stood_still_blame_nobody_before_they_have_listened() {
+    let mut world = World::new(3).formed();
+    let leader = world.leader().unwrap();
+    let mut client = world.connect((leader + 1) % 3, 120_000);
+    // What the servers say to each other waits in the sockets.
+    for (from, to) in (0..3).flat_map(|from| (0..3).map(move |to| (from, to))) {
+        world.hold(from, to);
+    }
+    world.pass(1_500);
+    world.stand_still(60_000);
+    world.release();
+    world.pass(1_000);
+    assert_eq!(world.leader(), Some(leader));
+    assert!(!world.is_closed(&client), "no role has ended");
+    assert_eq!(world.ask(&mut client, &create("/after", EPHEMERAL)), Some(ErrorCode::OK));
+}

@@ -311,6 +311,17 @@ impl World {
         }
     }
 
+    /// All machines stand still; when they go on, their clocks are looked at before their sockets.
+    pub fn stand_still(&mut self, ms: u64) {
+        self.now.mono_us += ms * 1000;
+        self.now.wall_ms += ms as i64;
+        for Member { core, shared, up, .. } in &mut self.members {
+            if *up {
+                core.wake(shared, self.now);
+            }
+        }
+    }
+
     /// Runs everybody until nothing moves.
     pub fn settle(&mut self) {
         loop {

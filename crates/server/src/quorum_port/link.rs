@@ -338,7 +338,7 @@ impl Link {
 
     fn data_bytes_max(&self, port: &Inner) -> usize {
         let max = port.settings.data_bytes_max;
-        let stranger = self.origin == Origin::Accepted && !self.heard.get();
+        let stranger = self.origin.is_theirs() && !self.heard.get();
         if stranger { max.min(FIRST_BYTES_MAX) } else { max }
     }
 

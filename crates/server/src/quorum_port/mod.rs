@@ -83,6 +83,8 @@ pub struct Settings {
     pub bind_attempts: u32,
     /// `tcpKeepAlive`.
     pub tcp_keep_alive: bool,
+    /// `observerMasterPort`: where a follower serves observers, if it does.
+    pub observer_master_port: Option<u16>,
     /// How long calling a leader may take, names included: ticks of `connectToLearnerMasterLimit`
     /// or `initLimit`.
     pub connect_timeout: Duration,
@@ -105,6 +107,7 @@ impl Settings {
             listen_on_all_ips: false,
             bind_attempts: 3,
             tcp_keep_alive: false,
+            observer_master_port: None,
             connect_timeout: Duration::from_secs(20),
             data_bytes_max: oxkeeper_proto::limits::FIELD_BYTES_MAX_DEFAULT,
             links_max: 1100,
@@ -128,8 +131,17 @@ impl Settings {
 pub enum Origin {
     /// The other side, while we led: a learner, or so it seems.
     Accepted,
-    /// We: it is this server, which leads, or so we think.
+    /// The other side, at the observer master's port: an observer, or so it seems.
+    Observer,
+    /// We: it is this server, which leads or serves observers, or so we think.
     Dialled(Sid),
+}
+
+impl Origin {
+    /// Whether the other side made it.
+    fn is_theirs(self) -> bool {
+        matches!(self, Origin::Accepted | Origin::Observer)
+    }
 }
 
 /// What the port tells the core.
@@ -187,6 +199,8 @@ struct Inner {
     listening_at: RefCell<Vec<Address>>,
     bound: RefCell<Vec<TcpListener>>,
     listener: RefCell<Option<JoinHandle<()>>>,
+    /// Who listens for observers while this server follows.
+    for_observers: RefCell<Option<JoinHandle<()>>>,
     failures: (mpsc::UnboundedSender<StartError>, RefCell<mpsc::UnboundedReceiver<StartError>>),
     faults: RefCell<Seldom>,
 }
@@ -235,6 +249,7 @@ impl QuorumPort {
             listening_at: RefCell::new(addresses),
             bound: RefCell::new(bound),
             listener: RefCell::default(),
+            for_observers: RefCell::default(),
             failures: (failed, RefCell::new(failures)),
             faults: RefCell::default(),
         };
@@ -271,6 +286,8 @@ impl QuorumPort {
             State::Following(_) | State::Observing(_) => Part::Learning,
         };
         self.inner.set_part(part);
+        let follows = matches!(state, State::Following(_));
+        self.inner.serve_observers(follows);
     }
 
     /// The configuration changed. If our own quorum addresses are others now, the port moves there.
@@ -286,7 +303,12 @@ impl QuorumPort {
     /// Connects to a server's quorum port. Ends in [`Upcall::linked`] or [`Upcall::dial_failed`],
     /// unless another call or another role takes its place.
     pub fn dial(&self, sid: Sid) {
-        self.inner.dial(sid);
+        self.inner.dial(sid, None);
+    }
+
+    /// Connects to where a server serves observers. Ends as [`QuorumPort::dial`] does.
+    pub fn dial_observer_master(&self, sid: Sid) {
+        self.inner.dial(sid, self.inner.settings.observer_master_port);
     }
 
     /// Adds a packet to what is to be sent. [`QuorumPort::flush`] sends it.
@@ -363,6 +385,7 @@ impl QuorumPort {
         if let Some(listener) = inner.listener.take() {
             listener.abort();
         }
+        inner.serve_observers(false);
         inner.set_part(Part::Learning);
         for link in std::mem::take(&mut *inner.links.borrow_mut()).into_values() {
             link.close();
@@ -436,7 +459,7 @@ impl Inner {
             Part::Undecided => {}
             Part::Leading => {
                 for (stream, from) in self.room.empty() {
-                    self.admit(stream, from);
+                    self.admit(stream, from, Origin::Accepted);
                 }
             }
             Part::Learning => drop(self.room.empty()),
@@ -451,22 +474,34 @@ impl Inner {
     }
 
     async fn accept(self: Rc<Self>, listeners: Vec<TcpListener>) {
-        type Door = Pin<Box<dyn Future<Output = ()>>>;
-        let door = |listener| -> Door {
-            let port = Rc::clone(&self);
-            Box::pin(listen::accept(listener, Port::Quorum, async move |stream, from| {
-                port.welcome(stream, from);
-                true
-            }))
-        };
-        let mut doors: Vec<Door> = listeners.into_iter().map(door).collect();
-        poll_fn(|cx| {
-            for door in &mut doors {
-                let _ = door.as_mut().poll(cx);
+        let port = Rc::clone(&self);
+        accept_all(listeners, move |stream, from| port.welcome(stream, from)).await;
+    }
+
+    /// Opens the observer master's port, or closes it (`ObserverMaster`).
+    fn serve_observers(self: &Rc<Self>, follows: bool) {
+        let Some(observers_port) = self.settings.observer_master_port else { return };
+        let mut serving = self.for_observers.borrow_mut();
+        if follows == serving.is_some() {
+            return;
+        }
+        if let Some(before) = serving.take() {
+            return before.abort();
+        }
+        let mut addresses = self.listening_at.borrow().clone();
+        addresses.iter_mut().for_each(|address| address.port = observers_port);
+        let port = Rc::clone(self);
+        *serving = Some(tokio::task::spawn_local(async move {
+            match listen::bind_all(&addresses, port.settings.listening()).await {
+                Ok(listeners) => {
+                    let door = Rc::clone(&port);
+                    let welcome = move |stream, from| door.admit(stream, from, Origin::Observer);
+                    accept_all(listeners, welcome).await;
+                }
+                // The ensemble does without: observers go to another follower, or to the leader.
+                Err(error) => warn!(%error, "no observers are served"),
             }
-            Poll::<()>::Pending
-        })
-        .await;
+        }));
     }
 
     fn move_to(self: &Rc<Self>, addresses: Vec<Address>) {
@@ -489,20 +524,20 @@ impl Inner {
     /// Somebody connected.
     fn welcome(self: &Rc<Self>, stream: TcpStream, from: SocketAddr) {
         match self.part.get() {
-            Part::Leading => self.admit(stream, from),
+            Part::Leading => self.admit(stream, from, Origin::Accepted),
             Part::Undecided => self.room.enter(stream, from),
             Part::Learning => debug!(%from, "turned away: another server leads"),
         }
     }
 
-    fn admit(self: &Rc<Self>, stream: TcpStream, from: SocketAddr) {
+    fn admit(self: &Rc<Self>, stream: TcpStream, from: SocketAddr, origin: Origin) {
         if self.open.get() >= self.settings.links_max {
             if let Some(before) = self.faults.borrow_mut().may_speak() {
                 warn!(%from, before, "too many connections to the quorum port");
             }
             return;
         }
-        let silent = |link: &&Rc<Link>| !link.heard.get() && link.origin == Origin::Accepted;
+        let silent = |link: &&Rc<Link>| !link.heard.get() && link.origin.is_theirs();
         let links = self.links.borrow();
         let mut waiting = links.values().filter(silent);
         if waiting.clone().count() >= SILENT_MAX
@@ -511,7 +546,7 @@ impl Inner {
             oldest.cut(Fault::Silent);
         }
         drop(links);
-        self.connect(stream, from, Origin::Accepted);
+        self.connect(stream, from, origin);
     }
 
     /// Makes a connection a link.
@@ -534,13 +569,15 @@ impl Inner {
         });
     }
 
-    fn dial(self: &Rc<Self>, sid: Sid) {
+    /// `at`: another port than the quorum port.
+    fn dial(self: &Rc<Self>, sid: Sid, at: Option<u16>) {
         let mut addresses = Vec::new();
         {
             let membership = self.membership.borrow();
             let configs = [Some(membership.current()), membership.last_seen()];
             for server in configs.into_iter().flatten().filter_map(|config| config.server(sid)) {
-                for address in server.quorum_addresses() {
+                for mut address in server.quorum_addresses() {
+                    address.port = at.unwrap_or(address.port);
                     if !addresses.contains(&address) {
                         addresses.push(address);
                     }
@@ -571,4 +608,28 @@ impl Inner {
         let peer = stream.peer_addr().map_err(|_| DialError::Unreachable)?;
         Ok((stream, peer))
     }
+}
+
+/// Accepts on all of these, until it is dropped.
+async fn accept_all(
+    listeners: Vec<TcpListener>,
+    welcome: impl Fn(TcpStream, SocketAddr) + 'static,
+) {
+    type Door = Pin<Box<dyn Future<Output = ()>>>;
+    let welcome = Rc::new(welcome);
+    let door = |listener| -> Door {
+        let welcome = Rc::clone(&welcome);
+        Box::pin(listen::accept(listener, Port::Quorum, async move |stream, from| {
+            welcome(stream, from);
+            true
+        }))
+    };
+    let mut doors: Vec<Door> = listeners.into_iter().map(door).collect();
+    poll_fn(|cx| {
+        for door in &mut doors {
+            let _ = door.as_mut().poll(cx);
+        }
+        Poll::<()>::Pending
+    })
+    .await;
 }

@@ -296,7 +296,8 @@ impl World {
         if self.ours.as_ref().is_some_and(|ours| ours.contains(&at)) {
             settings.capabilities = Capabilities::LEADER_TRANSFER
                 | Capabilities::QUICK_PING
-                | Capabilities::ENSEMBLE_ID;
+                | Capabilities::ENSEMBLE_ID
+                | Capabilities::CUMULATIVE;
             settings.ensemble_id = self.servers[at].durable.ensemble_id;
             settings.ensemble_seed = u128::from(self.dice.next()) | 1;
         }

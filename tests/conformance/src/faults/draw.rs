@@ -153,7 +153,8 @@ pub(super) fn draw(rng: &mut Rng, count: i64, slow_links: bool) -> Fault {
     let sid = any(rng, count);
     // A second one of five; if it turns out to be the first, there is only one.
     let also = (count == 5 && rng.chance(50)).then(|| any(rng, count));
-    let lasts = Duration::from_millis(u64::try_from(300 + rng.below(4_700)).unwrap_or(300));
+    let also = also.filter(|&sid| who != Who::Member(sid));
+    let lasts = Duration::from_millis(u64::try_from(300 + rng.below(3_700)).unwrap_or(300));
     let short = lasts / 4;
     match rng.below(100) {
         0..13 => Fault::Kill { who, also, away: short },

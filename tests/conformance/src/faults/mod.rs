@@ -1,17 +1,17 @@
 //! Real processes, real faults.
 //!
 //! Ensembles of our servers, three or five, under a load of our own clients and of kazoo, while
-//! chance kills, freezes, parts, slows, fills and wipes them ([`draw`]). Each fault is mended
-//! ([`inflict`]); then all must serve again within a bound, the history of the clients must be
+//! chance kills, freezes, parts, slows, fills and wipes them (`draw`). Each fault is mended
+//! (`inflict`); then all must serve again within a bound, the history of the clients must be
 //! possible, all members must serve the same tree, and no process may take more than it should
-//! ([`scene`]). Nothing here needs Java.
+//! (`scene`). Nothing here needs Java.
 //!
 //! Faults come in rounds. Each round has an ensemble of its own, and a seed: the first that of the
 //! run, each further one the next number. So a round can be run again alone, and that is the
 //! command that a failure prints. The same seed draws the same faults; what the machine makes of
 //! them, it decides anew.
 //!
-//! Every other round runs in [network namespaces](spaces), where we may make them; all others on
+//! Every other round runs in network namespaces (`spaces`), where we may make them; all others on
 //! the loopback device, with proxies between members that hold, cut or delay what passes.
 //!
 //! ```text
@@ -112,6 +112,7 @@ fn tell(
         report.say(&format!("FAILED: {error:#}"));
         return Err(error);
     }
+    tally.interrupted += scene.interrupted;
     let closed = scene.close().context("the end");
     tally.answered += closed.inspect_err(|error| report.say(&format!("FAILED: {error:#}")))?;
     Ok(())
@@ -198,6 +199,8 @@ impl Means {
 struct Tally {
     faults: usize,
     answered: usize,
+    /// Checks that had to be begun again.
+    interrupted: usize,
     failed: Vec<String>,
     kinds: BTreeMap<&'static str, Times>,
     most: Usage,
@@ -233,11 +236,13 @@ impl Tally {
         }
         let (most, failed) = (&self.most, self.failed.len());
         report.say(&format!(
-            "{} faults in {:.0} s, {} requests answered, {failed} failed rounds; a server took at \
-             most {} MiB, {} descriptors, {:.0} % of a processor while clients paused",
+            "{} faults in {:.0} s, {} requests answered, {failed} failed rounds, {} checks begun \
+             again; a server took at most {} MiB, {} descriptors, {:.0} % of a processor while \
+             clients paused",
             self.faults,
             took.as_secs_f32(),
             self.answered,
+            self.interrupted,
             most.resident_bytes >> 20,
             most.descriptors,
             100.0 * most.idle_share,
@@ -246,7 +251,7 @@ impl Tally {
             println!(
                 "{}",
                 json!({ "faults": self.faults, "seconds": took.as_secs_f32(),
-                    "answered": self.answered, "failed": self.failed,
+                    "answered": self.answered, "failed": failed, "interrupted": self.interrupted,
                     "resident_bytes": most.resident_bytes, "descriptors": most.descriptors,
                     "idle_share": most.idle_share })
             );

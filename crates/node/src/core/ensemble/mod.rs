@@ -41,6 +41,7 @@ use zab::{Entry, LinkId, State, SyncToken, Verdict};
 use super::sessions::SessionClock;
 use super::{Core, InFlight, Waiter};
 use crate::front::Shared;
+use crate::limits;
 use crate::messages::{Batch, ConnId, Effect, FrontId, Now, ToFront};
 use leading::Early;
 use learning::{Pending, Revalidating, Touches};
@@ -61,6 +62,8 @@ pub(super) enum Part {
 #[derive(Debug)]
 pub(super) struct Ensemble {
     pub peer: zab::Peer,
+    /// After a stall the agreement's clock is not looked at before this.
+    resume_ms: Option<u64>,
     pub part: Part,
     /// The state that was told last, for reports.
     state: State,
@@ -119,6 +122,7 @@ impl Ensemble {
     fn new(peer: zab::Peer, fronts: u16, applied: Zxid, locals: SessionClock) -> Ensemble {
         Ensemble {
             peer,
+            resume_ms: None,
             part: Part::None,
             state: State::Looking,
             committed: applied,
@@ -145,6 +149,34 @@ impl Ensemble {
     /// Whether it serves in an epoch: what it has is what the ensemble has.
     pub fn has_role(&self) -> bool {
         self.part != Part::None && self.serving
+    }
+
+    /// Whether the agreement's clock is to be looked at. Who finds out much too late that it is,
+    /// has not run meanwhile: what the others said waits in the sockets, and is heard before
+    /// anybody is blamed for silence.
+    pub fn is_peer_due(&mut self, now: Now, tick_time_ms: u32) -> bool {
+        let (now_ms, due_ms) = (now.mono_ms(), self.peer.deadline_ms());
+        let Some(late_ms) = due_ms.and_then(|due_ms| now_ms.checked_sub(due_ms)) else {
+            self.resume_ms = None;
+            return false;
+        };
+        match self.resume_ms {
+            None if late_ms > u64::from(tick_time_ms) / 2 => {
+                self.resume_ms = Some(now_ms + limits::LISTEN_AFTER_STALL_MS);
+                false
+            }
+            Some(resume_ms) if now_ms < resume_ms => false,
+            _ => {
+                self.resume_ms = None;
+                true
+            }
+        }
+    }
+
+    /// When [`Ensemble::is_peer_due`] is to be asked, monotonic µs.
+    pub fn peer_deadline_us(&self) -> Option<u64> {
+        let due_ms = self.peer.deadline_ms()?;
+        Some(due_ms.max(self.resume_ms.unwrap_or(0)) * 1000)
     }
 
     /// Nobody is waited for any more.

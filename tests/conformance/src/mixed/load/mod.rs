@@ -106,8 +106,10 @@ impl Gate {
     fn park(&self, me: usize, settled: Option<i64>, limit: Duration) {
         let mut state = lock(&self.state);
         if let Some(settled) = settled {
-            state.parked.insert(me, settled);
-            self.changed.notify_all();
+            // Only news are told: whoever waits here is woken by them, and comes back.
+            if state.parked.insert(me, settled) != Some(settled) {
+                self.changed.notify_all();
+            }
         }
         if state.closed {
             drop(self.changed.wait_timeout(state, limit));
