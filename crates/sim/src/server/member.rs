@@ -209,6 +209,53 @@ impl Running {
             PeerEffect::ReadLog { link, after, to } => {
                 self.archive.ask(HistoryCommand::Read { link, after, to });
             }
+            PeerEffect::SaveEpochs(_)
+            | PeerEffect::Truncate { .. }
+            | PeerEffect::ReceiveSnapshot { .. }
+            | PeerEffect::Reload { .. } => self.disk_effect(effect),
+            PeerEffect::Notify { to, state, vote, config } => {
+                let mut message = Vec::new();
+                vote.notification(state, &config).encode(&mut message);
+                ports.votes.send(now.mono_ms(), to, message.into());
+                self.election_calls(ground, now);
+            }
+            PeerEffect::ConfigSeen(_) | PeerEffect::ConfigActive(_) => {}
+            PeerEffect::State(state) => self.enter(ground, server, now, state),
+            PeerEffect::Fatal(why) => {
+                ground.note(format_args!("server {server} gives up: {why}"));
+                return false;
+            }
+            other => unreachable!("{other:?} is the core's"),
+        }
+        true
+    }
+
+    /// It does something else from now on.
+    fn enter(&mut self, ground: &mut Ground, server: usize, now: Now, state: State) {
+        let Some(ports) = &mut self.ports else { return };
+        ground.note(format_args!("server {server} is {state:?}"));
+        if let State::Settling(zab::Why::Violation(violation)) = state {
+            ground.history.accused(server, &violation);
+        }
+        let waiting = match state {
+            State::Leading => ports.settle_waiting(ground, true),
+            State::Following(_) | State::Observing(_) => ports.settle_waiting(ground, false),
+            State::Settling(_) if wrong::is(Wrong::Z4712) => {
+                self.to_log.outlive();
+                Vec::new()
+            }
+            State::Looking | State::Settling(_) => Vec::new(),
+        };
+        for link in waiting {
+            self.core.peer_input(now, Input::Linked(link));
+            self.packets(ground, now, link);
+        }
+    }
+
+    /// What the log's thread has to do.
+    fn disk_effect(&mut self, effect: PeerEffect) {
+        let Some(ports) = &mut self.ports else { return };
+        match effect {
             PeerEffect::SaveEpochs(epochs) => {
                 self.to_log.revive();
                 let command = LogCommand::SaveEpochs(epochs);
@@ -236,41 +283,8 @@ impl Running {
             PeerEffect::Reload { generation } => {
                 self.to_log.push(LogCommand::Reload { generation });
             }
-            PeerEffect::Notify { to, state, vote, config } => {
-                let mut message = Vec::new();
-                vote.notification(state, &config).encode(&mut message);
-                ports.votes.send(now.mono_ms(), to, message.into());
-                self.election_calls(ground, now);
-            }
-            PeerEffect::ConfigSeen(_) | PeerEffect::ConfigActive(_) => {}
-            PeerEffect::State(state) => {
-                ground.note(format_args!("server {server} is {state:?}"));
-                if let State::Settling(zab::Why::Violation(violation)) = state {
-                    ground.history.accused(server, &violation);
-                }
-                let waiting = match state {
-                    State::Leading => ports.settle_waiting(ground, true),
-                    State::Following(_) | State::Observing(_) => {
-                        ports.settle_waiting(ground, false)
-                    }
-                    State::Settling(_) if wrong::is(Wrong::Z4712) => {
-                        self.to_log.outlive();
-                        Vec::new()
-                    }
-                    State::Looking | State::Settling(_) => Vec::new(),
-                };
-                for link in waiting {
-                    self.core.peer_input(now, Input::Linked(link));
-                    self.packets(ground, now, link);
-                }
-            }
-            PeerEffect::Fatal(why) => {
-                ground.note(format_args!("server {server} gives up: {why}"));
-                return false;
-            }
-            other => unreachable!("{other:?} is the core's"),
+            other => unreachable!("{other:?} is not the log's"),
         }
-        true
     }
 
     fn quorum_arrival(&mut self, ground: &mut Ground, now: Now, wire: WireId, what: Delivery) {
