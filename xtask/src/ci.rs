@@ -20,7 +20,22 @@ struct Step {
 
 const DENY: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
 
-const STEPS: [Step; 10] = [
+/// One server, three and five in turns, five minutes of seeds that nobody has seen.
+const STORM: &[&str] = &[
+    "run",
+    "--locked",
+    "-p",
+    "oxkeeper-sim",
+    "--bin",
+    "storm",
+    "--",
+    "--servers",
+    "0",
+    "--random-for",
+    "300",
+];
+
+const STEPS: [Step; 11] = [
     Step { name: "fmt", words: &["fmt", "--all", "--check"], env: &[] },
     Step { name: "tidy", words: &["xtask", "tidy"], env: &[] },
     Step { name: "deps", words: &["xtask", "deps"], env: &[] },
@@ -37,6 +52,7 @@ const STEPS: [Step; 10] = [
         words: &["test", "--locked", "-p", "oxkeeper-sim", "--features", "wrong"],
         env: &[],
     },
+    Step { name: "storm", words: STORM, env: &[] },
     Step { name: "conformance", words: &["xtask", "conformance"], env: &[] },
     Step { name: "faults", words: &["xtask", "faults", "--count", "10"], env: &[] },
 ];

@@ -180,6 +180,21 @@ pub struct Served {
     pub chain: u64,
 }
 
+/// A transaction that a leader proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proposal {
+    /// Which server.
+    pub server: usize,
+    /// The epoch that it leads.
+    pub epoch: u32,
+    /// The transaction.
+    pub zxid: Zxid,
+    /// Of its bytes.
+    pub hash: u64,
+    /// Of everything before it.
+    pub behind: u64,
+}
+
 /// Everything that a server held at some moment: when it started, and at the end.
 #[derive(Debug, Clone)]
 pub struct Holding {
@@ -214,6 +229,8 @@ pub struct History {
     pub applied: Vec<Applied>,
     /// Servers that began to serve.
     pub served: Vec<Served>,
+    /// What leaders proposed.
+    pub proposals: Vec<Proposal>,
     /// Servers that said of others that they break the protocol.
     pub accusations: Vec<String>,
     /// What servers held.
@@ -302,14 +319,21 @@ impl History {
         upto.checked_sub(1).map_or(0, |last| log[last].chain)
     }
 
-    /// A server gives its log something to write.
-    pub fn appended(&mut self, at: Micros, server: usize, batch: &Batch) {
+    /// A server gives its log something to write; as the leader of this epoch, if it leads.
+    pub fn appended(&mut self, at: Micros, server: usize, batch: &Batch, leads: Option<u32>) {
         let mut start = 0;
         for &end in batch.ends.iter() {
             let bytes = &batch.payloads[start..end as usize];
             start = end as usize;
+            let known = self.firsts.len();
             let mut entry = self.entry(at, server, bytes);
             let before = self.logs[server].last().map_or(0, |before| before.chain);
+            // Who makes one is the first to log it.
+            if self.members > 1 && self.firsts.len() > known {
+                let epoch = leads.unwrap_or(entry.zxid.epoch());
+                let (zxid, hash) = (entry.zxid, entry.hash);
+                self.proposals.push(Proposal { server, epoch, zxid, hash, behind: before });
+            }
             entry.chain = (before ^ entry.hash).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
             self.logs[server].push(entry);
         }

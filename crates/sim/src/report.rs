@@ -22,6 +22,8 @@ const BREACH_BYTES_MAX: usize = 600;
 pub struct Report {
     /// Which.
     pub seed: u64,
+    /// How many servers vote.
+    pub voters: usize,
     /// What was found.
     pub violations: Vec<Violation>,
     /// What happened.
@@ -76,6 +78,7 @@ impl Report {
     /// Runs a plan and judges it.
     pub fn of(plan: Plan) -> Report {
         let seed = plan.seed;
+        let voters = plan.server.ensemble.as_ref().map_or(1, |ensemble| ensemble.voters);
         let mut world = World::new(plan);
         let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
         let Outcome { history, trace } = world.leave();
@@ -87,7 +90,7 @@ impl Report {
                 vec![Violation { invariant: NO_PANIC, what: text.unwrap_or_default() }]
             }
         };
-        Report { seed, violations, trace, volume: history.volume() }
+        Report { seed, voters, violations, trace, volume: history.volume() }
     }
 
     /// True if nothing was found.
@@ -110,6 +113,8 @@ impl fmt::Display for Report {
             let end = what.len().min(BREACH_BYTES_MAX);
             writeln!(f, "  {invariant}: {}", &what[..what.floor_char_boundary(end)])?;
         }
-        writeln!(f, "replay: cargo run -p oxkeeper-sim --bin storm -- --seed {} --trace", self.seed)
+        let (seed, voters) = (self.seed, self.voters);
+        write!(f, "replay: cargo run -p oxkeeper-sim --bin storm -- ")?;
+        writeln!(f, "--servers {voters} --seed {seed} --trace")
     }
 }

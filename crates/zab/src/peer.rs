@@ -19,6 +19,7 @@
 //!   (ZOOKEEPER-4712). A TRUNC or SNAP that was broken off makes memory be read anew
 //!   ([`Effect::Reload`], ZOOKEEPER-5094, 3642).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub struct Peer {
     ledger: Ledger,
     election: Election,
     role: Role,
+    /// Votes of those who were looking while this server was not, and when they came.
+    early_votes: BTreeMap<Sid, (u64, Notification<'static>)>,
     /// This server has observed: it does not look for the next leader at once.
     observed: bool,
     /// Delays drawn.
@@ -51,6 +54,10 @@ pub struct Peer {
     /// How many observer masters were tried.
     masters_tried: usize,
 }
+
+/// For how long a vote counts that came while this server was not looking: longer than it takes to
+/// notice that a leader is gone and to be done with the role, shorter than a vote stays true.
+const EARLY_VOTE_MS: u64 = 1_000;
 
 #[derive(Debug)]
 enum Role {
@@ -73,7 +80,15 @@ impl Peer {
         let standing = standing(&ledger);
         let election = Election::new(ledger.settings.sid, membership, standing, voting);
         let role = Role::Settling(Why::Started);
-        Peer { ledger, election, role, observed: false, draws: 0, masters_tried: 0 }
+        Peer {
+            ledger,
+            election,
+            role,
+            early_votes: BTreeMap::new(),
+            observed: false,
+            draws: 0,
+            masters_tried: 0,
+        }
     }
 
     /// Begins to look for a leader.
@@ -245,10 +260,36 @@ impl Peer {
 
     /// A vote came from a server on the election port.
     pub fn notification(&mut self, now_ms: u64, from: Sid, told: &Notification<'_>) {
+        self.remember(now_ms, from, told);
         // Nothing may be voted before the position is known.
         if !matches!(self.role, Role::Settling(_) | Role::Stopped) {
             self.election.notification(now_ms, from, told);
             self.gather(now_ms);
+        }
+    }
+
+    /// Whoever notices first that a leader is gone tells its vote at once, and again after a while
+    /// only: those who notice a moment later have heard it too early. What they heard counts when
+    /// they look.
+    fn remember(&mut self, now_ms: u64, from: Sid, told: &Notification<'_>) {
+        let looks = told.state == PeerState::Looking;
+        if matches!(self.role, Role::Looking | Role::Stopped) || !looks {
+            self.early_votes.remove(&from);
+            return;
+        }
+        let membership = &self.ledger.membership;
+        let configs = [Some(membership.current()), membership.last_seen()];
+        if configs.into_iter().flatten().any(|config| config.is_voter(from)) {
+            let told = Notification { config: None, ..told.clone() };
+            self.early_votes.insert(from, (now_ms, told));
+        }
+    }
+
+    fn hear_early_votes(&mut self, now_ms: u64) {
+        for (from, (heard_ms, told)) in std::mem::take(&mut self.early_votes) {
+            if now_ms.saturating_sub(heard_ms) <= EARLY_VOTE_MS {
+                self.election.notification(now_ms, from, &told);
+            }
         }
     }
 
@@ -416,6 +457,7 @@ impl Peer {
             false => 0,
         };
         self.election.look(now_ms, standing(&self.ledger), delay_ms);
+        self.hear_early_votes(now_ms);
     }
 
     /// A moment below the bound, another one each time.

@@ -3,8 +3,8 @@
 //! A net that has never caught anything proves nothing. With the feature `wrong`, which builds that
 //! are meant for use refuse, a member can be told to make one of these mistakes; the simulator then
 //! shows that it is caught, by what, and how soon. Without the feature [`is`] is a constant and
-//! every mistake is compiled away. It is the same switch as the tree's, for the mistakes that lie in
-//! the agreement and between it and the files; node and host know this crate and use it too.
+//! every mistake is compiled away. It is the same switch as the tree's, for the mistakes that lie
+//! in the agreement and between it and the files; node and host know this crate and use it too.
 //!
 //! The choice is the one piece of state that a core room shares: it stands in for another program.
 

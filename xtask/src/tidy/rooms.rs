@@ -54,7 +54,7 @@ const BANNED_OF_STD: [&str; 6] = ["net", "fs", "thread", "process", "env", "io"]
 
 /// Names of what the core rooms cannot reach, outside their tests.
 pub fn check(source: &Source<'_>) -> Vec<Fault> {
-    if WRONG.contains(&&*source.path) || !CORE.iter().any(|room| source.path.starts_with(room)) {
+    if WRONG.contains(&source.path) || !CORE.iter().any(|room| source.path.starts_with(room)) {
         return Vec::new();
     }
     let mut faults = Vec::new();

@@ -18,6 +18,8 @@ use crate::messages::{ConnId, FrontId, Now};
 pub enum Owner {
     /// To this server.
     Front(FrontId, ConnId),
+    /// To this server, until its connection ended. What still comes by a learner is of before.
+    Here,
     /// To the learner behind this link, which tells in its pings whom it hears.
     Learner(LinkId),
 }
@@ -135,7 +137,7 @@ impl SessionClock {
         let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing);
         let Some(entry) = entry else { return Err(ErrorCode::SESSION_EXPIRED) };
         match (entry.owner, link) {
-            (None | Some(Owner::Front(..)), None) => Ok(()),
+            (None | Some(Owner::Front(..) | Owner::Here), None) => Ok(()),
             (None, Some(link)) => {
                 entry.owner = Some(Owner::Learner(link));
                 Ok(())
@@ -196,7 +198,10 @@ impl SessionClock {
 
     /// Takes a session's connection away, to be closed.
     pub fn disown(&mut self, session: SessionId) -> Option<(FrontId, ConnId)> {
-        connection(self.sessions.get_mut(&session)?.owner.take()?)
+        let entry = self.sessions.get_mut(&session)?;
+        let front = connection(entry.owner?)?;
+        entry.owner = Some(Owner::Here);
+        Some(front)
     }
 
     /// A connection is gone; its session lives on from when it was last heard there.
@@ -210,7 +215,7 @@ impl SessionClock {
         let deadline_us = self.deadline(heard_us, entry.timeout_ms).max(entry.deadline_us);
         if let Some(entry) = self.sessions.get_mut(&session) {
             if entry.owner == Some(Owner::Front(owner.0, owner.1)) {
-                entry.owner = None;
+                entry.owner = Some(Owner::Here);
             }
             entry.deadline_us = deadline_us;
             self.buckets.entry(deadline_us).or_default().push(session);
@@ -280,7 +285,7 @@ impl SessionClock {
                     due.ask.entry(front).or_default().push((conn, session))
                 }
                 // A learner that had heard of it would have said so.
-                Some(Owner::Learner(_)) | None => due.expired.push(session),
+                Some(Owner::Learner(_) | Owner::Here) | None => due.expired.push(session),
             }
         }
         due
@@ -329,7 +334,7 @@ impl SessionClock {
 fn connection(owner: Owner) -> Option<(FrontId, ConnId)> {
     match owner {
         Owner::Front(front, conn) => Some((front, conn)),
-        Owner::Learner(_) => None,
+        Owner::Learner(_) | Owner::Here => None,
     }
 }
 
@@ -360,6 +365,20 @@ mod tests {
             ms += 500;
         }
         found
+    }
+
+    #[test]
+    fn what_a_learner_still_had_of_a_session_that_moved_here_comes_too_late() {
+        let mut clock = SessionClock::new(1000, 1, at(0), []);
+        let (session, link) = (SessionId(7), LinkId(1));
+        clock.start(at(0), session, 2000, Some(Owner::Learner(link)));
+        assert!(clock.renew(at(10), session, 2000, OWNER));
+        clock.connection_closed(session, OWNER, 10_000);
+        assert_eq!(clock.check(session, Some(link)), Err(ErrorCode::SESSION_MOVED));
+        assert_eq!(clock.check(session, None), Ok(()));
+        // It has to ask for the session again.
+        assert!(clock.moved(at(20), session, 2000, Owner::Learner(link)));
+        assert_eq!(clock.check(session, Some(link)), Ok(()));
     }
 
     #[test]

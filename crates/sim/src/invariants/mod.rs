@@ -4,23 +4,26 @@
 //! are promised. Each looks at the [`History`] alone, with the help of [`Truth`], and returns every
 //! breach it finds, as a sentence.
 //!
-//! `prefix_consistency` is stated for any number of servers; with one it speaks of its lives. It
-//! takes in what the specification calls agreement and total order. The orders of primaries need
-//! more than one of them and come with the ensemble.
+//! They are stated for any number of servers; with one they speak of its lives.
 
 mod acknowledged_kept;
+mod agreement;
 mod client_tells_true;
 mod digest_equal;
 mod ephemeral_dies_with_session;
+mod global_primary_order;
 mod integrity;
 mod linearizable_writes;
 mod liveness;
+mod local_primary_order;
 mod prefix_consistency;
+mod primary_integrity;
 mod protocol_kept;
 mod recovery_clean;
 mod sequence_numbers;
 mod sequential_reads;
 mod session_fifo;
+mod total_order;
 mod watch_once_in_order;
 
 use crate::history::{Entry, History};
@@ -49,9 +52,14 @@ pub struct Violation {
 type Check = fn(&Case<'_>) -> Vec<String>;
 
 /// All of them by name.
-pub const ALL: [(&str, Check); 14] = [
+pub const ALL: [(&str, Check); 19] = [
     ("prefix_consistency", prefix_consistency::check),
     ("integrity", integrity::check),
+    ("agreement", agreement::check),
+    ("total_order", total_order::check),
+    ("local_primary_order", local_primary_order::check),
+    ("global_primary_order", global_primary_order::check),
+    ("primary_integrity", primary_integrity::check),
     ("digest_equal", digest_equal::check),
     ("acknowledged_kept", acknowledged_kept::check),
     ("linearizable_writes", linearizable_writes::check),

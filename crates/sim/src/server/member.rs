@@ -50,9 +50,8 @@ impl Server {
         settings.snapshot_size_permille = ensemble.snapshot_size_permille;
         settings.committed_count_max = ensemble.window;
         if ensemble.ours {
-            settings.capabilities = Capabilities::LEADER_TRANSFER
-                | Capabilities::QUICK_PING
-                | Capabilities::CUMULATIVE;
+            settings.capabilities =
+                Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING | Capabilities::CUMULATIVE;
         }
         let ports = Ports::new(sid, &membership);
         let voting = election::Settings { interval_max_ms: 4000, ..Default::default() };

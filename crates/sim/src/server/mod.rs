@@ -530,7 +530,9 @@ impl Server {
         while let Some(effect) = running.core.poll_effect() {
             match effect {
                 Effect::Append(batch) => {
-                    ground.history.appended(ground.agenda.now(), self.id, &batch);
+                    let leads = running.core.peer().filter(|peer| peer.leading().is_some());
+                    let leads = leads.and_then(|peer| peer.established());
+                    ground.history.appended(ground.agenda.now(), self.id, &batch, leads);
                     ground.note(format_args!("server {} appends to {}", self.id, batch.last_zxid));
                     if running.mistake == Some(Mistake::AnswersBeforeSync) {
                         running.reports.synced(batch.last_zxid, Default::default());

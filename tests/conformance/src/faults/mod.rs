@@ -1,17 +1,17 @@
 //! Real processes, real faults.
 //!
 //! Ensembles of our servers, three or five, under a load of our own clients and of kazoo, while
-//! chance kills, freezes, parts, slows, fills and wipes them ([`draw`]). Each fault is mended
-//! ([`inflict`]); then all must serve again within a bound, the history of the clients must be
+//! chance kills, freezes, parts, slows, fills and wipes them (`draw`). Each fault is mended
+//! (`inflict`); then all must serve again within a bound, the history of the clients must be
 //! possible, all members must serve the same tree, and no process may take more than it should
-//! ([`scene`]). Nothing here needs Java.
+//! (`scene`). Nothing here needs Java.
 //!
 //! Faults come in rounds. Each round has an ensemble of its own, and a seed: the first that of the
 //! run, each further one the next number. So a round can be run again alone, and that is the
 //! command that a failure prints. The same seed draws the same faults; what the machine makes of
 //! them, it decides anew.
 //!
-//! Every other round runs in [network namespaces](spaces), where we may make them; all others on
+//! Every other round runs in network namespaces (`spaces`), where we may make them; all others on
 //! the loopback device, with proxies between members that hold, cut or delay what passes.
 //!
 //! ```text

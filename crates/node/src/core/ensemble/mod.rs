@@ -151,9 +151,9 @@ impl Ensemble {
         self.part != Part::None && self.serving
     }
 
-    /// Whether the agreement's clock is to be looked at. Who finds out much too late that it is, has
-    /// not run meanwhile: what the others said waits in the sockets, and is heard before anybody is
-    /// blamed for silence.
+    /// Whether the agreement's clock is to be looked at. Who finds out much too late that it is,
+    /// has not run meanwhile: what the others said waits in the sockets, and is heard before
+    /// anybody is blamed for silence.
     pub fn is_peer_due(&mut self, now: Now, tick_time_ms: u32) -> bool {
         let (now_ms, due_ms) = (now.mono_ms(), self.peer.deadline_ms());
         let Some(late_ms) = due_ms.and_then(|due_ms| now_ms.checked_sub(due_ms)) else {
