@@ -8,13 +8,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use oxkeeper_proto::PacketKind;
 
 use super::draw::{Fault, Loss, Midst, Who};
-use super::net::Net;
 use super::scene::Scene;
 use super::spaces::run;
 use crate::differential::rng::Rng;
+use crate::wire::{Blob, ConnectRequest, Connection, Received, Request};
 
 /// Requests answered behind each fault before everything is judged.
 const SOME: usize = 60;
@@ -24,6 +23,8 @@ const ENDING: Duration = Duration::from_secs(30);
 const COMING: Duration = Duration::from_secs(8);
 /// Between two looks for a moment that does not last.
 const PEEK: Duration = Duration::from_micros(300);
+/// Timeout of a session that is left alone soon, ms.
+const SCRIBE_TIMEOUT_MS: i32 = 30_000;
 /// How long a lost packet stays lost: as long as TCP waits before it sends again.
 const HICCUP: Duration = Duration::from_millis(210);
 
@@ -231,6 +232,29 @@ impl Scene {
         self.net.heal(&self.stage.ensemble)
     }
 
+    /// A leader logs what nobody else hears of, and dies; the next one has done nothing since. The
+    /// clients pause, until somebody lets them go on: their writes would make it a snapshot.
+    fn leave_extra(&mut self, leader: i64) -> Result<()> {
+        self.pause()?;
+        let others = self.others(&[leader]);
+        let mut client = Connection::open(self.stage.ensemble.addr(leader)?)?;
+        client.send(&ConnectRequest::new(SCRIBE_TIMEOUT_MS).frame());
+        let greeting = client.receive()?;
+        ensure!(matches!(greeting, Received::Frame(_)), "no session at server {leader}");
+        for &other in &others {
+            self.net.lose(&self.stage.ensemble, leader, other)?;
+        }
+        for (xid, data) in (1..).zip(["one", "two", "three"]) {
+            let (path, data) = (Some("/load".to_owned()), Blob::text(data));
+            client.send(&Request::SetData { path, data, version: -1 }.frame(xid, 0));
+        }
+        std::thread::sleep(Duration::from_millis(150));
+        self.stage.ensemble.kill(leader)?;
+        self.net.part(&self.stage.ensemble, &[leader], &others, Loss::Broken)?;
+        self.stage.ensemble.await_leader(Some(leader))?;
+        self.net.heal(&self.stage.ensemble)
+    }
+
     fn amid(
         &mut self,
         midst: Midst,
@@ -238,7 +262,6 @@ impl Scene {
         leader_dies: bool,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        let since = Instant::now();
         let victim = match midst {
             Midst::Snapshot => sid,
             Midst::Snap => {
@@ -250,18 +273,19 @@ impl Scene {
             }
             Midst::Trunc => {
                 let leader = self.stage.ensemble.await_leader(None)?;
-                self.overtake(leader, Loss::Silent, outcome)?;
+                self.leave_extra(leader)?;
                 self.stage.ensemble.start(leader)?;
                 leader
             }
         };
         let began = Instant::now();
         let mut found = false;
+        let told = self.truncations();
         while !found && began.elapsed() < COMING {
             found = match midst {
                 Midst::Snapshot => self.is_writing(sid, "unfinished-"),
                 Midst::Snap => self.is_writing(sid, "unfinished-received-"),
-                Midst::Trunc => self.is_told(victim, since),
+                Midst::Trunc => self.truncations() > told,
             };
             std::thread::sleep(PEEK);
         }
@@ -269,6 +293,7 @@ impl Scene {
         outcome.note = format!("{victim} dies {missed}, after {:?}", began.elapsed());
         self.check_alive()?;
         self.stage.ensemble.kill(victim)?;
+        self.resume()?;
         outcome.during =
             self.await_write(&self.others(&[victim, sid])).ok().filter(|_| victim == sid);
         self.stage.ensemble.start(victim)
@@ -281,22 +306,11 @@ impl Scene {
         entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
     }
 
-    /// Whether a learner has been told to forget something; in namespaces, where nobody listens
-    /// in, whether it has spoken to its leader at all.
-    fn is_told(&self, learner: i64, since: Instant) -> bool {
-        match &self.net {
-            Net::Wires => self.stage.ensemble.wires().is_ok_and(|wires| {
-                let told = wires.tapes(since, |tape| {
-                    let is_ours = tape.learner == learner;
-                    tape.down.first(PacketKind::TRUNC).filter(|_| is_ours)
-                });
-                !told.is_empty()
-            }),
-            Net::Spaces(_) => {
-                let log = self.stage.ensemble.log(learner).unwrap_or_default();
-                log.lines().next_back().is_some_and(|line| line.contains("TRUNC"))
-            }
-        }
+    /// How often a leader has planned to have a learner forget something.
+    fn truncations(&self) -> usize {
+        let logs = self.stage.ensemble.sids().into_iter();
+        let logs = logs.filter_map(|sid| self.stage.ensemble.log(sid).ok());
+        logs.map(|log| log.matches("plan=Trunc").count()).sum()
     }
 }
 

@@ -189,8 +189,9 @@ impl Means {
         let spaces = rng.chance(50) && self.spaces;
         let small = i64::try_from(rng.below(3)).unwrap_or(0) + 1;
         let small_disk = self.small_disks.then_some(small);
+        let long_logs = rng.chance(50);
         let (kazoo, dir) = (self.kazoo.clone(), PathBuf::from(dir));
-        Setting { number, count, spaces, small_disk, kazoo, dir, seed }
+        Setting { number, count, spaces, small_disk, long_logs, kazoo, dir, seed }
     }
 }
 

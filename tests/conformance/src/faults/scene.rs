@@ -58,6 +58,9 @@ pub(super) struct Setting {
     pub(super) spaces: bool,
     /// Whose disk is small, where disks can be mounted.
     pub(super) small_disk: Option<i64>,
+    /// Whether learners are sent the log, however long, rather than a snapshot: then those who know
+    /// too much are told to truncate.
+    pub(super) long_logs: bool,
     /// Where kazoo is, if it is.
     pub(super) kazoo: Option<Peers>,
     /// Where everything is kept.
@@ -122,6 +125,9 @@ impl Scene {
             // Snapshots all the time, and logs that grow in small steps.
             .property("zookeeper.snapCount", "600")
             .property("zookeeper.preAllocSize", "64");
+        if setting.long_logs {
+            plan = plan.property("zookeeper.snapshotSizeFactor", "1000");
+        }
         plan.wired = !setting.spaces;
         let mut ensemble = Ensemble::lay_out(&programs, &plan)?;
         let mounted = setting.small_disk.map(|sid| mount(&plan.dir, sid)).transpose()?;
@@ -206,25 +212,33 @@ impl Scene {
         self.stage.ensemble.await_that("all are alive", |_| Some(()))
     }
 
+    /// All clients stand still.
+    pub(super) fn pause(&mut self) -> Result<()> {
+        if let Some(foreign) = &mut self.foreign {
+            foreign.pause()?;
+        }
+        self.stage.load.pause()
+    }
+
+    /// They go on, if they stood still.
+    pub(super) fn resume(&mut self) -> Result<()> {
+        self.stage.load.resume();
+        self.foreign.as_mut().map_or(Ok(()), Foreign::resume)
+    }
+
     /// Everything that must agree when nothing is under way, and what the processes take.
     ///
     /// # Errors
     /// Whatever does not agree, or takes too much.
     pub(super) fn check(&mut self) -> Result<Usage> {
-        if let Some(foreign) = &mut self.foreign {
-            foreign.pause()?;
-        }
-        self.stage.load.pause()?;
+        self.pause()?;
         self.check_still()?;
         let usage = self.usage()?;
         for sid in self.stage.ensemble.sids() {
             let log = self.stage.ensemble.log(sid)?;
             ensure!(!log.contains("panicked at"), "server {sid} panicked");
         }
-        self.stage.load.resume();
-        if let Some(foreign) = &mut self.foreign {
-            foreign.resume()?;
-        }
+        self.resume()?;
         Ok(usage)
     }
 
