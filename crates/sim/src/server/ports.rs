@@ -370,17 +370,13 @@ impl Link {
         let bytes = std::mem::take(inbox);
         let mut rest = &bytes[..];
         let mut snapshot = false;
-        loop {
-            match Packet::split(rest, 64 << 20).map_err(|error| error.to_string())? {
-                Split::Whole(packet, after) => {
-                    rest = after;
-                    take(&packet);
-                    if matches!(packet, Packet::Snap { .. }) {
-                        snapshot = true;
-                        break;
-                    }
-                }
-                Split::Incomplete { .. } => break,
+        let split = |bytes| Packet::split(bytes, 64 << 20).map_err(|error| error.to_string());
+        while let Split::Whole(packet, after) = split(rest)? {
+            rest = after;
+            take(&packet);
+            if matches!(packet, Packet::Snap { .. }) {
+                snapshot = true;
+                break;
             }
         }
         *inbox = rest.to_vec();
