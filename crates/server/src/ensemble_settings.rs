@@ -35,6 +35,7 @@ pub fn agreement(config: &Config, ensemble: &Ensemble, kept_id: u128, seed: u64)
         force_snapshot: history.force_snapshot,
         snapshot_size_permille: history.snapshot_size_permille,
         committed_count_max: history.commit_log_count as usize,
+        silence_ms: Some(silence_ms(config.sessions.tick_time_ms)),
         capabilities: Capabilities::LEADER_TRANSFER
             | Capabilities::QUICK_PING
             | Capabilities::ENSEMBLE_ID
@@ -51,6 +52,12 @@ pub fn agreement(config: &Config, ensemble: &Ensemble, kept_id: u128, seed: u64)
         ensemble_seed: u128::from(seed) << 64 | u128::from(seed.rotate_left(17) ^ random()),
         ..zab::Settings::new(Sid(ensemble.my_id))
     }
+}
+
+/// How long a server of ours may be silent to another: three quarters of a tick, and never less
+/// than a busy machine may let a healthy one wait for its turn.
+fn silence_ms(tick_time_ms: u32) -> u64 {
+    (u64::from(tick_time_ms) * 3 / 4).max(1_000)
 }
 
 /// What its elections are told.
