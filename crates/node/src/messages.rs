@@ -85,6 +85,8 @@ pub enum ToCore<'a> {
         session: SessionId,
         /// When its client was last heard.
         heard_us: u64,
+        /// The session's timeout, if that was after the leader of a learner was told last.
+        untold_ms: Option<i32>,
     },
     /// The answer to [`ToFront::AskHeard`]: when each session was last heard, in the order asked.
     Heard(Vec<(SessionId, u64)>),
@@ -149,11 +151,14 @@ impl ToCore<'_> {
                     timeout_ms: *timeout_ms,
                 })
             }
-            ToCore::Closed { conn, session, heard_us } => OwnedToCore::Other(ToCore::Closed {
-                conn: *conn,
-                session: *session,
-                heard_us: *heard_us,
-            }),
+            ToCore::Closed { conn, session, heard_us, untold_ms } => {
+                OwnedToCore::Other(ToCore::Closed {
+                    conn: *conn,
+                    session: *session,
+                    heard_us: *heard_us,
+                    untold_ms: *untold_ms,
+                })
+            }
             ToCore::Heard(heard) => OwnedToCore::Other(ToCore::Heard(heard.clone())),
             ToCore::Sync { conn, session, xid, nth } => OwnedToCore::Other(ToCore::Sync {
                 conn: *conn,

@@ -167,8 +167,8 @@ impl Core {
             ToCore::Connect { conn, session, password_ok, timeout_ms } => {
                 self.connect(shared, now, front, conn, session, password_ok, timeout_ms)
             }
-            ToCore::Closed { conn, session, heard_us } => {
-                self.closed(session, (front, conn), heard_us)
+            ToCore::Closed { conn, session, heard_us, untold_ms } => {
+                self.closed(session, (front, conn), heard_us, untold_ms)
             }
             ToCore::Sync { conn, session, xid, nth } => {
                 self.sync(now, front, conn, session, xid, nth)
@@ -185,12 +185,18 @@ impl Core {
         }
     }
 
-    fn closed(&mut self, session: SessionId, owner: (FrontId, ConnId), heard_us: u64) {
+    fn closed(
+        &mut self,
+        session: SessionId,
+        owner: (FrontId, ConnId),
+        heard_us: u64,
+        untold_ms: Option<i32>,
+    ) {
         if let Some(ensemble) = &mut self.ensemble {
             ensemble.locals.connection_closed(session, owner, heard_us);
         }
         match self.forwards() {
-            true => self.learner_closed(session, owner),
+            true => self.learner_closed(session, owner, untold_ms),
             false => self.sessions.connection_closed(session, owner, heard_us),
         }
     }

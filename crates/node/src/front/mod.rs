@@ -218,8 +218,11 @@ impl Front {
         self.large_bytes -= conn.large_bytes;
         self.watches.close(ConnKey(id.slot));
         if conn.session != SessionId::NONE {
-            let message =
-                ToCore::Closed { conn: id, session: conn.session, heard_us: conn.heard_us };
+            // Heard since the leader of a learner was told last, and not here any more when it
+            // asks again.
+            let untold_ms = (conn.heard_us >= self.touched_us).then_some(conn.timeout_ms);
+            let (session, heard_us) = (conn.session, conn.heard_us);
+            let message = ToCore::Closed { conn: id, session, heard_us, untold_ms };
             link.submit(now, self.id, message);
         }
         self.release_throttled();
@@ -291,9 +294,7 @@ impl Front {
     /// The sessions heard since the last call, with their timeouts in ms, for a learner's leader.
     fn touched(&mut self, now: Now) -> Vec<(SessionId, i32)> {
         let since_us = std::mem::replace(&mut self.touched_us, now.mono_us);
-        let heard = |conn: &&Conn| {
-            conn.session != SessionId::NONE && conn.heard_us >= since_us && !conn.dead
-        };
+        let heard = |conn: &&Conn| conn.session != SessionId::NONE && conn.heard_us >= since_us;
         let conns = self.conns.iter().map(|(_, conn)| conn);
         conns.filter(heard).map(|conn| (conn.session, conn.timeout_ms)).collect()
     }

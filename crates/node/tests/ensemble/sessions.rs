@@ -136,3 +136,18 @@ fn machines_that_stood_still_blame_nobody_before_they_have_listened() {
     assert!(!world.is_closed(&client), "no role has ended");
     assert_eq!(world.ask(&mut client, &create("/after", EPHEMERAL)), Some(ErrorCode::OK));
 }
+
+#[test]
+fn the_last_words_before_a_client_hangs_up_on_a_learner_count() {
+    let mut world = World::new(3).formed();
+    let learner = (world.leader().unwrap() + 1) % 3;
+    let mut client = world.connect(learner, 10_000);
+    assert_eq!(world.ask(&mut client, &create("/e", EPHEMERAL)), Some(ErrorCode::OK));
+    world.pass(6_000);
+    world.ping(&client);
+    world.hang_up(&client);
+    world.pass(8_000);
+    assert!(world.has(learner, "/e"), "it was heard 8 s ago");
+    world.pass(5_000);
+    assert!(!world.has(learner, "/e"));
+}

@@ -185,11 +185,19 @@ impl Core {
     }
 
     /// A connection is gone.
-    pub(in crate::core) fn learner_closed(&mut self, session: SessionId, owner: (FrontId, ConnId)) {
-        if let Some(ensemble) = &mut self.ensemble
-            && ensemble.connected.get(&session) == Some(&owner)
-        {
+    pub(in crate::core) fn learner_closed(
+        &mut self,
+        session: SessionId,
+        owner: (FrontId, ConnId),
+        untold_ms: Option<i32>,
+    ) {
+        let Some(ensemble) = &mut self.ensemble else { return };
+        if ensemble.connected.get(&session) == Some(&owner) {
             ensemble.connected.remove(&session);
+        }
+        // Its last words count although it has gone.
+        if let Some(timeout_ms) = untold_ms.filter(|_| !ensemble.locals.is_open(session)) {
+            put_touched(&mut ensemble.touches.encoded, session, timeout_ms);
         }
     }
 
