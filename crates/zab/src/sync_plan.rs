@@ -81,7 +81,7 @@ pub fn sync_plan(peer: Zxid, leader: &Leads<'_>, log: Log) -> Plan {
         return Plan::Diff { header: max };
     }
     if peer > max && !bare {
-        return Plan::Trunc { to: max };
+        return if is_place(max) { Plan::Trunc { to: max } } else { Plan::Snap };
     }
     let Some(min) = window.first() else {
         return beyond_window(peer, max, leader, log);
@@ -119,12 +119,22 @@ fn beyond_window(peer: Zxid, max: Zxid, leader: &Leads<'_>, log: Log) -> Plan {
     }
 }
 
+/// Whether a log can end there: a transaction, or the beginning. A leader that began with the
+/// snapshot of an epoch without any knows the epoch's bare zxid as its last.
+fn is_place(zxid: Zxid) -> bool {
+    zxid.counter() > 0 || zxid == Zxid::ZERO
+}
+
 /// `before` and `after` are the leader's transactions around the learner's last.
 fn at_divergence(peer: Zxid, bare: bool, before: Zxid, after: Option<Zxid>, max: Zxid) -> Plan {
     match after {
         _ if before == peer || bare => Plan::Diff { header: max },
         // A learner of Apache's cannot cut across epochs.
-        Some(after) if after.epoch() == peer.epoch() && before.epoch() == peer.epoch() => {
+        Some(after)
+            if after.epoch() == peer.epoch()
+                && before.epoch() == peer.epoch()
+                && is_place(before) =>
+        {
             Plan::TruncDiff { to: before }
         }
         _ => Plan::Snap,
@@ -177,6 +187,21 @@ mod tests {
     }
 
     const NO: Log = Log::Unknown;
+
+    /// Found by the simulator: such a learner cut its log where it could, which was elsewhere.
+    #[test]
+    fn nobody_cuts_at_an_epoch() {
+        let w = || window(z(2, 0), &[]);
+        case("ahead of an epoch without any", z(2, 1), w(), z(2, 0), NO, Plan::Snap);
+        case(
+            "ahead of nothing",
+            z(2, 1),
+            window(z(0, 0), &[]),
+            z(0, 0),
+            NO,
+            Plan::Trunc { to: z(0, 0) },
+        );
+    }
 
     #[test]
     fn within_the_window() {
