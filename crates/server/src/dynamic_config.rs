@@ -11,8 +11,9 @@
 //!
 //! Every file is written under another name, synced and renamed, its directory synced; so a crash
 //! leaves the old or the new one. The order matters too: the static file points only to what is
-//! there, and `.next` goes last. Nothing here may be called where requests are served: it waits
-//! for the disk.
+//! there, and `.next` goes last. All of it waits for the disk, and the core's thread waits with it:
+//! what was proposed is written before it is acknowledged, and an ensemble is changed by hand and
+//! seldom.
 //!
 //! Old dynamic files stay, as ZooKeeper leaves them: the operator may want to know.
 

@@ -64,6 +64,7 @@ impl Member {
     ) -> Result<(), Unfit> {
         match effect {
             zab::Effect::Dial(sid) => self.quorum.dial(sid),
+            zab::Effect::DialObserverMaster(sid) => self.quorum.dial_observer_master(sid),
             zab::Effect::Send(link, packet) => self.quorum.send(link, &packet),
             zab::Effect::Close(link, why) => {
                 self.quorum.close(link, why);
@@ -93,6 +94,9 @@ impl Member {
                 log.send(LogCommand::ReceiveSnapshot { generation, zxid, source });
             }
             zab::Effect::Reload { generation } => log.send(LogCommand::Reload { generation }),
+            // Written here and now: a proposal is acknowledged in what follows, and a server that
+            // forgot its configuration would count quorums that are none. It happens when an
+            // operator changes the ensemble, and takes a few milliseconds.
             zab::Effect::ConfigSeen(config) => {
                 if let Some(files) = &self.files {
                     files.seen(&config)?;
@@ -113,8 +117,6 @@ impl Member {
                 self.quorum.set_state(state);
             }
             zab::Effect::Fatal(fatal) => return Err(fatal.into()),
-            // No observer of ours is told to look for a follower that serves it.
-            zab::Effect::DialObserverMaster(sid) => self.quorum.dial_observer_master(sid),
             // The core's own.
             zab::Effect::Append(_)
             | zab::Effect::Hold(_)
@@ -188,10 +190,11 @@ impl From<DynamicConfigError> for Unfit {
     }
 }
 
+/// Tells of a role that begins: an election may not have preceded it. Its end and the looking that
+/// follows are told where they are decided.
 fn tell(state: State) {
     match state {
-        State::Looking => tracing::info!("looking for a leader"),
-        State::Settling(why) => tracing::info!(%why, "the role is over"),
+        State::Looking | State::Settling(_) => {}
         State::Leading => tracing::info!("leading"),
         State::Following(leader) => tracing::info!(%leader, "following"),
         State::Observing(leader) => tracing::info!(%leader, "observing"),

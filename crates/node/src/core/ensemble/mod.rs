@@ -364,16 +364,18 @@ impl Core {
             zab::Effect::AskTouched { zxid } => self.ask_touched(zxid),
             zab::Effect::State(state) => self.enter(now, state),
             zab::Effect::SaveEpochs(_)
+            | zab::Effect::SaveEnsembleId(_)
             | zab::Effect::Truncate { .. }
             | zab::Effect::ReceiveSnapshot { .. }
             | zab::Effect::Reload { .. } => {
-                // One queue with the log: what was appended before is written before.
+                // One queue with the log: what was appended before is written before. What a leader
+                // has in its open batch was not proposed, let alone appended.
                 let epochs = matches!(effect, zab::Effect::SaveEpochs(_));
                 let wrong = wrong::is(Wrong::Z4643) || wrong::is(Wrong::Z4646);
-                if !(epochs && wrong) {
+                if ensemble.part != Part::Leading && !(epochs && wrong) {
                     self.close_batch();
                 }
-                if !epochs {
+                if !epochs && !matches!(effect, zab::Effect::SaveEnsembleId(_)) {
                     self.abandon_history();
                 }
                 self.effects.push_back(Effect::Peer(effect));
