@@ -34,6 +34,8 @@ use oxkeeper_storage::sim_disk::Fault;
 use oxkeeper_storage::{Compression, SimDisk, TxnLog, TxnLogOptions};
 use oxkeeper_tree::TreeOptions;
 use oxkeeper_zab::Recovered;
+use oxkeeper_zab::messages::Effect as PeerEffect;
+use oxkeeper_zab::quorum::Membership;
 
 use archive::{Archive, LogQueue};
 pub use mistake::Mistake;
@@ -104,6 +106,8 @@ pub struct Ensemble {
     pub sync_enabled: bool,
     /// Whether members do what only ours can do with each other.
     pub ours: bool,
+    /// Whether members may be changed (`reconfigEnabled`), by anyone (`skipACL`).
+    pub reconfig: bool,
 }
 
 impl Default for Ensemble {
@@ -118,6 +122,7 @@ impl Default for Ensemble {
             snapshot_size_permille: Some(330),
             sync_enabled: true,
             ours: true,
+            reconfig: false,
         }
     }
 }
@@ -154,6 +159,8 @@ pub struct Server {
     fault: Option<Fault>,
     /// Its data is gone, and the others have not given it theirs yet.
     wiped: bool,
+    /// Who is in the ensemble, as its files say; none before it starts, and of one server alone.
+    membership: Option<Membership>,
     dice: Dice,
 }
 
@@ -171,6 +178,7 @@ impl Server {
             slowness: 1,
             fault: None,
             wiped: false,
+            membership: None,
             dice: Dice::fork(seed, &format!("server {id}")),
         }
     }
@@ -218,7 +226,7 @@ impl Server {
             .note(format_args!("server {} starts life {} at {}", self.id, self.life, holding.zxid));
         let log = self.log_worker(&booted, options.clone(), holding.zxid);
         let archive = Archive::new(Arc::clone(&booted.dir));
-        let ports = recovered.and_then(|recovered| self.join(&mut core, recovered, now));
+        let ports = recovered.and_then(|recovered| self.join(ground, &mut core, recovered, now));
         let shared = booted.shared;
         ground.history.booted(ground.agenda.now(), holding);
         let io = (0..self.settings.fronts)
@@ -238,6 +246,7 @@ impl Server {
             reports: Reports::default(),
             committed: Committed::default(),
             planned: BTreeMap::new(),
+            without_log: self.without_log(),
             mistake: self.settings.mistake,
             held: Vec::new(),
         }));
@@ -291,6 +300,8 @@ impl Server {
             ..Settings::default()
         };
         settings.rules.owners = OWNERS;
+        let reconfig = self.settings.ensemble.as_ref().is_some_and(|ensemble| ensemble.reconfig);
+        (settings.rules.reconfig_enabled, settings.rules.skip_acl) = (reconfig, reconfig);
         settings
     }
 
@@ -549,6 +560,12 @@ impl Server {
                 Effect::SnapshotEnd => running.to_snapshots.push_back(SnapshotCommand::End),
                 Effect::SnapshotAbandon => {
                     running.to_snapshots.push_back(SnapshotCommand::Abandon);
+                }
+                Effect::Peer(PeerEffect::ConfigSeen(_)) => {
+                    self.membership = running.configured(ground, self.id, false);
+                }
+                Effect::Peer(PeerEffect::ConfigActive(_)) => {
+                    self.membership = running.configured(ground, self.id, true);
                 }
                 Effect::Peer(effect) => {
                     if !running.peer_effect(ground, self.id, now, effect) {

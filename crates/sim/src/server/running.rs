@@ -41,6 +41,8 @@ pub(super) struct Running {
     pub(super) reports: Reports,
     pub(super) committed: Committed,
     pub(super) planned: BTreeMap<Stage, Micros>,
+    /// Its number, if it may be an observer that keeps no log.
+    pub(super) without_log: Option<usize>,
     pub(super) mistake: Option<Mistake>,
     /// For [`Mistake::HoldsMessages`] alone: until when, and of which connection.
     pub(super) held: Vec<(Micros, FrontId, OwnedToCore)>,

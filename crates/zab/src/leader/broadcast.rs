@@ -219,7 +219,8 @@ impl Leader {
 
     /// A sync: complete when everything outstanding now is committed (`processSync`).
     pub(super) fn sync_asked(&mut self, ledger: &mut Ledger, syncer: Syncer) {
-        if self.proposals.is_empty() {
+        // Whoever leads now may have committed more: this role ends, and its syncs with it.
+        if self.proposals.is_empty() && self.successor.is_none() {
             self.synced(ledger, syncer);
         } else {
             self.syncs.push_back((self.proposed, syncer));

@@ -351,6 +351,11 @@ impl Leader {
             self.ping(ledger);
             return Ok(());
         }
+        // All that were told are on their way to the next leader. Who stayed would be found by others,
+        // and they would follow one that commits nothing any more.
+        if self.successor.is_some() {
+            return Err(self.quorum_lost());
+        }
         self.look_at_ensemble_id(ledger);
         self.half_tick = !self.half_tick;
         if !self.half_tick {
