@@ -113,11 +113,13 @@ impl Plan {
                 plan.clients = plan.clients.max(4);
                 plan.pace_ms = *dice.pick(&[4, 8]);
                 (ensemble.init_limit, ensemble.sync_limit) = (4, 2);
+                ensemble.sync_enabled = !dice.one_in(2);
             }
             Weather::Members => {
                 ensemble.reconfig = true;
                 ensemble.observers = dice.between(0, 2) as usize;
-                ensemble.sync_enabled = !dice.one_in(3);
+                // Drawn for what is not asked here any more: seeds keep their storms.
+                dice.draw();
                 plan.voters_least = *dice.pick(&[2, 3, 3]);
             }
         }
@@ -126,19 +128,16 @@ impl Plan {
 
     /// A run as it is done when all that can be asked for is to have its share.
     pub fn of_all(seed: u64) -> Plan {
-        let (voters, weather) = [
-            (1, Weather::Open),
-            (3, Weather::Open),
-            (5, Weather::Open),
-            (3, Weather::Epochs),
-            (3, Weather::Members),
-            (
-                5,
-                *[Weather::Epochs, Weather::Members]
-                    .get(seed as usize / 6 % 2)
-                    .unwrap_or(&Weather::Open),
-            ),
-        ][(seed % 6) as usize];
+        use Weather::{Epochs, Members, Open};
+        let (voters, weather) = match seed % 12 {
+            0 | 6 => (1, Open),
+            1 | 7 => (3, Open),
+            2 | 8 => (5, Open),
+            3 | 9 => (3, Epochs),
+            4 | 10 => (3, Members),
+            5 => (5, Epochs),
+            _ => (5, Members),
+        };
         Plan::in_weather(seed, voters, weather)
     }
 }

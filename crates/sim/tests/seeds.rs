@@ -13,7 +13,7 @@ const REGRESSIONS: [(u64, &str); 3] = [
 ];
 
 /// The same of ensembles: servers that vote, the weather, the seed, and what it found.
-const ENSEMBLES: [(usize, Weather, u64, &str); 13] = [
+const ENSEMBLES: [(usize, Weather, u64, &str); 14] = [
     (3, Open, 6, "a write behind a sync was answered before it"),
     (3, Open, 8, "a sync behind a read was overtaken by the write behind it"),
     (3, Open, 14, "a log that begins with an epoch could not be read from the snapshot before it"),
@@ -30,6 +30,7 @@ const ENSEMBLES: [(usize, Weather, u64, &str); 13] = [
         "a connection that its session had left wrote behind the one that came after",
     ),
     (3, Open, 106_363, "a leader told its epoch to a follower that had promised a later one"),
+    (5, Open, 233_420, "a leader that had been stopped answered a sync when others had another"),
     (5, Members, 35, "a configuration came with a vote and was forgotten for an older one"),
     (3, Members, 200_602, "a leader that a reconfiguration had replaced answered a sync"),
 ];

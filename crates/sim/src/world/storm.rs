@@ -169,10 +169,10 @@ impl World {
                 }
             }
             6 => {
-                // What a quorum has acknowledged must still be with one of a quorum; and of two that
-                // vote neither may forget.
+                // What a quorum has acknowledged must still be with one of a quorum; and where the
+                // quorum changes meanwhile, nobody can know whom it needs.
                 let whole = self.servers.iter().all(|server| !server.is_wiped());
-                if whole && self.plan.voters_least > 2 {
+                if whole && self.plan.weather != Weather::Members {
                     self.servers[at].wipe(ground);
                     let down = self.dice.between(10, 1500) * MS;
                     ground.agenda.plan(down, Event::Start { server: at });
