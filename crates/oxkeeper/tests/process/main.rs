@@ -13,4 +13,5 @@ mod limits;
 mod member_words;
 mod server;
 mod serving;
+mod shell;
 mod words;
