@@ -175,7 +175,9 @@ impl Failure {
             ErrorCode::INVALID_ACL => (
                 Kind::Denied,
                 format!("Acl is not valid : {path}"),
-                Some("an ACL is scheme:id:perms, as in world:anyone:r or auth::cdrwa after addauth"),
+                Some(
+                    "an ACL is scheme:id:perms, as in world:anyone:r or auth::cdrwa after addauth",
+                ),
             ),
             ErrorCode::NO_AUTH => (
                 Kind::Denied,

@@ -38,6 +38,12 @@ pub struct Given {
 }
 
 impl Given {
+    /// Arguments, and switches that are there.
+    pub fn of(args: Vec<String>, switches: &[&'static str]) -> Given {
+        let flags = switches.iter().map(|name| (*name, String::new())).collect();
+        Given { args, flags }
+    }
+
     /// Whether the option is there.
     pub fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
@@ -61,9 +67,8 @@ impl Given {
         let Some(text) = self.value(name) else { return Ok(None) };
         match text.parse() {
             Ok(number) => Ok(Some(number)),
-            Err(_) => Err(Failure::usage(format!("{name} {text}: not a number")).hint(
-                format!("{name} takes a whole number, such as {name} 3"),
-            )),
+            Err(_) => Err(Failure::usage(format!("{name} {text}: not a number"))
+                .hint(format!("{name} takes a whole number, such as {name} 3"))),
         }
     }
 }
@@ -110,8 +115,11 @@ fn wrong(exception: &str, message: String) -> Failure {
 
 fn missing_value(flag: Flag) -> Failure {
     let name = flag.name.trim_start_matches('-');
-    wrong("MissingArgument", format!("Missing argument for option: {name}"))
-        .hint(format!("{} takes a value: {}", flag.name, flag.value.unwrap_or("value")))
+    wrong("MissingArgument", format!("Missing argument for option: {name}")).hint(format!(
+        "{} takes a value: {}",
+        flag.name,
+        flag.value.unwrap_or("value")
+    ))
 }
 
 struct Reader<'a> {

@@ -107,6 +107,7 @@ async fn meet(shell: &mut Shell, hosts: &str) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let title = shell.out.styled(Style::Bold, &format!("Oxkeeper shell {version}"));
     // The greeting says that we are connected; only changes are told.
+    shell.person = true;
     match shell.connect(hosts).await {
         Ok(()) => {
             let session = shell.zk()?.session_id().unwrap_or_default();
@@ -159,7 +160,10 @@ impl Shell {
             next = self.line(text) => Some(next),
             _ = tokio::signal::ctrl_c() => None,
         };
-        done.unwrap_or_else(|| self.interrupted())
+        done.unwrap_or_else(|| {
+            self.count = self.history.len();
+            self.interrupted()
+        })
     }
 
     /// Executes words, and stops them at Ctrl-C.

@@ -47,9 +47,8 @@ pub fn open_quote(line: &str) -> Option<char> {
 
 /// The word, with quotes if it needs them to be read back as one.
 pub fn quoted(word: &str) -> String {
-    let plain = !word.is_empty()
-        && !word.starts_with(['"', '\''])
-        && !word.contains(char::is_whitespace);
+    let plain =
+        !word.is_empty() && !word.starts_with(['"', '\'']) && !word.contains(char::is_whitespace);
     if plain {
         word.to_owned()
     } else if word.contains('"') {

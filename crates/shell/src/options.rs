@@ -85,7 +85,8 @@ Exit codes: 0 done, 2 usage, 3 no connection, 4 no such znode, 5 it exists, 6 an
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
             let mut value = || {
-                let missing = || Failure::usage(format!("Error: no argument found for option {word}"));
+                let missing =
+                    || Failure::usage(format!("Error: no argument found for option {word}"));
                 words.next().ok_or_else(missing)
             };
             match word.as_str() {

@@ -101,7 +101,10 @@ mod tests {
                 "/shell//x",
                 "Invalid path string \"/shell//x\" caused by empty node name specified @7",
             ),
-            ("/shell/.", "Invalid path string \"/shell/.\" caused by relative paths not allowed @7"),
+            (
+                "/shell/.",
+                "Invalid path string \"/shell/.\" caused by relative paths not allowed @7",
+            ),
             (
                 "/shell/../x",
                 "Invalid path string \"/shell/../x\" caused by relative paths not allowed @8",

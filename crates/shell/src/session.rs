@@ -176,7 +176,10 @@ pub async fn connect(hosts: &str, options: &Options) -> Result<Client, Failure> 
         builder = builder.auth(scheme, proof);
     }
     builder.connect().await.map_err(|error| {
-        let failure = Failure::new(Kind::Connection, format!("KeeperErrorCode = ConnectionLoss: {hosts}: {error}"));
+        let failure = Failure::new(
+            Kind::Connection,
+            format!("KeeperErrorCode = ConnectionLoss: {hosts}: {error}"),
+        );
         let hint = if options.wait {
             "is a server running there? -timeout gives it longer"
         } else {
@@ -184,14 +187,15 @@ pub async fn connect(hosts: &str, options: &Options) -> Result<Client, Failure> 
         };
         match error.code() {
             Some(_) => failure.hint(hint),
-            None => Failure::usage(format!("{hosts}: {error}"))
-                .hint("servers are host:port, several with commas, and a chroot: h1:2181,h2:2181/app"),
+            None => Failure::usage(format!("{hosts}: {error}")).hint(
+                "servers are host:port, several with commas, and a chroot: h1:2181,h2:2181/app",
+            ),
         }
     })
 }
 
 impl Session {
-    /// Begins one, and tells of its changes from now on.
+    /// Begins one, and tells of its changes from now on; that it is connected, if `told` is set.
     ///
     /// # Errors
     /// As [`connect`].
@@ -199,10 +203,11 @@ impl Session {
         hosts: &str,
         options: &Options,
         teller: Arc<Teller>,
+        told: bool,
     ) -> Result<Session, Failure> {
         let zk = connect(hosts, options).await?;
         let mut states = zk.states();
-        if let Some(first) = states.next().await {
+        if let Some(first) = states.next().await.filter(|_| told) {
             teller.state(&first);
         }
         let follower = tokio::spawn(follow_states(states, Arc::clone(&teller)));

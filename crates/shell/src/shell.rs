@@ -46,6 +46,8 @@ pub struct Shell {
     pub json: bool,
     /// Where times are told.
     pub zone: TimeZone,
+    /// Somebody is at a terminal, and has been greeted.
+    pub person: bool,
 }
 
 impl Shell {
@@ -62,6 +64,7 @@ impl Shell {
             count: 0,
             exit: 0,
             zone: TimeZone::system(),
+            person: false,
         }
     }
 
@@ -73,7 +76,7 @@ impl Shell {
         self.disconnect().await;
         hosts.clone_into(&mut self.host);
         let teller = Teller::new(&self.out, &self.options, &self.print_watches);
-        self.session = Some(Session::begin(hosts, &self.options, teller).await?);
+        self.session = Some(Session::begin(hosts, &self.options, teller, !self.person).await?);
         Ok(())
     }
 
@@ -127,9 +130,11 @@ impl Shell {
         let usual = self.json;
         let done = self.run(words).await;
         let next = match done {
-            Ok(next) => {
+            // Who leaves, leaves with the code of what came before.
+            Ok(Next::Quit) => Next::Quit,
+            Ok(Next::Go) => {
                 self.exit = 0;
-                next
+                Next::Go
             }
             Err(failure) => {
                 self.fail(&failure);

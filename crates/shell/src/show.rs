@@ -34,26 +34,15 @@ pub fn date(ms: i64, zone: &TimeZone) -> String {
     }
 }
 
-/// What kind of znode it is, as its stat tells.
+/// What kind of znode it is, as far as its stat tells: no server shows its clients which ones are
+/// containers or have a time to live.
 pub fn mode(stat: &Stat) -> &'static str {
-    match stat.ephemeral_owner.0 {
-        0 => "persistent",
-        i64::MIN => "container",
-        owner if ttl_ms(owner).is_some() => "ttl",
-        _ => "ephemeral",
-    }
-}
-
-/// The time to live in an owner field that holds one (`EphemeralType.TTL`), in milliseconds.
-pub fn ttl_ms(owner: i64) -> Option<i64> {
-    // The top byte 0xff marks extended types; the next two bytes are the type, 0 for a TTL.
-    let bits = owner as u64;
-    (bits >> 40 == 0xff_0000).then_some((bits & 0xff_ffff_ffff) as i64)
+    if stat.ephemeral_owner.0 == 0 { "persistent" } else { "ephemeral" }
 }
 
 /// A stat for programs.
 pub fn stat_json(stat: &Stat) -> Value {
-    let mut value = json!({
+    json!({
         "czxid": format!("0x{:x}", stat.czxid.0),
         "mzxid": format!("0x{:x}", stat.mzxid.0),
         "pzxid": format!("0x{:x}", stat.pzxid.0),
@@ -66,11 +55,7 @@ pub fn stat_json(stat: &Stat) -> Value {
         "data_length": stat.data_length,
         "num_children": stat.num_children,
         "mode": mode(stat),
-    });
-    if let Some(ttl) = ttl_ms(stat.ephemeral_owner.0) {
-        value["ttl_ms"] = json!(ttl);
-    }
-    value
+    })
 }
 
 /// Adds data to a JSON object: `data` if it is text or null, `base64` if it is not.
@@ -154,7 +139,6 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oxkeeper_client::SessionId;
 
     #[test]
     fn a_date_is_javas() {
@@ -177,18 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn what_kind_a_znode_is_stands_in_its_owner() {
-        let of = |owner| mode(&Stat { ephemeral_owner: SessionId(owner), ..Stat::default() });
-        assert_eq!(of(0), "persistent");
-        assert_eq!(of(i64::MIN), "container");
-        assert_eq!(of(0x0100_0000_0000_0001), "ephemeral");
-        assert_eq!(of((0xff00_0000_0000_0000_u64 | 5_000) as i64), "ttl");
-        assert_eq!(ttl_ms((0xff00_0000_0000_0000_u64 | 5_000) as i64), Some(5_000));
-    }
-
-    #[test]
     fn data_comes_back_out_of_json_as_it_went_in() {
-        for data in [None, Some(&b""[..]), Some("grüße".as_bytes()), Some(&[0, 159, 146, 150][..])] {
+        for data in [None, Some(&b""[..]), Some("grüße".as_bytes()), Some(&[0, 159, 146, 150][..])]
+        {
             let mut value = json!({});
             data_json(&mut value, data);
             assert_eq!(data_from_json(&value), Some(data.map(<[u8]>::to_vec)));

@@ -55,7 +55,8 @@ impl Case {
         let mut words = Vec::new();
         let mut rest = self.typed[0].trim_start();
         while !rest.is_empty() {
-            let (word, after) = match rest.strip_prefix('"').and_then(|inner| inner.split_once('"')) {
+            let (word, after) = match rest.strip_prefix('"').and_then(|inner| inner.split_once('"'))
+            {
                 Some((word, after)) => (word, after),
                 None => rest.split_once(' ').unwrap_or((rest, "")),
             };
@@ -105,15 +106,19 @@ impl Normaliser {
     }
 
     fn line(&mut self, line: &str) -> String {
-        let mut line = line.replace(&self.address, "<server>").replace("(CONNECTING)", "(CONNECTED)");
+        let mut line =
+            line.replace(&self.address, "<server>").replace("(CONNECTING)", "(CONNECTED)");
         for field in ["ctime = ", "mtime = "] {
             if let Some(at) = line.find(field) {
                 line.replace_range(at + field.len().., "<date>");
             }
         }
-        for (field, zxid) in
-            [("cZxid = 0x", true), ("mZxid = 0x", true), ("pZxid = 0x", true), ("Owner = 0x", false)]
-        {
+        for (field, zxid) in [
+            ("cZxid = 0x", true),
+            ("mZxid = 0x", true),
+            ("pZxid = 0x", true),
+            ("Owner = 0x", false),
+        ] {
             if let Some(at) = line.find(field) {
                 let from = at + field.len();
                 let number = self.number(zxid, &line[from..]);

@@ -14,4 +14,5 @@ mod member_words;
 mod server;
 mod serving;
 mod shell;
+mod terminal;
 mod words;

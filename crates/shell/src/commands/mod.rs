@@ -21,7 +21,9 @@ use crate::table::{Id, Spec};
 pub fn check_paths(spec: &Spec, first: &str) -> Result<(), Failure> {
     match spec.id {
         // Looks at its options first, or makes another path of it.
-        Id::Create | Id::SetQuota | Id::DelQuota | Id::ListQuota | Id::Set | Id::DeleteAll => Ok(()),
+        Id::Create | Id::SetQuota | Id::DelQuota | Id::ListQuota | Id::Set | Id::DeleteAll => {
+            Ok(())
+        }
         _ => path::check(first),
     }
 }

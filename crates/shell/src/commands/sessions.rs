@@ -78,7 +78,8 @@ pub async fn redo(shell: &mut Shell, given: &Given) -> Result<Next, Failure> {
     let number: i64 = text.parse().map_err(|_| {
         Failure::usage(format!("redo {text}: not a number")).hint("history shows the numbers")
     })?;
-    let out_of_range = || Failure::usage("Command index out of range").hint("history shows the numbers");
+    let out_of_range =
+        || Failure::usage("Command index out of range").hint("history shows the numbers");
     let index = usize::try_from(number).map_err(|_| out_of_range())?;
     if index >= shell.count {
         return Err(out_of_range());

@@ -11,7 +11,7 @@ use crate::flags::Given;
 use crate::path;
 use crate::shell::{OnPath, Shell};
 use crate::show;
-use crate::subtree::walk::{Want, Walk};
+use crate::subtree::walk::{Walk, Want};
 use crate::table;
 
 /// The longest time to live that fits (`EphemeralType.TTL`): 40 bits of milliseconds.
@@ -147,7 +147,8 @@ pub async fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     if given.has("-b") {
         let text = String::from_utf8_lossy(&data);
         data = show::from_base64(text.trim_end()).map_err(|error| {
-            Failure::usage(format!("-b: {error}")).hint("with -b the data is base64, as get -b shows it")
+            Failure::usage(format!("-b: {error}"))
+                .hint("with -b the data is base64, as get -b shows it")
         })?;
     }
     let version: Option<i32> = given.number("-v")?;
@@ -157,12 +158,17 @@ pub async fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         let stat = zk.exists(path).await.on(path)?;
         let stat = stat.ok_or_else(|| Failure::of_code(ErrorCode::NO_NODE, path))?;
         check_version(version, stat.version, path)?;
-        return would(shell, "set", path, &format!(
-            "{} become {}, version {}",
-            show::size(u64::from(stat.data_length.unsigned_abs())),
-            show::size(data.len() as u64),
-            stat.version.wrapping_add(1),
-        ));
+        return would(
+            shell,
+            "set",
+            path,
+            &format!(
+                "{} become {}, version {}",
+                show::size(u64::from(stat.data_length.unsigned_abs())),
+                show::size(data.len() as u64),
+                stat.version.wrapping_add(1),
+            ),
+        );
     }
     let request = zk.set(path, &data);
     let stat = match version {
@@ -184,8 +190,9 @@ pub async fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 /// If the version is another.
 pub fn check_version(wanted: Option<i32>, found: i32, path: &str) -> Result<(), Failure> {
     if wanted.is_some_and(|wanted| wanted != -1 && wanted != found) {
-        return Err(Failure::of_code(ErrorCode::BAD_VERSION, path)
-            .hint(format!("its version is {found}")));
+        return Err(
+            Failure::of_code(ErrorCode::BAD_VERSION, path).hint(format!("its version is {found}"))
+        );
     }
     Ok(())
 }

@@ -1,20 +1,23 @@
 //! Subtrees as a tar archive, which every tar can list and unpack.
 //!
 //! The data of `/a/b` is the file `a/b/.data`. What tar has no place for stands in extended headers
-//! (POSIX.1-2001) before it, under names of ours: the path, the ACL, the life, whether the data is
-//! null. Only those are read back; the file's name is for people. A last header counts the znodes,
-//! and the archive ends with two blocks of zeros.
+//! (POSIX.1-2001) before it, as attributes `user.oxkeeper.…`: the path, the ACL, the mode, whether
+//! the data is null. Only those are read back; the file's name is for people. A last header counts
+//! the znodes, and the archive ends with two blocks of zeros.
 
 use std::io::{Read, Write};
 
 use oxkeeper_client::Stat;
+use serde_json::Value;
 
-use super::node::{Life, Node};
+use super::node::Node;
 use crate::acl;
 use crate::failure::{Failure, Kind};
 use crate::show;
 
 const BLOCK: usize = 512;
+/// What stands before the count in the last header.
+const COUNTED: &str = "oxkeeper znodes ";
 /// Bytes of an extended header; a path and an ACL are far below.
 const EXTENDED_MAX_BYTES: u64 = 4 << 20;
 /// Bytes of data; no server takes more.
@@ -23,24 +26,18 @@ const DATA_MAX_BYTES: u64 = 64 << 20;
 /// Writes a znode.
 pub fn node(out: &mut impl Write, node: &Node, stat: &Stat) -> std::io::Result<()> {
     let name = format!("{}/.data", node.below).trim_start_matches('/').to_owned();
-    let (life, ttl) = match node.life {
-        Life::Persistent => ("persistent", None),
-        Life::Ephemeral => ("ephemeral", None),
-        Life::Container => ("container", None),
-        Life::Ttl(ms) => ("ttl", Some(ms)),
-    };
     let mut records = vec![
         ("path", name.clone()),
-        ("OXKEEPER.path", node.below.clone()),
-        ("OXKEEPER.acl", acl::typed(&node.acl)),
-        ("OXKEEPER.life", life.to_owned()),
-        ("OXKEEPER.stat", show::stat_json(stat).to_string()),
+        ("SCHILY.xattr.user.oxkeeper.path", node.below.clone()),
+        (
+            "SCHILY.xattr.user.oxkeeper.acl",
+            Value::from_iter(node.acl.iter().map(acl::json)).to_string(),
+        ),
+        ("SCHILY.xattr.user.oxkeeper.mode", show::mode(stat).to_owned()),
+        ("SCHILY.xattr.user.oxkeeper.stat", show::stat_json(stat).to_string()),
     ];
-    if let Some(ttl) = ttl {
-        records.push(("OXKEEPER.ttl_ms", ttl.to_string()));
-    }
     if node.data.is_none() {
-        records.push(("OXKEEPER.null", "1".to_owned()));
+        records.push(("SCHILY.xattr.user.oxkeeper.null", "1".to_owned()));
     }
     let mtime_s = stat.mtime_ms.max(0).unsigned_abs() / 1_000;
     extended(out, b'x', &records)?;
@@ -49,7 +46,7 @@ pub fn node(out: &mut impl Write, node: &Node, stat: &Stat) -> std::io::Result<(
 
 /// Writes the end.
 pub fn end(out: &mut impl Write, count: u64) -> std::io::Result<()> {
-    extended(out, b'g', &[("OXKEEPER.znodes", count.to_string())])?;
+    extended(out, b'g', &[("comment", format!("{COUNTED}{count}"))])?;
     out.write_all(&[0; 2 * BLOCK])
 }
 
@@ -77,7 +74,8 @@ fn entry(
     let mut header = [0_u8; BLOCK];
     let cut = name.len().min(100);
     header[..cut].copy_from_slice(&name.as_bytes()[..cut]);
-    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    let mut put =
+        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(100, "0000644\0");
     put(108, "0000000\0");
     put(116, "0000000\0");
@@ -109,8 +107,7 @@ pub fn is_archive(start: &[u8]) -> bool {
 struct Said {
     below: Option<String>,
     acl: String,
-    life: Option<String>,
-    ttl_ms: Option<i64>,
+    mode: Option<String>,
     null: bool,
 }
 
@@ -202,12 +199,14 @@ impl<R: Read> Entries<R> {
             let (key, value, length) =
                 record(rest).ok_or_else(|| self.wrong("an extended header that is none"))?;
             match key {
-                "OXKEEPER.path" => said.below = Some(value.to_owned()),
-                "OXKEEPER.acl" => value.clone_into(&mut said.acl),
-                "OXKEEPER.life" => said.life = Some(value.to_owned()),
-                "OXKEEPER.ttl_ms" => said.ttl_ms = value.parse().ok(),
-                "OXKEEPER.null" => said.null = true,
-                "OXKEEPER.znodes" => self.counted = value.parse().ok(),
+                "SCHILY.xattr.user.oxkeeper.path" => said.below = Some(value.to_owned()),
+                "SCHILY.xattr.user.oxkeeper.acl" => value.clone_into(&mut said.acl),
+                "SCHILY.xattr.user.oxkeeper.mode" => said.mode = Some(value.to_owned()),
+                "SCHILY.xattr.user.oxkeeper.null" => said.null = true,
+                "comment" => {
+                    let count = value.strip_prefix(COUNTED).and_then(|count| count.parse().ok());
+                    self.counted = count.or(self.counted);
+                }
                 _ => {}
             }
             rest = &rest[length..];
@@ -216,16 +215,16 @@ impl<R: Read> Entries<R> {
     }
 
     fn node(&mut self, said: Said, body: Vec<u8>) -> Result<Node, Failure> {
-        let life = said.life.as_deref().and_then(|life| Life::from_name(life, said.ttl_ms));
-        let (Some(below), Some(life)) = (said.below, life) else {
+        let (Some(below), Some(mode)) = (said.below, said.mode) else {
             return Err(self.wrong("a file without the headers of a znode"));
         };
-        let (acl, complaints) = acl::parse(&said.acl);
-        if let Some(complaint) = complaints.first() {
-            return Err(self.wrong(complaint));
-        }
+        let acl = match serde_json::from_str(&said.acl) {
+            Ok(Value::Array(list)) => list.iter().map(acl::from_json).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        let acl = acl.ok_or_else(|| self.wrong("an ACL that is none"))?;
         self.nodes += 1;
-        Ok(Node { below, data: (!said.null).then_some(body), acl, life })
+        Ok(Node { below, data: (!said.null).then_some(body), acl, ephemeral: mode == "ephemeral" })
     }
 }
 
@@ -247,9 +246,10 @@ fn record(bytes: &[u8]) -> Option<(&str, &str, usize)> {
 mod tests {
     use super::*;
 
-    fn sample(below: &str, data: Option<&[u8]>, life: Life) -> Node {
-        let (acl, _) = acl::parse("world:anyone:r,digest:u:p=:cdrwa");
-        Node { below: below.to_owned(), data: data.map(<[u8]>::to_vec), acl, life }
+    fn sample(below: &str, data: Option<&[u8]>) -> Node {
+        let (mut acl, _) = acl::parse("world:anyone:r,digest:u:p=:cdrwa");
+        acl.push(acl::entry_of(1, "x509", "CN=a,OU=b"));
+        Node { below: below.to_owned(), data: data.map(<[u8]>::to_vec), acl, ephemeral: false }
     }
 
     fn written(nodes: &[Node]) -> Vec<u8> {
@@ -273,10 +273,10 @@ mod tests {
     fn samples() -> Vec<Node> {
         let long = format!("/{}/grüße", "x".repeat(150));
         vec![
-            sample("", None, Life::Persistent),
-            sample("/a", Some(b""), Life::Container),
-            sample("/a/b=c", Some(&[7; 513]), Life::Ttl(5_000)),
-            sample(&long, Some(b"one\ntwo"), Life::Ephemeral),
+            sample("", None),
+            sample("/a", Some(b"")),
+            sample("/a/b=c", Some(&[7; 513])),
+            sample(&long, Some(b"one\ntwo")),
         ]
     }
 

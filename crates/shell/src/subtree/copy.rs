@@ -4,10 +4,10 @@
 //! sees both or neither. A larger one is copied first and then deleted version by version, so what
 //! changed meanwhile stays where it was.
 
-use oxkeeper_client::{Client, CreateMode};
+use oxkeeper_client::Client;
 use serde_json::json;
 
-use super::node::{Life, Node, is_systems};
+use super::node::{Node, is_ephemeral, is_systems};
 use super::plant::{Leave, Planter};
 use super::walk::{Walk, Want};
 use crate::commands::write::{describe, would};
@@ -114,7 +114,7 @@ async fn load(shell: &Shell, zk: &Client, source: &str, dry: bool) -> Result<Loa
     let mut load = Load { nodes: Vec::new(), bytes: 0, whole: true };
     let mut walk = Walk::new(zk, source, Want::Whole, None);
     while let Some(found) = walk.next().await? {
-        if Life::of(&found.stat) == Life::Ephemeral {
+        if is_ephemeral(&found.stat) {
             return Err(Failure::new(Kind::Refused, format!("{} is ephemeral", found.path))
                 .hint("it belongs to a session and cannot be moved; cp leaves ephemerals out"));
         }
@@ -152,11 +152,6 @@ async fn at_once(
             multi = multi.null();
         }
         multi = multi.acl(&node.acl[..]);
-        multi = match node.life {
-            Life::Container => multi.mode(CreateMode::Container),
-            Life::Ttl(ms) => multi.ttl(std::time::Duration::from_millis(ms.max(1).unsigned_abs())),
-            Life::Persistent | Life::Ephemeral => multi,
-        };
         paths.push(path);
     }
     for (node, version) in nodes.iter().rev() {
@@ -168,7 +163,9 @@ async fn at_once(
         let at = error.multi().and_then(|(index, _)| paths.get(index));
         let failure = Failure::of(&error, at.map_or(source, String::as_str));
         match failure.kind {
-            Kind::BadVersion | Kind::NotEmpty => failure.hint("it changed meanwhile; nothing was moved"),
+            Kind::BadVersion | Kind::NotEmpty => {
+                failure.hint("it changed meanwhile; nothing was moved")
+            }
             Kind::NodeExists => failure.hint("nothing was moved; cp --overwrite copies over it"),
             _ => failure,
         }

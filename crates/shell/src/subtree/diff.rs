@@ -69,7 +69,11 @@ pub async fn diff(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
                 told
             }
         };
-        if told { different += 1 } else { same += 1 }
+        if told {
+            different += 1
+        } else {
+            same += 1
+        }
         if shell.out.gone() {
             break;
         }
@@ -126,7 +130,7 @@ fn both(shell: &Shell, given: &Given, left: &Node, right: &Node) -> bool {
     if left.data != right.data {
         ways.push("data");
     }
-    if left.life != right.life {
+    if left.ephemeral != right.ephemeral {
         ways.push("kind");
     }
     if given.has("--acl") && !acl::same(&left.acl, &right.acl) {

@@ -43,7 +43,9 @@ enum Sink {
 
 impl Sink {
     fn open(file: Option<&str>, out: &Out) -> Result<Sink, Failure> {
-        let Some(file) = file.filter(|file| *file != "-") else { return Ok(Sink::Out(out.clone())) };
+        let Some(file) = file.filter(|file| *file != "-") else {
+            return Ok(Sink::Out(out.clone()));
+        };
         let part = PathBuf::from(format!("{file}.part"));
         let opened = File::create(&part).map_err(|error| Failure::file(part.display(), &error))?;
         Ok(Sink::File { part, file: file.into(), out: BufWriter::with_capacity(1 << 18, opened) })

@@ -96,7 +96,7 @@ impl Sought {
                     .hint("a session as ephemeralOwner shows it, 0x100000abc0001, or me")
             })?),
         };
-        const KINDS: [&str; 4] = ["persistent", "ephemeral", "container", "ttl"];
+        const KINDS: [&str; 2] = ["persistent", "ephemeral"];
         if let Some(kind) = given.value("-type").filter(|kind| !KINDS.contains(kind)) {
             return Err(Failure::usage(format!("-type {kind}: no such kind"))
                 .hint(format!("kinds are {}", KINDS.join(", "))));
@@ -163,8 +163,11 @@ pub async fn find(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         }
     }
     if denied > 0 {
-        return Err(Failure::new(Kind::Partly, format!("{denied} znodes could not be looked into"))
-            .hint("addauth adds an identity that may"));
+        return Err(Failure::new(
+            Kind::Partly,
+            format!("{denied} znodes could not be looked into"),
+        )
+        .hint("addauth adds an identity that may"));
     }
     Ok(())
 }
@@ -176,8 +179,12 @@ pub fn summary(stat: &Stat, now_ms: i64) -> String {
         other => other.to_owned(),
     };
     let size = show::size(u64::from(stat.data_length.unsigned_abs()));
-    let age = age(now_ms.saturating_sub(stat.mtime_ms));
-    format!("{kind}, {size}, version {}, {age} old", stat.version)
+    let text = format!("{kind}, {size}, version {}", stat.version);
+    // What a server has from the start has no time.
+    match stat.mtime_ms {
+        0 => text,
+        mtime_ms => format!("{text}, {} old", age(now_ms.saturating_sub(mtime_ms))),
+    }
 }
 
 /// A time span for people, in its largest unit.

@@ -21,6 +21,10 @@ pub async fn watch(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     if zk.exists(path).await.on(path)?.is_none() {
         shell.out.note(format!("{path} is not there yet"));
     }
+    if !shell.json && given.has("-f") {
+        let text = format!("following {path}, Ctrl-C ends it");
+        shell.out.note(shell.out.styled_note(Style::Dim, &text));
+    }
     while let Some(item) = stream.next().await {
         match item {
             WatchItem::Event(event) => {
@@ -44,8 +48,8 @@ pub async fn watch(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 
 async fn tell(shell: &Shell, event: &WatchEvent, with_data: bool) -> Result<(), Failure> {
     let now = jiff::Timestamp::now();
-    let wanted = with_data
-        && matches!(event.kind, EventType::NodeCreated | EventType::NodeDataChanged);
+    let wanted =
+        with_data && matches!(event.kind, EventType::NodeCreated | EventType::NodeDataChanged);
     // Between the event and now it may have gone again, or be closed to us.
     let data = if wanted { shell.zk()?.get(&event.path).await.ok() } else { None };
     if shell.json {

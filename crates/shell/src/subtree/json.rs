@@ -6,7 +6,7 @@ use std::io::{BufRead, Write};
 use oxkeeper_client::Stat;
 use serde_json::{Value, json};
 
-use super::node::{Life, Node};
+use super::node::Node;
 use crate::acl;
 use crate::failure::{Failure, Kind};
 use crate::show;
@@ -73,7 +73,8 @@ impl<R: BufRead> Lines<R> {
         if text.is_empty() {
             return Ok(None);
         }
-        let value = serde_json::from_slice(&text).map_err(|error| self.wrong(&error.to_string()))?;
+        let value =
+            serde_json::from_slice(&text).map_err(|error| self.wrong(&error.to_string()))?;
         Ok(Some(value))
     }
 
@@ -108,8 +109,8 @@ fn read(value: &Value) -> Option<Node> {
     let path = value["path"].as_str()?;
     let below = if path == "/" { "" } else { path };
     let acl = value["acl"].as_array()?.iter().map(acl::from_json).collect::<Option<Vec<_>>>()?;
-    let life = Life::from_name(value["stat"]["mode"].as_str()?, value["stat"]["ttl_ms"].as_i64())?;
-    Some(Node { below: below.to_owned(), data: show::data_from_json(value)?, acl, life })
+    let ephemeral = value["stat"]["mode"].as_str()? == "ephemeral";
+    Some(Node { below: below.to_owned(), data: show::data_from_json(value)?, acl, ephemeral })
 }
 
 #[cfg(test)]
@@ -128,7 +129,7 @@ mod tests {
 
     fn sample(below: &str, data: Option<&[u8]>) -> Node {
         let data = data.map(<[u8]>::to_vec);
-        Node { below: below.to_owned(), data, acl: acl::open(), life: Life::Persistent }
+        Node { below: below.to_owned(), data, acl: acl::open(), ephemeral: false }
     }
 
     fn read_all(bytes: &[u8]) -> Result<Vec<Node>, Failure> {

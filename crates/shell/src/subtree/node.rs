@@ -4,46 +4,9 @@ use oxkeeper_client::{Acl, Stat};
 
 use super::walk::Found;
 use crate::path;
-use crate::show;
 
 /// The tree that every server keeps for itself; it is never carried.
 const SYSTEM: &str = "/zookeeper";
-
-/// How a znode lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Life {
-    /// Until it is deleted.
-    Persistent,
-    /// As long as its session. Nobody can carry that elsewhere.
-    Ephemeral,
-    /// Until some time after its last child.
-    Container,
-    /// For so many milliseconds without a change or children.
-    Ttl(i64),
-}
-
-impl Life {
-    /// What a stat tells.
-    pub fn of(stat: &Stat) -> Life {
-        match (show::mode(stat), show::ttl_ms(stat.ephemeral_owner.0)) {
-            (_, Some(ttl)) => Life::Ttl(ttl),
-            ("container", _) => Life::Container,
-            ("ephemeral", _) => Life::Ephemeral,
-            _ => Life::Persistent,
-        }
-    }
-
-    /// From its name, as [`show::stat_json`] writes it.
-    pub fn from_name(name: &str, ttl_ms: Option<i64>) -> Option<Life> {
-        Some(match (name, ttl_ms) {
-            ("persistent", _) => Life::Persistent,
-            ("ephemeral", _) => Life::Ephemeral,
-            ("container", _) => Life::Container,
-            ("ttl", Some(ttl)) => Life::Ttl(ttl),
-            _ => return None,
-        })
-    }
-}
 
 /// A znode and where it is below the root of what is carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +17,8 @@ pub struct Node {
     pub data: Option<Vec<u8>>,
     /// Its ACL.
     pub acl: Vec<Acl>,
-    /// How it lives.
-    pub life: Life,
+    /// Whether it belongs to a session, which nobody can carry elsewhere.
+    pub ephemeral: bool,
 }
 
 impl Node {
@@ -63,13 +26,19 @@ impl Node {
     pub fn of(root: &str, found: Found) -> Node {
         let (data, acl) = found.whole.unwrap_or_default();
         let below = path::below(root, &found.path).to_owned();
-        Node { below, data, acl, life: Life::of(&found.stat) }
+        let ephemeral = is_ephemeral(&found.stat);
+        Node { below, data, acl, ephemeral }
     }
 
     /// Bytes of data.
     pub fn size(&self) -> u64 {
         self.data.as_ref().map_or(0, |data| data.len() as u64)
     }
+}
+
+/// Whether it goes with a session.
+pub fn is_ephemeral(stat: &Stat) -> bool {
+    stat.ephemeral_owner.0 != 0
 }
 
 /// Whether it belongs to the server: not carried, unless it is asked for by name.

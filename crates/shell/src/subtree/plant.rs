@@ -4,12 +4,11 @@
 //! its parent's answer. [`AHEAD`] are under way at a time.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use oxkeeper_client::{BoxFuture, Client, CreateMode, Created, Error};
+use oxkeeper_client::{BoxFuture, Client, Created, Error};
 use serde_json::json;
 
-use super::node::{Life, Node};
+use super::node::Node;
 use crate::acl;
 use crate::commands::write::would;
 use crate::failure::{Failure, Kind};
@@ -73,7 +72,7 @@ impl Planter {
     pub async fn plant(&mut self, shell: &Shell, mut node: Node) -> Result<(), Failure> {
         let path = path::under(&self.target, &node.below);
         path::check(&path)?;
-        if node.life == Life::Ephemeral {
+        if node.ephemeral {
             self.tally.ephemerals += 1;
             return Ok(());
         }
@@ -84,14 +83,14 @@ impl Planter {
             return self.foresee(shell, &path, &node).await;
         }
         let request = self.zk.create(&path, "").data(node.data.as_deref()).acl(&node.acl[..]);
-        let request = match node.life {
-            Life::Container => request.mode(CreateMode::Container),
-            Life::Ttl(ms) => request.ttl(Duration::from_millis(ms.max(1).unsigned_abs())),
-            Life::Persistent | Life::Ephemeral => request.mode(CreateMode::Persistent),
-        };
         // Sent already; the box is only polled for its answer.
         let creating: BoxFuture<Result<Created, Error>> = Box::pin(request.send());
+        let node_is_root = node.below.is_empty();
         self.under_way.push_back((path, node, creating));
+        if node_is_root {
+            // If this one is refused, nothing was done.
+            return self.finish().await;
+        }
         while self.under_way.len() >= AHEAD {
             self.settle().await?;
         }
@@ -131,10 +130,11 @@ impl Planter {
     fn explain(&self, error: &Error, path: &str) -> Failure {
         let failure = Failure::of(error, path);
         match failure.kind {
-            Kind::NodeExists => {
-                failure.hint("--overwrite changes what is there; --dry-run shows what that would be")
+            Kind::NodeExists => failure
+                .hint("--overwrite changes what is there; --dry-run shows what that would be"),
+            Kind::NoNode => {
+                failure.hint(format!("its parent is missing: create -p {}", self.target))
             }
-            Kind::NoNode => failure.hint(format!("its parent is missing: create -p {}", self.target)),
             _ => failure,
         }
     }

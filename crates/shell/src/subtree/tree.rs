@@ -32,7 +32,8 @@ pub async fn tree(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
                 let about = format!("  {}", summary(&found.stat, now_ms));
                 text.push_str(&shell.out.styled(Style::Dim, &about));
             }
-            let more = depth_max.is_some_and(|max| found.depth >= max) && found.stat.num_children > 0;
+            let more =
+                depth_max.is_some_and(|max| found.depth >= max) && found.stat.num_children > 0;
             if more {
                 let about = format!("  … {} below", found.stat.num_children);
                 text.push_str(&shell.out.styled(Style::Dim, &about));
@@ -63,7 +64,6 @@ impl Shell {
     pub fn styled_name(&self, found: &Found, name: &str) -> String {
         match show::mode(&found.stat) {
             "ephemeral" => self.out.styled(Style::Changed, name),
-            "container" | "ttl" => self.out.styled(Style::Added, name),
             _ if found.stat.num_children > 0 => self.out.styled(Style::Bold, name),
             _ => name.to_owned(),
         }

@@ -7,8 +7,8 @@
 mod ours;
 mod zookeeper;
 
-use crate::flags::{Flag, Given, OneOf, parse};
 use crate::failure::Failure;
+use crate::flags::{Flag, Given, OneOf, parse};
 
 /// Which command it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,8 +158,12 @@ impl Spec {
     /// # Errors
     /// What is wrong with them.
     pub fn parse(&self, words: &[String]) -> Result<Given, Failure> {
-        let flags: Vec<Flag> =
-            self.flags.iter().chain(self.more).copied().chain([JSON]).collect();
+        if self.takes_words_as_they_are() {
+            let json = words.iter().any(|word| word == JSON.name);
+            let args = words.iter().filter(|word| *word != JSON.name).cloned().collect();
+            return Ok(Given::of(args, if json { &[JSON.name] } else { &[] }));
+        }
+        let flags: Vec<Flag> = self.flags.iter().chain(self.more).copied().chain([JSON]).collect();
         let given = parse(&flags, self.one_of, words).map_err(|failure| {
             let hint = format!("help {} shows how it is used", self.name);
             match failure.hint {
@@ -171,6 +175,21 @@ impl Spec {
             return Err(self.misused());
         }
         Ok(given)
+    }
+
+    /// Commands whose arguments ZooKeeper's shell does not look at: `redo -1` is out of range, and
+    /// no option.
+    fn takes_words_as_they_are(&self) -> bool {
+        matches!(
+            self.id,
+            Id::Close
+                | Id::Connect
+                | Id::History
+                | Id::PrintWatches
+                | Id::Quit
+                | Id::Redo
+                | Id::WhoAmI
+        )
     }
 
     /// The usage, as the failure of who did not keep to it.

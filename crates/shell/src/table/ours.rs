@@ -24,8 +24,12 @@ pub(super) const COMMANDS: [Spec; 11] = [
         flags: &[
             Flag::with("-name", "glob", "the last name fits: * ? [abc]"),
             Flag::with("-path", "glob", "the path fits; * does not stop at a slash"),
-            Flag::with("-owner", "session", "ephemeral, of this session: a number as in stat, or me"),
-            Flag::with("-type", "kind", "persistent, ephemeral, container or ttl"),
+            Flag::with(
+                "-owner",
+                "session",
+                "ephemeral, of this session: a number as in stat, or me",
+            ),
+            Flag::with("-type", "kind", "persistent or ephemeral"),
             Flag::with("-size", "bytes", "+n for more than n bytes, -n for less; 4k, 1m"),
             Flag::with("-age", "time", "since its data changed: +1d for longer, -90s for less"),
             Flag::with("-children", "n", "+n for more than n children, -n for less"),

@@ -111,7 +111,10 @@ pub(super) const COMMANDS: [Spec; 28] = [
         more: &[DRY_RUN],
         least: 1,
         about: "delete a znode without children",
-        examples: &[("delete /app/a", ""), ("delete -v 3 /app/a", "only if its version is still 3")],
+        examples: &[
+            ("delete /app/a", ""),
+            ("delete -v 3 /app/a", "only if its version is still 3"),
+        ],
         ..PLAIN
     },
     Spec {
@@ -143,11 +146,7 @@ pub(super) const COMMANDS: [Spec; 28] = [
         id: Id::SetAcl,
         name: "setAcl",
         args: "[-s] [-v version] [-R] path acl",
-        flags: &[
-            STAT,
-            Flag::with("-v", "version", "version"),
-            Flag::switch("-R", "recursive"),
-        ],
+        flags: &[STAT, Flag::with("-v", "version", "version"), Flag::switch("-R", "recursive")],
         more: &[DRY_RUN],
         least: 2,
         about: "change who may do what with a znode",
