@@ -1,7 +1,8 @@
 //! The session of a shell: begun, ended, and what its watches say.
 //!
 //! ZooKeeper's shell has one watcher for everything, so a change is told once, however many watches
-//! see it; this keeps to that. A one-shot watch is held until it fires, for `removewatches` to find.
+//! see it; this keeps to that. A one-shot watch is held until it fires, for `removewatches` to
+//! find.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
