@@ -177,7 +177,8 @@ fn say_ready(ready: &Ready) {
         "ready: oxkeeper {version} after {ms} ms
   listening on  {listening}
   data in       {data} ({znodes} znodes)
-  connect       zkCli.sh -server {addr}
+  connect       oxkeeper shell -server {addr}
+                zkCli.sh -server {addr}
                 python: KazooClient(hosts=\"{addr}\")
   look inside   echo srvr | nc {host} {port}
 ",
