@@ -221,6 +221,18 @@ impl Server {
     }
 }
 
+/// What a server is about to do to its files.
+fn moment_of(effect: &PeerEffect) -> Option<Moment> {
+    match effect {
+        PeerEffect::SaveEpochs(epochs) if epochs.accepted == epochs.current => {
+            Some(Moment::Establishes)
+        }
+        PeerEffect::Truncate { .. } => Some(Moment::Cuts),
+        PeerEffect::ReceiveSnapshot { .. } => Some(Moment::Installs),
+        _ => None,
+    }
+}
+
 /// The transaction that a packet brings.
 fn payload_of<'a>(packet: &'a Packet<'_>) -> Option<&'a [u8]> {
     match packet {
@@ -299,15 +311,8 @@ impl Running {
             | PeerEffect::Truncate { .. }
             | PeerEffect::ReceiveSnapshot { .. }
             | PeerEffect::Reload { .. } => {
-                let moment = match effect {
-                    PeerEffect::SaveEpochs(epochs) if epochs.accepted == epochs.current => {
-                        Some(Moment::Establishes)
-                    }
-                    PeerEffect::Truncate { .. } => Some(Moment::Cuts),
-                    PeerEffect::ReceiveSnapshot { .. } => Some(Moment::Installs),
-                    _ => None,
-                };
-                ground.history.moments.extend(moment.map(|moment| (moment, server)));
+                let moment = moment_of(&effect).map(|moment| (moment, server));
+                ground.history.moments.extend(moment);
                 self.disk_effect(effect);
             }
             PeerEffect::Notify { to, state, vote, config } => {

@@ -206,7 +206,10 @@ impl World {
         let leader = (0..count).find(|at| self.servers[*at].leads()).unwrap_or(at);
         match self.dice.below(12) {
             0..5 => {
-                let moment = *self.dice.pick(&Moment::ALL);
+                // Most of all between what is said and what is written.
+                let writes = self.dice.one_in(2);
+                let any = *self.dice.pick(&Moment::ALL);
+                let moment = if writes { Moment::Establishes } else { any };
                 self.ambush = Some(Ambush { moment, from: self.ground.history.moments.len() });
             }
             // It goes on logging what nobody hears; others begin an epoch without it.

@@ -95,8 +95,8 @@ impl Leader {
                 link.stage = Stage::Synchronized;
                 link.syncing = None;
                 let early = std::mem::take(&mut link.early_ack);
-                // Who observes still and votes in a configuration that is on its way has the history
-                // as well: the new quorum may need it before anything is proposed to it.
+                // Who still observes and votes in a configuration that is on its way has the
+                // history as well: the new quorum may need it before anything is proposed to it.
                 if counts || (ledger.membership.is_voter(sid) && ledger.settings.sync_enabled) {
                     self.history_acks.insert(sid);
                 }

@@ -351,8 +351,8 @@ impl Leader {
             self.ping(ledger);
             return Ok(());
         }
-        // All that were told are on their way to the next leader. Who stayed would be found by others,
-        // and they would follow one that commits nothing any more.
+        // All that were told are on their way to the next leader. Who stayed would be found by
+        // others, and they would follow one that commits nothing any more.
         if self.successor.is_some() {
             return Err(self.quorum_lost());
         }
