@@ -114,6 +114,8 @@ impl Plan {
                 plan.pace_ms = *dice.pick(&[4, 8]);
                 (ensemble.init_limit, ensemble.sync_limit) = (4, 2);
                 ensemble.sync_enabled = !dice.one_in(2);
+                // With so little patience a snapshot for everybody may never be there in time.
+                ensemble.force_snapshot = false;
             }
             Weather::Members => {
                 ensemble.reconfig = true;

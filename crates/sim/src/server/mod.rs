@@ -405,15 +405,11 @@ impl Server {
             }
             Delivery::Bytes(bytes) => match running.find(wire) {
                 Some((io, conn)) => {
-                    let mut waits = 0;
                     if let Some(socket) = running.io[io].sockets.get_mut(&conn) {
                         socket.inbox.extend(bytes);
-                        waits = socket.inbox.len();
                     }
-                    running.feed(now, io, conn, self.dice.one_in(8));
                     // Half a request keeps nobody alive.
-                    let left = running.io[io].sockets.get(&conn).map_or(0, |s| s.inbox.len());
-                    if left < waits {
+                    if running.feed(now, io, conn, self.dice.one_in(8)) {
                         ground.history.contact(ground.agenda.now(), wire);
                     }
                     running.flush(ground, now, io);
