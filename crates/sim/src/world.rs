@@ -114,8 +114,6 @@ impl Plan {
                 plan.pace_ms = *dice.pick(&[4, 8]);
                 (ensemble.init_limit, ensemble.sync_limit) = (4, 2);
                 ensemble.sync_enabled = !dice.one_in(2);
-                // With so little patience a snapshot for everybody may never be there in time.
-                ensemble.force_snapshot = false;
             }
             Weather::Members => {
                 ensemble.reconfig = true;
@@ -361,6 +359,7 @@ impl World {
         ground.net.heal(&mut ground.agenda);
         for (id, server) in self.servers.iter_mut().enumerate() {
             server.repair();
+            server.hurry(ground);
             if !server.is_up() {
                 ground.agenda.plan(0, Event::Start { server: id });
             }

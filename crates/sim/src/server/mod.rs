@@ -336,6 +336,15 @@ impl Server {
         self.slowness = 1;
     }
 
+    /// What the disk was slow with is done soon.
+    pub fn hurry(&mut self, ground: &mut Ground) {
+        let Some(running) = &mut self.running else { return };
+        for stage in [Stage::Log, Stage::Snapshots, Stage::History] {
+            running.planned.remove(&stage);
+        }
+        self.plan_all(ground);
+    }
+
     /// Lets the disk fail at one of its next operations.
     pub fn plan_disk_fault(&mut self, fault: Fault) {
         let at = self.disk.operations() + self.dice.between(1, 30);
