@@ -161,10 +161,11 @@ impl World {
                     let server = (at + turn) % count;
                     let begin = turn as u64 * self.dice.between(800, 2000) * MS;
                     ground.agenda.plan(begin, Event::Stop { server, down: None });
-                    let down = Some(self.dice.between(50, 400) * MS);
+                    let down = self.dice.between(50, 400) * MS;
                     let patience = self.dice.between(100, 600) * MS;
-                    ground.agenda.plan(begin + patience, Event::Stop { server, down });
-                    let over = now + begin + patience + down.unwrap_or(0);
+                    let stop = Event::Stop { server, down: Some(down) };
+                    ground.agenda.plan(begin + patience, stop);
+                    let over = now + begin + patience + down;
                     self.restless_until = self.restless_until.max(over);
                 }
             }
