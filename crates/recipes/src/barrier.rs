@@ -14,8 +14,9 @@ use crate::port::{Kind, New};
 /// The barrier itself is persistent: it stays when the one who closed it dies.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Barrier, Keeper};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::Barrier;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let barrier = Barrier::new(zk, "/migration");
 /// barrier.close().await?;
 /// // Elsewhere: barrier.passed().await?;

@@ -110,8 +110,9 @@ impl ServiceInstance {
 /// An instance that is registered may have died a session timeout ago: callers have to try another.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, Registry, ServiceInstance};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Registry, ServiceInstance};
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let registry = Registry::new(zk, "/services");
 /// let here = registry.register(ServiceInstance::new("mail", "7", "10.0.0.7", 25)).await?;
 /// let provider = registry.provider("mail").await?;

@@ -41,8 +41,9 @@ pub enum ElectionLayout {
 /// the token guard whatever only a leader may do.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Election, Keeper, Led};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Election, Led};
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let election = Election::new(zk, "/app/leader").identity("10.0.0.7");
 /// match election.lead(|leadership| async move { leadership.token() }).await? {
 ///     Led::Done(token) => println!("led with token {token}"),

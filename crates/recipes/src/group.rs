@@ -39,8 +39,9 @@ pub struct Member {
 /// not expired yet may have died.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Group, Keeper};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::Group;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let group = Group::new(zk, "/workers");
 /// let me = group.join("worker-7", b"10.0.0.7").await?;
 /// for member in group.members().await? {

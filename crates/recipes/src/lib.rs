@@ -38,6 +38,7 @@
 
 mod background;
 mod barrier;
+mod client_port;
 mod contender;
 mod cron;
 mod discovery;

@@ -23,8 +23,9 @@ use crate::queue::items::{Names, PRIORITY};
 /// apart for whatever they work on.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, LockingQueue};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::LockingQueue;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let queue = LockingQueue::new(zk, "/queues/orders");
 /// queue.put(b"order 17").await?;
 /// let claim = queue.claim().await?;

@@ -14,8 +14,9 @@ use crate::port::Edit;
 /// [`Mutex`].
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, MultiLock};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::MultiLock;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let both = MultiLock::new(zk, ["/locks/from", "/locks/to"]);
 /// let guard = both.acquire().await?;
 /// guard.release().await?;

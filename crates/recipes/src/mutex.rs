@@ -24,8 +24,9 @@ use crate::port::{Edit, ErrorCode};
 /// what lies elsewhere can refuse a token lower than the last.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, Mutex};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::Mutex;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let mutex = Mutex::new(zk, "/locks/report");
 /// let guard = mutex.acquire().await?;
 /// println!("writing the report, token {}", guard.token());

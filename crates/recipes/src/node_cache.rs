@@ -54,8 +54,9 @@ impl Cached {
 /// It is behind by as long as an event takes, and by any time while out of touch.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, NodeCache};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::NodeCache;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let mut settings = NodeCache::start(zk, "/app/settings").await?;
 /// while let Some(node) = settings.changed().await.node() {
 ///     println!("version {}: {} bytes", node.stat.version, node.data.len());
@@ -145,8 +146,9 @@ async fn follow_in(keeper: &Keeper, path: &str, tell: &watch::Sender<Cached>) ->
 /// Reading is a [`NodeCache`], setting an [`AtomicValue`]; their guarantees hold.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, SharedValue};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::SharedValue;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let mut limit = SharedValue::start(zk, "/app/limit", b"10").await?;
 /// let now = limit.read().await?;
 /// limit.try_set(&now, b"20").await?;

@@ -31,8 +31,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Members of one partitioner have to name the same things, ids of their own, and an id once.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, Partitioner, Share};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Partitioner, Share};
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let mut shards = Partitioner::start(zk, "/shards", ["0", "1", "2"], "worker-7").await?;
 /// loop {
 ///     match shards.changed().await {

@@ -27,8 +27,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// behind it.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, PersistentNode};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::PersistentNode;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let mut here = PersistentNode::ephemeral(zk, "/workers/7", b"idle").await?;
 /// here.made().await?;
 /// here.set(b"busy");
@@ -81,7 +82,8 @@ impl PersistentNode {
         let keeper = sessions.current().await?;
         let (data, wanted) = watch::channel(data.to_vec());
         let (tell, there) = watch::channel(There::No);
-        let keeping = Keeping { path: path.to_owned(), kind, wanted, tell, past: Vec::new() };
+        let path = path.to_owned();
+        let keeping = Keeping { path, kind, wanted, tell, session: 0, past: Vec::new() };
         let task = Background::spawn(&keeper, |stop| keeping.run(sessions, stop));
         Ok(PersistentNode { data, there, task })
     }
@@ -124,6 +126,8 @@ struct Keeping {
     kind: Kind,
     wanted: watch::Receiver<Vec<u8>>,
     tell: watch::Sender<There>,
+    /// The session that it was last kept in.
+    session: i64,
     /// Sessions that were ours: what stands there of them is a ghost.
     past: Vec<i64>,
 }
@@ -150,7 +154,7 @@ impl Keeping {
                 Some(Err(error)) if !error.is_session_over() => keeper.sleep(RETRY).await,
                 Some(_) => {}
             }
-            self.past.push(keeper.port().session_id());
+            self.past.push(self.session);
         }
         let _ = self.tell.send(There::Ended);
     }
@@ -159,7 +163,9 @@ impl Keeping {
     async fn keep(&mut self, keeper: &Keeper) -> Result<(), Error> {
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
-            match keeper.get_watched(&self.path).await? {
+            let found = keeper.get_watched(&self.path).await?;
+            self.session = keeper.port().session_id();
+            match found {
                 None => {
                     let _ = self.tell.send(There::No);
                     self.make(keeper, wanted).await?;
@@ -246,8 +252,9 @@ const TOUCHES: u32 = 2;
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use oxkeeper_recipes::{Keeper, PersistentTtlNode};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::PersistentTtlNode;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let ttl = Duration::from_secs(600);
 /// let seen = PersistentTtlNode::start(zk, "/seen/7", b"", ttl).await?;
 /// # drop(seen);

@@ -9,9 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use oxkeeper_client::core::Fate;
-pub use oxkeeper_proto::response::EventType;
-pub use oxkeeper_proto::{ErrorCode, Stat, Zxid};
+pub use oxkeeper_client::{ErrorCode, EventType, Fate, Stat, Zxid};
 
 /// A future that owns all it needs.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -209,8 +209,9 @@ macro_rules! taking {
 /// [`Error::Unsure`]: putting again may put twice.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, Queue};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::Queue;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let queue = Queue::new(zk, "/queues/mail");
 /// queue.put(b"hello").await?;
 /// assert_eq!(queue.take().await?.into_bytes(), b"hello");
@@ -263,8 +264,9 @@ impl Queue {
 /// Guarantees are those of [`Queue`]; an item that comes late with a low priority overtakes.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, Layout, PriorityQueue};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Layout, PriorityQueue};
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let queue = PriorityQueue::new(zk, "/queues/work", Layout::Curator);
 /// queue.put(b"later", 10).await?;
 /// queue.put(b"now", -1).await?;
@@ -307,8 +309,9 @@ impl PriorityQueue {
 /// of [`Queue`]; when an item is due is judged by the consumer's clock.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{DelayQueue, Keeper};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::DelayQueue;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let queue = DelayQueue::new(zk, "/queues/reminders");
 /// queue.put(b"wake up", 1_900_000_000_000).await?;
 /// # Ok(())

@@ -14,8 +14,9 @@ use crate::port::Kind;
 /// grow; a reader's token is greater than that of the writer before it.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, ReadWriteLock};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::ReadWriteLock;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let lock = ReadWriteLock::new(zk, "/locks/index");
 /// let writing = lock.write().acquire().await?;
 /// // Keep others out until we have read what we wrote.

@@ -177,8 +177,9 @@ fn last_due(job: &Job, first: i64, now_ms: i64) -> i64 {
 /// another has begun the tick again. [`Tick::token`] tells them apart.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Job, Keeper, Schedule, Scheduler};
-/// # async fn example(zk: &Keeper) -> Result<(), Box<dyn std::error::Error>> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Job, Schedule, Scheduler};
+/// # async fn example(zk: &Client) -> Result<(), Box<dyn std::error::Error>> {
 /// let job = Job::new("nightly-report", Schedule::cron("0 3 * * *")?);
 /// let worker = Scheduler::new(zk, "/jobs")
 ///     .work(job, |tick| async move { println!("report of {}", tick.due_ms) })

@@ -21,8 +21,9 @@ use crate::port::{Kind, New};
 /// Curator's layout does not write it down; kazoo's does, and another number is refused.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, Semaphore};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::Semaphore;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let downloads = Semaphore::new(zk, "/limits/downloads", 3);
 /// let lease = downloads.acquire().await?;
 /// lease.release().await?;

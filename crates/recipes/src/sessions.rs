@@ -19,10 +19,10 @@ type Make = Box<dyn Fn() -> Pending<Result<Keeper, Error>> + Send + Sync>;
 /// See the module. Cheap to clone; clones share the session.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Error, Keeper, PersistentNode, Sessions};
-/// # async fn connect() -> Result<Keeper, Error> { unimplemented!() }
-/// # async fn example() -> Result<(), Error> {
-/// let sessions = Sessions::renewed(connect).await?;
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{PersistentNode, Sessions};
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let sessions = Sessions::renewed(|| Client::connect("zk1,zk2,zk3")).await?;
 /// let here = PersistentNode::ephemeral(&sessions, "/workers/7", b"10.0.0.7").await?;
 /// # drop(here);
 /// # Ok(())

@@ -54,8 +54,9 @@ struct Content {
 /// Servers before 3.6 have no such watches.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Keeper, TreeCache};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::TreeCache;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let cache = TreeCache::start(zk, "/app").await?;
 /// cache.loaded().await?;
 /// for (path, node) in cache.below("/app/users") {

@@ -29,8 +29,9 @@ enum Tried {
 /// it did or did not, that is said or tried again; otherwise the error is [`Error::Unsure`].
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{AtomicValue, Keeper};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::AtomicValue;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let name = AtomicValue::new(zk, "/app/name");
 /// name.initialize(b"a").await?;
 /// let now = name.update(|old| [old, b"b"].concat()).await?;
@@ -296,8 +297,9 @@ impl CounterLayout {
 /// What would overflow is an error and changes nothing.
 ///
 /// ```no_run
-/// # use oxkeeper_recipes::{Counter, Keeper};
-/// # async fn example(zk: &Keeper) -> Result<(), oxkeeper_recipes::Error> {
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::Counter;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
 /// let visits = Counter::new(zk, "/app/visits");
 /// println!("{} visits", visits.add(1).await?);
 /// # Ok(())

@@ -52,9 +52,10 @@ const CLIENT: &str = "oxkeeper-client";
 const CONFIG: &str = "oxkeeper-config";
 const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
+const RECIPES: &str = "oxkeeper-recipes";
 
 /// Every crate of the workspace.
-pub const ROOMS: [Room; 13] = [
+pub const ROOMS: [Room; 14] = [
     Room {
         name: PROTO,
         core: true,
@@ -146,6 +147,22 @@ pub const ROOMS: [Room; 13] = [
         test_budget: &[PROPERTIES, SCRATCH],
     },
     Room {
+        name: RECIPES,
+        core: false,
+        product: true,
+        knows: &[CLIENT],
+        // Its tests run recipes in virtual time on the product's own server core, and over sockets
+        // on a whole server.
+        tests_know: &[PROTO, NODE, TREE, CONFIG, SERVER],
+        budget: &[
+            ERRORS,
+            ("serde", "instances of services and records of jobs are JSON"),
+            ("serde_json", "instances of services and records of jobs are JSON"),
+            ("tokio", "the client's runtime: timers, tasks, channels between a handle and its task"),
+        ],
+        test_budget: &[PROPERTIES, SCRATCH],
+    },
+    Room {
         name: CONFIG,
         core: false,
         product: true,
@@ -223,15 +240,15 @@ pub const ROOMS: [Room; 13] = [
         name: "oxkeeper-conformance",
         core: false,
         product: false,
-        // The election port, which votes among Apache's servers.
-        knows: &[PROTO, ZAB, SERVER],
+        // The election port, which votes among Apache's servers; our recipes beside others'.
+        knows: &[PROTO, ZAB, SERVER, CLIENT, RECIPES],
         tests_know: &[],
         budget: &[
             SLICES,
             MESSAGES,
             ("serde", "recordings and reports are JSON"),
             ("serde_json", "recordings and reports are JSON"),
-            ("tokio", "the runtime that the election port is run on"),
+            ("tokio", "the runtime that the election port and our recipes are run on"),
         ],
         test_budget: &[SCRATCH],
     },

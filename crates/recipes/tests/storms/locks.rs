@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
-use oxkeeper_recipes::{Error, Guard, Keeper, Layout, Mutex};
+use oxkeeper_recipes::{Error, Guard, Layout, MultiLock, Mutex, ReadWriteLock, Semaphore};
 
+use crate::crew::{Complaints, Crew, Machine};
 use crate::seeds;
-use crate::world::{CALM, CUTS, Dice, MS, SECOND, STORM, Sim, Weather, World};
+use crate::world::{CALM, CUTS, MS, SECOND, STORM, Sim, Weather, World};
 
 /// Sees who enters and who leaves, and looks at the server's tree.
 #[derive(Default)]
@@ -46,58 +47,28 @@ impl Referee {
     }
 }
 
-/// A session of a machine, a new one whenever the last is over.
-pub struct Session {
-    pub world: World,
-    pub machine: usize,
-    keeper: Option<Keeper>,
-}
-
-impl Session {
-    pub fn new(world: &World, machine: usize) -> Session {
-        Session { world: world.clone(), machine, keeper: None }
-    }
-
-    pub fn keeper(&mut self) -> Keeper {
-        let over =
-            |keeper: &Keeper| keeper.port().standing() == oxkeeper_recipes::port::Standing::Over;
-        if self.keeper.as_ref().is_none_or(over) {
-            self.keeper = Some(self.world.connect(self.machine));
-        }
-        self.keeper.clone().expect("just made")
-    }
-
-    pub async fn sleep(&self, us: u64) {
-        self.world.sleep(self.machine, us).await;
-    }
-}
-
 struct Contest {
     layout: Layout,
-    weather: Weather,
-    machines: usize,
     rounds: u64,
 }
 
-async fn contend(
-    mut own: Session,
-    contest: Arc<Contest>,
-    mut dice: Dice,
-    referee: Arc<StdMutex<Referee>>,
-) {
+async fn contend(mut own: Machine, contest: Contest, referee: Arc<StdMutex<Referee>>) {
     let mut done = 0;
     while done < contest.rounds {
         let mutex = Mutex::new(own.keeper(), "/locks/a").layout(contest.layout);
-        let acquired = match dice.below(5) {
+        let acquired = match own.dice.below(5) {
             // Given up at any moment: what is left behind is seen at the end.
-            0 => mutex.acquire_within(Duration::from_micros(dice.below(40 * MS))).await,
+            0 => {
+                let limit = Duration::from_micros(own.dice.below(40 * MS));
+                mutex.acquire_within(limit).await
+            }
             1 => mutex.try_acquire().await,
             _ => mutex.acquire().await.map(Some),
         };
         let guard = match acquired {
             Ok(Some(guard)) => guard,
             Ok(None) => {
-                own.sleep(dice.below(30 * MS)).await;
+                own.idle(30 * MS).await;
                 continue;
             }
             Err(error) if error.is_session_over() => continue,
@@ -108,74 +79,175 @@ async fn contend(
         };
         referee.lock().unwrap().enter(&own.world, &guard);
         let again = guard.clone();
-        own.sleep(dice.below(20 * MS)).await;
+        own.idle(20 * MS).await;
         drop(guard);
-        own.sleep(dice.below(20 * MS)).await;
+        own.idle(20 * MS).await;
         done += 1;
         referee.lock().unwrap().leave(&again);
-        match dice.below(2) {
+        match own.dice.below(2) {
             0 => drop(again),
             _ => drop(again.release().await),
         }
-        own.sleep(dice.below(50 * MS)).await;
+        own.idle(50 * MS).await;
     }
 }
 
-/// Runs a contest to its end and returns what went wrong.
-fn contest(seed: u64, contest: Contest) -> Referee {
-    let mut sim = Sim::new(seed, contest.weather);
-    let referee: Arc<StdMutex<Referee>> = Arc::default();
-    let contest = Arc::new(contest);
-    let left = Arc::new(StdMutex::new(contest.machines));
-    for machine in 0..contest.machines {
-        let own = Session::new(&sim.world, machine);
-        let dice = Dice::new(seed * 1000 + machine as u64);
-        let (contest, referee) = (Arc::clone(&contest), Arc::clone(&referee));
-        let left = Arc::clone(&left);
-        sim.spawn(machine, async move {
-            contend(own, contest, dice, referee).await;
-            *left.lock().unwrap() -= 1;
-        });
-    }
-    let dice = &mut Dice::new(seed);
-    sim.pass(dice.between(1, 15) * SECOND);
-    if contest.weather.freezes && dice.below(3) == 0 {
-        sim.kill(0);
-        *left.lock().unwrap() -= 1;
-        sim.pass(10 * SECOND);
-    }
-    sim.calm();
-    let waiting = Arc::clone(&left);
-    sim.pass_until(120 * SECOND, move || *waiting.lock().unwrap() == 0);
-    let stuck = *left.lock().unwrap();
-    // Longer than any session lives.
-    sim.pass(12 * SECOND);
-    let names = sim.world.lock().names("/locks/a");
-    drop(sim);
-    let mut referee = std::mem::take(&mut *referee.lock().unwrap());
-    if stuck > 0 {
-        referee.errors.push(format!("{stuck} wait for nothing"));
-    }
-    if !names.is_empty() {
-        referee.errors.push(format!("left behind: {names:?}"));
-    }
-    referee
+pub fn weather(seed: u64) -> Weather {
+    [STORM, CUTS, CALM][(seed % 3) as usize]
 }
 
 #[test]
 fn a_mutex_has_one_owner_in_any_weather_and_nobody_waits_for_nothing() {
     let (mut entered, mut alive) = (0, 0);
     for seed in seeds(60) {
-        let layout = if seed % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
-        let weather = [STORM, CUTS, CALM][(seed / 2 % 3) as usize];
-        let plan = Contest { layout, weather, machines: 2 + seed as usize % 5, rounds: 12 };
-        let referee = contest(seed, plan);
+        let layout = if seed / 3 % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
+        let referee: Arc<StdMutex<Referee>> = Arc::default();
+        let mut crew = Crew::new(seed, weather(seed), 2 + seed as usize % 5, |own| {
+            contend(own, Contest { layout, rounds: 12 }, Arc::clone(&referee))
+        });
+        let stuck = crew.finish();
+        let left = crew.sim.world.lock().names("/locks/a");
+        let referee = std::mem::take(&mut *referee.lock().unwrap());
         assert!(referee.errors.is_empty(), "OXKEEPER_SEED={seed}: {:#?}", referee.errors);
+        assert!(stuck.is_empty(), "OXKEEPER_SEED={seed}: {stuck:?} wait for nothing");
+        assert!(left.is_empty(), "OXKEEPER_SEED={seed}: left behind {left:?}");
         entered += referee.entered;
         alive += referee.alive;
     }
     assert!(alive > 0 && entered >= alive);
     eprintln!("{entered} acquisitions, {} of them lost before they were noticed", entered - alive);
+}
+
+/// Who shares what, by the server's tree.
+#[derive(Default)]
+struct Sharing {
+    inside: Vec<(String, i64, bool)>,
+    most: usize,
+}
+
+impl Sharing {
+    fn enter(&mut self, world: &World, guard: &Guard, alone: bool) -> Vec<(String, i64, bool)> {
+        self.inside.push((guard.path(), guard.token().0, alone));
+        let ground = world.lock();
+        let is_alive = |(path, token, _): &&(String, i64, bool)| ground.czxid(path) == Some(*token);
+        let alive: Vec<_> = self.inside.iter().filter(is_alive).cloned().collect();
+        self.most = self.most.max(alive.len());
+        alive
+    }
+
+    fn leave(&mut self, token: i64) {
+        self.inside.retain(|(_, held, _)| *held != token);
+    }
+}
+
+#[test]
+fn writers_are_alone_and_readers_are_not() {
+    let mut most = 0;
+    for seed in seeds(40) {
+        let layout = if seed / 3 % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
+        let sharing: Arc<StdMutex<Sharing>> = Arc::default();
+        let complaints = Complaints::default();
+        let work = |mut own: Machine| {
+            let (sharing, complaints) = (Arc::clone(&sharing), complaints.clone());
+            async move {
+                let mut done = 0;
+                while done < 8 {
+                    let lock = ReadWriteLock::new(own.keeper(), "/locks/rw").layout(layout);
+                    let alone = own.dice.below(3) == 0;
+                    let side = if alone { lock.write() } else { lock.read() };
+                    let limit = Duration::from_micros(own.dice.between(1, 400) * MS);
+                    let mut guard = match side.acquire_within(limit).await {
+                        Ok(Some(guard)) => guard,
+                        Ok(None) => continue,
+                        Err(error) if error.is_session_over() => continue,
+                        Err(error) => return complaints.add(error.to_string()),
+                    };
+                    for alone in [alone, false] {
+                        let with = sharing.lock().unwrap().enter(&own.world, &guard, alone);
+                        if with.len() > 1 && with.iter().any(|(_, _, alone)| *alone) {
+                            complaints.add(format!("a writer and others: {with:?}"));
+                        }
+                        own.idle(30 * MS).await;
+                        sharing.lock().unwrap().leave(guard.token().0);
+                        if !alone {
+                            break;
+                        }
+                        guard = match lock.downgrade(guard).await {
+                            Ok(guard) => guard,
+                            Err(error) if error.is_session_over() => break,
+                            Err(error) => return complaints.add(error.to_string()),
+                        };
+                    }
+                    done += 1;
+                    own.idle(30 * MS).await;
+                }
+            }
+        };
+        let mut crew = Crew::new(seed, weather(seed), 3 + seed as usize % 3, work);
+        let stuck = crew.finish();
+        complaints.none(seed);
+        assert!(stuck.is_empty(), "OXKEEPER_SEED={seed}: {stuck:?} wait for nothing");
+        assert_eq!(crew.sim.world.lock().names("/locks/rw"), [""; 0], "OXKEEPER_SEED={seed}");
+        most = most.max(sharing.lock().unwrap().most);
+    }
+    assert!(most > 1, "readers share");
+}
+
+#[test]
+fn a_semaphore_gives_its_leases_and_no_more() {
+    let mut most = 0;
+    for seed in seeds(30) {
+        let layout = if seed / 3 % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
+        let sharing: Arc<StdMutex<Sharing>> = Arc::default();
+        let complaints = Complaints::default();
+        let work = |mut own: Machine| {
+            let (sharing, complaints) = (Arc::clone(&sharing), complaints.clone());
+            async move {
+                let mut done = 0;
+                while done < 6 {
+                    let semaphore = Semaphore::new(own.keeper(), "/limit", 2).layout(layout);
+                    let limit = Duration::from_micros(own.dice.between(1, 600) * MS);
+                    let lease = match semaphore.acquire_within(limit).await {
+                        Ok(Some(lease)) => lease,
+                        Ok(None) => continue,
+                        Err(error) if error.is_session_over() => continue,
+                        Err(error) => return complaints.add(error.to_string()),
+                    };
+                    let with = sharing.lock().unwrap().enter(&own.world, lease.guard(), false);
+                    if with.len() > 2 {
+                        complaints.add(format!("too many: {with:?}"));
+                    }
+                    own.idle(40 * MS).await;
+                    sharing.lock().unwrap().leave(lease.token().0);
+                    done += 1;
+                    if own.dice.below(2) == 0 {
+                        drop(lease.release().await);
+                    }
+                }
+            }
+        };
+        let mut crew = Crew::new(seed, weather(seed), 4, work);
+        let stuck = crew.finish();
+        complaints.none(seed);
+        assert!(stuck.is_empty(), "OXKEEPER_SEED={seed}: {stuck:?} wait for nothing");
+        let leases = if layout == Layout::Curator { "/limit/leases" } else { "/limit" };
+        assert_eq!(crew.sim.world.lock().names(leases), [""; 0], "OXKEEPER_SEED={seed}");
+        most = most.max(sharing.lock().unwrap().most);
+    }
+    assert_eq!(most, 2);
+}
+
+#[test]
+fn who_wants_the_same_locks_in_another_order_gets_them() {
+    let work = |mut own: Machine| async move {
+        for _ in 0..10 {
+            let dirs = if own.number % 2 == 0 { ["/l/a", "/l/b"] } else { ["/l/b", "/l/a"] };
+            let both = MultiLock::new(own.keeper(), dirs).acquire().await.unwrap();
+            own.idle(10 * MS).await;
+            assert!(both.release().await.unwrap());
+        }
+    };
+    assert_eq!(Crew::new(1, CALM, 4, work).finish(), [0; 0]);
 }
 
 #[test]

@@ -5,8 +5,12 @@
 //! `OXKEEPER_SEED=7 cargo test -p oxkeeper-recipes --test storms` runs one seed,
 //! `OXKEEPER_SEEDS=0..1000` many.
 
+mod crew;
+mod groups;
+mod leaders;
 mod locks;
 mod port;
+mod queues;
 mod world;
 
 /// The seeds of a run.

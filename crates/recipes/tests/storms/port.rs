@@ -355,6 +355,12 @@ impl Port for SimPort {
         }))
     }
 
+    fn session_id(&self) -> i64 {
+        let ground = self.world.lock();
+        let client = &ground.seats[self.seat].client;
+        client.credentials().map_or(0, |credentials| credentials.session.0)
+    }
+
     fn now(&self) -> Duration {
         Duration::from_micros(self.world.now())
     }

@@ -21,7 +21,7 @@ use oxkeeper_node::{
 use oxkeeper_proto::{Reader, StringList};
 use oxkeeper_recipes::Keeper;
 use oxkeeper_recipes::port::Pending;
-use oxkeeper_tree::{Tree, TreeOptions};
+use oxkeeper_tree::{OwnerRules, Tree, TreeOptions};
 
 use crate::port::SimPort;
 
@@ -234,10 +234,6 @@ impl Ground {
         slot
     }
 
-    pub fn tree(&self) -> &Tree {
-        &self.shared.tree
-    }
-
     /// The transaction that made a znode, if it is there.
     pub fn czxid(&self, path: &str) -> Option<i64> {
         Some(self.shared.tree.node(path)?.stat().czxid.0)
@@ -252,8 +248,9 @@ impl Ground {
         list.iter().map(|name| name.into_owned()).collect()
     }
 
-    pub fn draw(&mut self, from: u64, to: u64) -> u64 {
-        self.dice.between(from, to)
+    /// The data of a znode, if it is there.
+    pub fn data(&self, path: &str) -> Option<Vec<u8>> {
+        Some(self.shared.tree.node(path)?.data().unwrap_or_default().to_vec())
     }
 
     fn is_frozen(&self, machine: usize) -> bool {
@@ -310,6 +307,9 @@ impl Ground {
     /// One more thing goes wrong.
     fn storm(&mut self) {
         self.next_storm = self.now.mono_us + self.dice.between(10, 900) * MS;
+        if self.seats.is_empty() {
+            return;
+        }
         let at = self.dice.below(self.seats.len() as u64) as usize;
         match self.dice.below(8) {
             0..=3 if self.weather.cuts => self.cut(at),
@@ -579,10 +579,12 @@ pub struct Sim {
 impl Sim {
     pub fn new(seed: u64, weather: Weather) -> Sim {
         let now = Now { mono_us: 60 * SECOND, wall_ms: 1_700_000_000_000 };
-        let tree = Tree::new(TreeOptions::default());
+        let owner_rules = OwnerRules { extended_types: true, emulate_353: false };
+        let tree = Tree::new(TreeOptions { owner_rules, ..TreeOptions::default() });
         let shared = Shared { tree, serving: true, read_only: false };
-        let settings =
+        let mut settings =
             Settings { tick_time_ms: 500, session_timeout_min_ms: 1000, ..Settings::default() };
+        settings.rules.owners = owner_rules;
         let settings = Arc::new(settings);
         let core = Core::new(Arc::clone(&settings), &shared, now);
         let front = Front::new(FrontId(0), settings);
