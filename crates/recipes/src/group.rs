@@ -72,7 +72,7 @@ impl Group {
     }
 
     /// Becomes a member until the handle is closed or dropped. kazoo's layouts have no data beside
-    /// the id.
+    /// the id. In Curator's layout an id that another session has is waited for.
     ///
     /// # Errors
     /// There is no session, or an id that cannot be a name.

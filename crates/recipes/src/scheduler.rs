@@ -162,7 +162,7 @@ fn last_due(job: &Job, first: i64, now_ms: i64) -> i64 {
 ///
 /// | in `DIR/JOB` | |
 /// |---|---|
-/// | data | `{"tick":ms,"running":bool,"attempts":n,"token":n}` |
+/// | data, persistent | `{"tick":ms,"running":bool,"attempts":n,"token":n}` |
 /// | `lock` | a mutex in Curator's layout |
 ///
 /// # Guarantees
@@ -297,12 +297,20 @@ where
     /// Waits for the job, and works for as long as it has it; false if there is no more to do.
     async fn have_it_once(&self) -> Result<bool, Error> {
         let keeper = self.sessions.current().await?;
+        // The mutex would make it as a container, which goes when nobody is there, and the record
+        // with it.
+        let new = New { path: self.path.clone(), data: Vec::new(), kind: Kind::Persistent };
+        keeper.create_shared(&new, Kind::Persistent).await?;
         let guard = Mutex::new(&keeper, &join(&self.path, "lock")).acquire().await?;
         let _ = self.tell.send(WorkerState::OnDuty);
         tokio::select! {
             biased;
             () = guard.lapsed() => Ok(true),
-            done = self.on_duty(&keeper, &guard) => done.map(|()| false),
+            done = self.on_duty(&keeper, &guard) => match done {
+                // It was taken from us: we stand by again.
+                Err(Error::Gone { .. }) => Ok(true),
+                done => done.map(|()| false),
+            },
         }
     }
 
@@ -333,30 +341,19 @@ where
         }
     }
 
-    /// The record, made if there is none.
+    /// The record and its version. Without one, ticks count from now on.
     async fn read(&self, keeper: &Keeper) -> Result<(Record, i32), Error> {
-        loop {
-            // The mutex has made the znode, as its parent and without data.
-            match keeper.get(&self.path).await? {
-                Some((data, stat)) if data.is_empty() => {
-                    let tick = keeper.port().wall_ms();
-                    let record = Record { tick, running: false, attempts: 0, token: 0 };
-                    return Ok((record, stat.version));
-                }
-                Some((data, stat)) => {
-                    let record = serde_json::from_slice(&data).map_err(|error| Error::Data {
-                        path: self.path.clone(),
-                        problem: format!("no record of a job: {error}"),
-                    })?;
-                    return Ok((record, stat.version));
-                }
-                None => {
-                    let (path, data) = (self.path.clone(), Vec::new());
-                    let new = New { path, data, kind: Kind::Persistent };
-                    keeper.create_shared(&new, Kind::Persistent).await?;
-                }
-            }
+        let gone = || Error::Gone { path: self.path.clone() };
+        let (data, stat) = keeper.get(&self.path).await?.ok_or_else(gone)?;
+        if data.is_empty() {
+            let tick = keeper.port().wall_ms();
+            return Ok((Record { tick, running: false, attempts: 0, token: 0 }, stat.version));
         }
+        let record = serde_json::from_slice(&data).map_err(|error| Error::Data {
+            path: self.path.clone(),
+            problem: format!("no record of a job: {error}"),
+        })?;
+        Ok((record, stat.version))
     }
 
     /// Writes the record, if the mutex is still ours and nobody has written since; its version then.

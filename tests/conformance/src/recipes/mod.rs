@@ -57,7 +57,7 @@ struct Stage {
 }
 
 macro_rules! scenarios {
-    ($self:ident, $findings:ident, $progress:ident: $($name:ident),* $(,)?) => {
+    ($self:ident, $findings:ident, $progress:ident: $($name:ident),* $(,)?) => {{
         $({
             let name = concat!(stringify!($name)).replace('_', " ");
             $progress(&format!("{}: {name}", $self.root));
@@ -68,7 +68,7 @@ macro_rules! scenarios {
                 $findings.errors.push(format!("{}: {name}: {error:#}", $self.root));
             }
         })*
-    };
+    }};
 }
 
 impl Stage {
@@ -268,9 +268,7 @@ impl Stage {
 
     async fn counters_count_on(&self) -> Result<()> {
         let kinds = match self.layout {
-            Layout::Curator => {
-                &[("long", CounterLayout::Long), ("int", CounterLayout::Int)][..]
-            }
+            Layout::Curator => &[("long", CounterLayout::Long), ("int", CounterLayout::Int)][..],
             Layout::Kazoo => &[("decimal", CounterLayout::Decimal), ("int", CounterLayout::Int)],
         };
         for (kind, layout) in kinds {
