@@ -1,4 +1,7 @@
 //! Work that goes on beside a handle, and ends with it.
+//!
+//! A cache, a latch, a kept znode: each is a handle and a task. The handle is dropped or closed;
+//! the task hears of it at its next await, and has then to take away what it made in the tree.
 
 use tokio::sync::watch;
 

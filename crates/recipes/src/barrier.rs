@@ -1,4 +1,8 @@
 //! Waiting until a way is free, and for one another.
+//!
+//! A barrier is a znode that somebody puts into the way of all others. A double barrier is a place
+//! where so many begin together and end together; what each has to do to leave is decided by
+//! `leaving`, from the names that are there.
 
 use std::time::Duration;
 

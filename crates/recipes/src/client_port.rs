@@ -1,4 +1,7 @@
 //! The client as a port of recipes.
+//!
+//! Each method submits its request before it returns, so that requests leave in the order in which
+//! recipes ask. Tokio gives the clock and runs what goes on beside.
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -235,7 +238,7 @@ impl Port for ClientPort {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 
-    fn sleep(&self, time: Duration) -> Pending<()> {
+    fn pause(&self, time: Duration) -> Pending<()> {
         Box::pin(tokio::time::sleep(time))
     }
 

@@ -1,9 +1,9 @@
-//! One contender in a directory: it enters, waits for its turn, and leaves, also when it is dropped.
+//! One contender in a directory: it enters, waits for its turn, and leaves, dropped or not.
 //!
 //! Locks, elections and semaphores are this with different names. The znode is ephemeral and
-//! sequential; its `czxid` is the *fencing token*. Who comes later has a greater one, so whatever is
-//! protected can refuse a token that is lower than one it has seen, and thereby an owner that was
-//! frozen for longer than its session lived and does not know it yet.
+//! sequential; its `czxid` is the *fencing token*. Who comes later has a greater one, so whatever
+//! is protected can refuse a token that is lower than one it has seen, and thereby an owner that
+//! was frozen for longer than its session lived and does not know it yet.
 
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ impl Contender {
                 Ok(own)
             }
             Err(error) => {
-                // Only an ended session is sure to leave nothing; otherwise dropping looks after it.
+                // Only an ended session is sure to leave nothing; else dropping looks after it.
                 own.left = error.is_session_over();
                 Err(error)
             }

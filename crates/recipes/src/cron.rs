@@ -1,4 +1,7 @@
 //! When something is due: the five fields of cron, in UTC.
+//!
+//! All workers of a job have to agree on its ticks whatever their machines are set to, so there is
+//! one time zone, and a tick is a moment and not a wall clock's reading.
 
 /// A minute, ms.
 const MINUTE: i64 = 60_000;
@@ -218,7 +221,11 @@ mod tests {
     proptest! {
         /// The next tick is later, fits, and none before it does.
         #[test]
-        fn no_tick_is_left_out(ms in 0i64..4_000_000_000_000, minute in 0u32..60, hour in 0u32..24) {
+        fn no_tick_is_left_out(
+            ms in 0i64..4_000_000_000_000,
+            minute in 0u32..60,
+            hour in 0u32..24,
+        ) {
             let schedule = Schedule::cron(&format!("{minute} {hour} * * *")).unwrap();
             let tick = schedule.next_after(ms).unwrap();
             prop_assert!(tick > ms && tick - ms <= DAY);

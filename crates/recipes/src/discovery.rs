@@ -1,4 +1,8 @@
 //! Which services there are, and where.
+//!
+//! An instance is a kept znode with Curator's JSON in it; who looks for instances keeps a cache of
+//! them. Payloads and address patterns are passed on as they are: they mean something to their
+//! users alone.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,8 @@
 //! One leader among many.
+//!
+//! Leading is having a mutex; what an election adds is what becomes of the work. A latch goes on
+//! from session to session and can be asked at any time; a selector runs a piece of work for as
+//! long as it is sure to lead, and drops it then.
 
 use tokio::sync::watch;
 

@@ -1,4 +1,7 @@
 //! Who is there.
+//!
+//! A member is a kept ephemeral znode, a group the directory of them. Its three layouts differ in
+//! where a member's id is: in the name, in the data, or behind a unique part of the name.
 
 use crate::error::Error;
 use crate::keeper::{Keeper, join};

@@ -3,9 +3,9 @@
 //!
 //! Reads are asked again until they are answered or the session is over. Deletes of names that are
 //! ours alone too: whoever finds them gone has what it wanted. Creates are found again by a unique
-//! part of their name (`_c_GUID-`, as Curator's protection), after a `sync`, because the server that
-//! we come back to may not have applied yet what the lost one had accepted. What is left, a change
-//! of somebody's value, is for each recipe to decide.
+//! part of their name (`_c_GUID-`, as Curator's protection), after a `sync`, because the server
+//! that we come back to may not have applied yet what the lost one had accepted. What is left, a
+//! change of somebody's value, is for each recipe to decide.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Keeper {
     }
 
     pub(crate) fn sleep(&self, time: Duration) -> Pending<()> {
-        self.port.sleep(time)
+        self.port.pause(time)
     }
 
     /// Runs something beside; it ends with the process, or when it is done.

@@ -1,25 +1,21 @@
 //! Recipes: what people build on a coordination service, built once, on the client's public
 //! interface, and laid out in the tree as Curator or kazoo lay it out.
 //!
-//! | wanted | here | Curator | kazoo |
-//! |---|---|---|---|
-//! | one at a time | [`Mutex`] | `InterProcessMutex` | `Lock` |
-//! | many readers, one writer | [`ReadWriteLock`] | `InterProcessReadWriteLock` | `ReadLock`, `WriteLock` |
-//! | so many at a time | [`Semaphore`] | `InterProcessSemaphoreV2` | `Semaphore` |
-//! | several locks as one | [`MultiLock`] | `InterProcessMultiLock` | – |
-//! | a leader | [`Election`] | `LeaderLatch`, `LeaderSelector` | `Election` |
-//! | wait until a way is free | [`Barrier`] | `DistributedBarrier` | `Barrier` |
-//! | begin and end together | [`DoubleBarrier`] | `DistributedDoubleBarrier` | `DoubleBarrier` |
-//! | hand out work | [`Queue`], [`PriorityQueue`], [`DelayQueue`] | `DistributedQueue` and kin | `Queue` |
-//! | hand out work that must be done | [`LockingQueue`] | `DistributedQueue` with a lock path | `LockingQueue` |
-//! | count | [`Counter`] | `DistributedAtomicLong`, `SharedCount` | `Counter` |
-//! | change a value | [`AtomicValue`], [`SharedValue`] | `DistributedAtomicValue`, `SharedValue` | – |
-//! | keep data at hand | [`NodeCache`], [`TreeCache`] | `CuratorCache` | `TreeCache` |
-//! | who is there | [`Group`] | `GroupMember` | `Party`, `ShallowParty` |
-//! | keep a znode there | [`PersistentNode`], [`PersistentTtlNode`] | the same | – |
-//! | find services | [`Registry`] | `ServiceDiscovery` | – |
-//! | share things out | [`Partitioner`] | – | `SetPartitioner` |
-//! | run jobs at their time | [`Scheduler`] | – | – |
+//! | wanted | here |
+//! |---|---|
+//! | one at a time; many readers and one writer | [`Mutex`], [`ReadWriteLock`] |
+//! | so many at a time; several locks as one | [`Semaphore`], [`MultiLock`] |
+//! | a leader | [`Election`] |
+//! | wait for a way to be free, or for each other | [`Barrier`], [`DoubleBarrier`] |
+//! | hand out work | [`Queue`], [`PriorityQueue`], [`DelayQueue`] |
+//! | hand out work that must be done | [`LockingQueue`] |
+//! | count, change and share a value | [`Counter`], [`AtomicValue`], [`SharedValue`] |
+//! | keep data at hand | [`NodeCache`], [`TreeCache`] |
+//! | who is there | [`Group`] |
+//! | keep a znode there | [`PersistentNode`], [`PersistentTtlNode`] |
+//! | find services | [`Registry`] |
+//! | share things out | [`Partitioner`] |
+//! | run jobs at their time | [`Scheduler`] |
 //!
 //! Three things hold for all of them.
 //!

@@ -298,7 +298,7 @@ impl Claim {
             } else if failure.fate == Fate::Unknown {
                 let keeper = self.queue.keeper.clone();
                 keeper.sync(&self.item()).await?;
-                // While the session lives nobody but us takes the claim away, and only with the item.
+                // While the session lives we alone take the claim away, and only with the item.
                 if keeper.exists(&self.mark()).await?.is_none() {
                     self.settled = true;
                     return Ok(keeper.exists(&self.item()).await?.is_none());

@@ -1,4 +1,7 @@
 //! Several locks as one.
+//!
+//! Who takes two locks in one order and who takes them in the other wait for each other for ever.
+//! Here the order is that of the paths, and not the caller's.
 
 use std::time::Duration;
 

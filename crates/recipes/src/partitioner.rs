@@ -1,4 +1,7 @@
 //! Things shared out among members.
+//!
+//! Who has what follows from the sorted things and the sorted members, so that all come to the same
+//! without talking. While they have not yet heard the same, locks keep them apart.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! Znodes that are kept there.
+//!
+//! Somebody may delete them, their session may end: the keeper makes them again. It never takes
+//! what another session owns, except its own former ones, whose ghosts would keep its place.
 
 use std::time::Duration;
 

@@ -157,7 +157,7 @@ pub trait Port: Send + Sync + 'static {
     /// The wall clock, ms since 1970.
     fn wall_ms(&self) -> i64;
     /// Waits.
-    fn sleep(&self, time: Duration) -> Pending<()>;
+    fn pause(&self, time: Duration) -> Pending<()>;
     /// Runs something beside.
     fn spawn(&self, task: Pending<()>);
     /// A number that nobody has drawn before.

@@ -1,4 +1,7 @@
 //! Queues in which every item is taken once.
+//!
+//! They differ in how items are named, and thereby ordered, and in when an item can be taken; the
+//! rest is one `Line`: put at the end, take the first, wait for the next.
 
 use std::time::Duration;
 
@@ -305,8 +308,8 @@ impl PriorityQueue {
     taking!();
 }
 
-/// A queue whose items can be taken from a moment on (`DistributedDelayQueue`). Guarantees are those
-/// of [`Queue`]; when an item is due is judged by the consumer's clock.
+/// A queue whose items can be taken from a moment on (`DistributedDelayQueue`). Guarantees are
+/// those of [`Queue`]; when an item is due is judged by the consumer's clock.
 ///
 /// ```no_run
 /// # use oxkeeper_client::Client;

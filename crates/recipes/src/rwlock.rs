@@ -1,4 +1,7 @@
 //! A lock that many readers share and a writer has alone.
+//!
+//! Both are contenders in one directory and differ in whom they wait for, which `order` decides.
+//! What remains is the way from writing to reading without letting anybody else write.
 
 use crate::contender::{Contender, Participant};
 use crate::error::Error;

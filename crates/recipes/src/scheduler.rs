@@ -1,4 +1,8 @@
 //! Jobs that run at their time on one of many workers.
+//!
+//! What to do next follows from a record of what was begun and a clock, and is decided by `next`.
+//! Everything else is to make sure that one worker decides at a time, and that nobody writes a
+//! record who has lost the job.
 
 use std::time::Duration;
 
@@ -356,7 +360,7 @@ where
         Ok((record, stat.version))
     }
 
-    /// Writes the record, if the mutex is still ours and nobody has written since; its version then.
+    /// Writes the record, if the mutex is still ours and nobody has written since: its version.
     async fn write(
         &self,
         keeper: &Keeper,

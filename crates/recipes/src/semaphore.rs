@@ -1,4 +1,8 @@
 //! So many at a time, and no more.
+//!
+//! Those who want a lease stand in line at a mutex, and the first of them alone looks at the
+//! leases: whoever gives one back wakes one, and nobody overtakes. Curator and kazoo part in who is
+//! first, the lease or the look.
 
 use std::time::Duration;
 

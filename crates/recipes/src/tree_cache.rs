@@ -1,4 +1,7 @@
 //! A subtree, kept at hand.
+//!
+//! An event only says where to look. What is read then is what counts, so events that come twice,
+//! late or in a heap do no harm, and a gap is mended by reading everything once more.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,7 +132,8 @@ impl TreeCache {
         }
     }
 
-    /// True if all was loaded and nothing is known to be missing. Out of touch nothing becomes known.
+    /// True if all was loaded and nothing is known to be missing; out of touch nothing becomes
+    /// known.
     pub fn is_current(&self) -> bool {
         *self.state.borrow() == State::Loaded
     }

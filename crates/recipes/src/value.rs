@@ -1,4 +1,7 @@
 //! A value that many change.
+//!
+//! A change is written on the version it was computed from. The hard part is a change whose answer
+//! was lost: what the znode is afterwards shows more often than not whether it happened.
 
 use crate::error::Error;
 use crate::keeper::{Keeper, parent_of};

@@ -158,7 +158,7 @@ pub const ROOMS: [Room; 14] = [
             ERRORS,
             ("serde", "instances of services and records of jobs are JSON"),
             ("serde_json", "instances of services and records of jobs are JSON"),
-            ("tokio", "the client's runtime: timers, tasks, channels between a handle and its task"),
+            ("tokio", "the client's runtime: timers, tasks, channels between handle and task"),
         ],
         test_budget: &[PROPERTIES, SCRATCH],
     },

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | ZooKeeper | `qn-` number | as it is |
 //! | Curator | `queue-` number | framed |
-//! | Curator, priority | `queue-` sign, eight hex digits, number; sign 1 for ≥ 0, 0 for < 0 | framed |
+//! | Curator, priority | `queue-`, 1 for ≥ 0 or 0 for < 0, eight hex digits, number | framed |
 //! | Curator, delay | `queue-\|` hex ms `\|` number | framed |
 //! | kazoo | `entry-` three digits `-` number | as it is |
 //!
@@ -182,7 +182,8 @@ mod tests {
     proptest! {
         #[test]
         fn priorities_sort_as_numbers_do(mut list in prop::collection::vec(any::<i32>(), 2..20)) {
-            let name = |p: &i32| format!("{}0000000001", Names::CuratorPriority.stem(*p, 0).unwrap());
+            let stem = |p: &i32| Names::CuratorPriority.stem(*p, 0).unwrap();
+            let name = |p: &i32| format!("{}0000000001", stem(p));
             let names = list.iter().map(name).collect();
             let sorted = Names::CuratorPriority.in_order(names);
             list.sort_unstable();

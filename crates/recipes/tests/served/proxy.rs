@@ -1,4 +1,5 @@
-//! A network that can be told to fail.
+//! A network that can be told to fail: it ends connections and refuses new ones, and otherwise
+//! carries what it is given.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -32,14 +32,14 @@ impl Machine {
         Sessions::renewed(connect).await.expect("it cannot fail")
     }
 
-    pub async fn sleep(&self, us: u64) {
-        self.world.sleep(self.number, us).await;
+    pub async fn rest(&self, us: u64) {
+        self.world.rest(self.number, us).await;
     }
 
     /// Some time below this.
     pub async fn idle(&mut self, us: u64) {
         let time = self.dice.below(us);
-        self.sleep(time).await;
+        self.rest(time).await;
     }
 }
 

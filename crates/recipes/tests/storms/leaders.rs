@@ -1,4 +1,5 @@
-//! Elections, barriers, and jobs at their time.
+//! Elections, barriers, and jobs at their time: who leads by the server's tree, who passed too
+//! early, which tick ran twice or not at all.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex};
@@ -50,7 +51,7 @@ fn one_leads_and_when_it_goes_another_does() {
                     let term = election.lead(|leadership| async move {
                         let token = leadership.token().0;
                         begin(&world, &began, leadership.path(), token, &heard);
-                        world.sleep(number, time * MS).await;
+                        world.rest(number, time * MS).await;
                         began.lock().unwrap().remove(&token);
                     });
                     match term.await {
@@ -89,12 +90,12 @@ fn a_latch_leads_with_one_session_after_another_and_not_while_out_of_touch() {
                     tokio::select! {
                         biased;
                         _ = latch.changed() => {}
-                        () = own.sleep(60 * MS) => {}
+                        () = own.rest(60 * MS) => {}
                     }
                     terms.lock().unwrap().remove(&token);
                     if latch.leadership().is_some() {
                         latch.close().await;
-                        own.sleep(20 * MS).await;
+                        own.rest(20 * MS).await;
                         latch = Election::new(&sessions, "/leader").stand().await.unwrap();
                     }
                 }
@@ -121,14 +122,14 @@ fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
                     let barrier = Barrier::new(own.keeper(), "/gate/way");
                     if own.number == 1 {
                         let closed = barrier.close().await.is_ok();
-                        own.sleep(3 * SECOND).await;
+                        own.rest(3 * SECOND).await;
                         *opened.lock().unwrap() = true;
                         if closed && barrier.open().await.is_ok() {
                             return;
                         }
                         continue;
                     }
-                    own.sleep(2 * SECOND).await;
+                    own.rest(2 * SECOND).await;
                     match barrier.passed().await {
                         Ok(()) if *opened.lock().unwrap() => return,
                         Ok(()) => return complaints.add("passed a closed barrier".to_owned()),
@@ -202,7 +203,7 @@ fn jobs(seed: u64, hand_over: HandOver, missed: Missed) -> Runs {
                 async move {
                     let token = tick.token().0;
                     runs.lock().unwrap().begun.push((tick.due_ms, tick.attempt, token));
-                    world.sleep(machine, 120 * MS).await;
+                    world.rest(machine, 120 * MS).await;
                     runs.lock().unwrap().done.push(tick.due_ms);
                 }
             };

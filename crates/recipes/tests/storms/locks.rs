@@ -1,4 +1,5 @@
-//! Locks.
+//! Locks: two owners at once by the server's tree, a token that fell, somebody who waits for
+//! nothing, and znodes that are left behind.
 
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;

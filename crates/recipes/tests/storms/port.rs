@@ -1,4 +1,5 @@
-//! The simulated client as a port of recipes.
+//! The simulated client as a port of recipes: the product's own sans-IO client, its requests and
+//! watches as futures that the executor of `world` polls.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -369,9 +370,9 @@ impl Port for SimPort {
         self.world.lock().now.wall_ms
     }
 
-    fn sleep(&self, time: Duration) -> Pending<()> {
+    fn pause(&self, time: Duration) -> Pending<()> {
         let machine = self.world.lock().seats[self.seat].machine;
-        self.world.sleep(machine, time.as_micros() as u64)
+        self.world.rest(machine, time.as_micros() as u64)
     }
 
     fn spawn(&self, task: Pending<()>) {

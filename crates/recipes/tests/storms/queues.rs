@@ -1,10 +1,11 @@
-//! Queues, and values that many change.
+//! Queues, and values that many change: every item and every addition is booked when it goes in and
+//! when it comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex as StdMutex};
 
 use oxkeeper_recipes::{
-    AtomicValue, Counter, CounterLayout, DelayQueue, Error, Layout, LockingQueue, Mutex,
+    AtomicValue, Claim, Counter, CounterLayout, DelayQueue, Error, Layout, LockingQueue, Mutex,
     PriorityQueue, Queue, QueueLayout,
 };
 
@@ -57,7 +58,7 @@ fn what_is_put_is_taken_once() {
                         }
                         Ok(None) => {
                             empty += 1;
-                            own.sleep(500 * MS).await;
+                            own.rest(500 * MS).await;
                         }
                         Err(error) if error.is_session_over() => {
                             // What was on its way out is gone.
@@ -83,69 +84,86 @@ fn what_is_put_is_taken_once() {
     }
 }
 
+/// One who puts items, claims what there is, and consumes it or gives it back.
+struct Claimer {
+    kazoo: bool,
+    freezes: bool,
+    books: Arc<StdMutex<Books>>,
+    /// The last token by item.
+    begun: Arc<StdMutex<BTreeMap<String, i64>>>,
+    complaints: Complaints,
+}
+
+impl Claimer {
+    fn queue(&self, own: &mut Machine) -> LockingQueue {
+        match self.kazoo {
+            true => LockingQueue::new(own.keeper(), "/q"),
+            false => LockingQueue::curator(own.keeper(), "/q/entries", "/q/taken"),
+        }
+    }
+
+    async fn work(self, mut own: Machine) {
+        for round in 0..8 {
+            let item = format!("{}-{round}", own.number);
+            let put = self.queue(&mut own).put(item.as_bytes()).await;
+            let mut books = self.books.lock().unwrap();
+            match put {
+                Ok(()) => books.put.insert(item),
+                Err(_) => books.perhaps.insert(item),
+            };
+        }
+        let mut empty = 0;
+        while empty < 30 {
+            match self.queue(&mut own).try_claim().await {
+                Ok(Some(claim)) => self.has(&mut own, claim).await,
+                Ok(None) => {
+                    empty += 1;
+                    own.rest(600 * MS).await;
+                }
+                Err(error) if error.is_session_over() => {}
+                Err(error) => return self.complaints.add(error.to_string()),
+            }
+        }
+    }
+
+    async fn has(&self, own: &mut Machine, claim: Claim) {
+        let (name, token) = (String::from_utf8(claim.data()).unwrap(), claim.token().0);
+        let before = self.begun.lock().unwrap().insert(name.clone(), token);
+        // Only one that has been frozen can come behind a later claim.
+        if before.is_some_and(|before| before >= token) && !self.freezes {
+            self.complaints.add(format!("{name}: {token} after {before:?}"));
+        }
+        own.idle(60 * MS).await;
+        if own.dice.below(6) == 0 {
+            return drop(claim);
+        }
+        let consumed = claim.consume().await;
+        let mut books = self.books.lock().unwrap();
+        match consumed {
+            Ok(true) => *books.taken.entry(name).or_default() += 1,
+            Ok(false) => {}
+            // Whether it was consumed died with the session.
+            Err(error) if error.is_session_over() => drop(books.perhaps.insert(name)),
+            Err(error) => self.complaints.add(error.to_string()),
+        }
+    }
+}
+
 #[test]
 fn a_claimed_item_is_consumed_once_and_never_lost() {
     let mut again = 0;
     for seed in seeds(40) {
-        let kazoo = seed / 3 % 2 == 0;
-        let books: Arc<StdMutex<Books>> = Arc::default();
+        let (books, begun): (Arc<StdMutex<Books>>, Arc<_>) = Default::default();
         let complaints = Complaints::default();
-        let begun: Arc<StdMutex<BTreeMap<String, i64>>> = Arc::default();
-        let work = |mut own: Machine| {
-            let (books, complaints) = (Arc::clone(&books), complaints.clone());
-            let begun = Arc::clone(&begun);
-            async move {
-                let queue = |own: &mut Machine| match kazoo {
-                    true => LockingQueue::new(own.keeper(), "/q"),
-                    false => LockingQueue::curator(own.keeper(), "/q/entries", "/q/taken"),
-                };
-                for round in 0..8 {
-                    let item = format!("{}-{round}", own.number);
-                    match queue(&mut own).put(item.as_bytes()).await {
-                        Ok(()) => drop(books.lock().unwrap().put.insert(item)),
-                        Err(_) => drop(books.lock().unwrap().perhaps.insert(item)),
-                    }
-                }
-                let mut empty = 0;
-                while empty < 30 {
-                    let claim = match queue(&mut own).try_claim().await {
-                        Ok(Some(claim)) => claim,
-                        Ok(None) => {
-                            empty += 1;
-                            own.sleep(600 * MS).await;
-                            continue;
-                        }
-                        Err(error) if error.is_session_over() => continue,
-                        Err(error) => return complaints.add(error.to_string()),
-                    };
-                    let name = String::from_utf8(claim.data()).unwrap();
-                    let token = claim.token().0;
-                    let before = begun.lock().unwrap().insert(name.clone(), token);
-                    if before.is_some_and(|before| before >= token) {
-                        // Only one that has been frozen can be late.
-                        let mark = own.world.lock().names("/q/taken");
-                        if !mark.is_empty() && !weather(seed).freezes {
-                            complaints.add(format!("{name}: {token} after {before:?}"));
-                        }
-                    }
-                    own.idle(60 * MS).await;
-                    if own.dice.below(6) == 0 {
-                        drop(claim);
-                        continue;
-                    }
-                    match claim.consume().await {
-                        Ok(true) => {
-                            *books.lock().unwrap().taken.entry(name).or_default() += 1;
-                        }
-                        Ok(false) => {}
-                        // Whether it was consumed died with the session.
-                        Err(error) if error.is_session_over() => {
-                            books.lock().unwrap().perhaps.insert(name);
-                        }
-                        Err(error) => return complaints.add(error.to_string()),
-                    }
-                }
-            }
+        let work = |own: Machine| {
+            let claimer = Claimer {
+                kazoo: seed / 3 % 2 == 0,
+                freezes: weather(seed).freezes,
+                books: Arc::clone(&books),
+                begun: Arc::clone(&begun),
+                complaints: complaints.clone(),
+            };
+            claimer.work(own)
         };
         let mut crew = Crew::new(seed, weather(seed), 3, work);
         assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
@@ -157,8 +175,7 @@ fn a_claimed_item_is_consumed_once_and_never_lost() {
         for (item, times) in &books.taken {
             assert_eq!(*times, 1, "OXKEEPER_SEED={seed}: {item} was consumed twice");
         }
-        let sure = books.put.iter().filter(|item| !books.perhaps.contains(*item));
-        for item in sure {
+        for item in books.put.iter().filter(|item| !books.perhaps.contains(*item)) {
             assert!(books.taken.contains_key(item), "OXKEEPER_SEED={seed}: {item} is lost");
         }
         again += books.perhaps.len();

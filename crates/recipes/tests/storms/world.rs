@@ -1,5 +1,6 @@
 //! Recipes in virtual time: the product's own server core, the product's own client core, wires
-//! that are late and break, machines that freeze, and an executor that polls one task after another.
+//! that are late and break, machines that freeze, and an executor that polls one task after
+//! another.
 //!
 //! A seed gives the same run every time. Time passes only when nobody can do anything at this
 //! moment. What a machine has cannot be looked at by another; the tree of the server can be looked
@@ -197,7 +198,7 @@ impl World {
         self.lock().now.mono_us
     }
 
-    pub fn sleep(&self, machine: usize, us: u64) -> Pending<()> {
+    pub fn rest(&self, machine: usize, us: u64) -> Pending<()> {
         let slot = self.lock().timer(machine, us);
         Box::pin(Taken(slot))
     }

@@ -61,7 +61,8 @@ public final class Partner {
     public static void main(String[] args) throws Exception {
         System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", "off");
         CuratorFramework client =
-                CuratorFrameworkFactory.newClient(args[0], 10_000, 10_000, new RetryNTimes(20, 100));
+                CuratorFrameworkFactory.newClient(
+                        args[0], 10_000, 10_000, new RetryNTimes(20, 100));
         client.start();
         client.blockUntilConnected();
         Partner partner = new Partner(client);
