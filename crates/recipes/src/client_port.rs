@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use crate::keeper::Keeper;
 use crate::port::{
-    Alarm, Edit, Failure, Kind, New, Pending, Port, Standing, Stat, TreeAlert, TreeWatch, Zxid,
+    Alarm, Asked, Edit, Failure, Kind, New, Pending, Port, Standing, Stat, TreeAlert, TreeWatch,
+    Zxid,
 };
 
 struct ClientPort {
@@ -54,7 +55,7 @@ impl From<oxkeeper_client::Error> for Failure {
 fn on_its_way<T, U>(
     reply: impl Future<Output = Result<T, oxkeeper_client::Error>> + Send + 'static,
     read: impl FnOnce(T) -> U + Send + 'static,
-) -> Pending<Result<U, Failure>> {
+) -> Asked<U> {
     Box::pin(async move { Ok(read(reply.await?)) })
 }
 
@@ -98,7 +99,7 @@ impl ClientPort {
 }
 
 impl Port for ClientPort {
-    fn create(&self, new: New) -> Pending<Result<(String, Stat), Failure>> {
+    fn create(&self, new: New) -> Asked<(String, Stat)> {
         let create = self.client.create(&new.path, &new.data);
         let create = match new.kind {
             Kind::Persistent => create,
@@ -123,48 +124,43 @@ impl Port for ClientPort {
         })
     }
 
-    fn delete(&self, path: &str, version: Option<i32>) -> Pending<Result<(), Failure>> {
+    fn delete(&self, path: &str, version: Option<i32>) -> Asked<()> {
         on_its_way(self.client.delete(path).version(wire(version)).send(), |()| ())
     }
 
-    fn set(
-        &self,
-        path: &str,
-        data: Vec<u8>,
-        version: Option<i32>,
-    ) -> Pending<Result<Stat, Failure>> {
+    fn set(&self, path: &str, data: Vec<u8>, version: Option<i32>) -> Asked<Stat> {
         on_its_way(self.client.set(path, &data).version(wire(version)).send(), |stat| stat)
     }
 
-    fn get(&self, path: &str) -> Pending<Result<(Vec<u8>, Stat), Failure>> {
+    fn get(&self, path: &str) -> Asked<(Vec<u8>, Stat)> {
         on_its_way(self.client.get(path).send(), |data| (data.bytes().to_vec(), data.stat))
     }
 
-    fn get_watched(&self, path: &str) -> Pending<Result<(Vec<u8>, Stat, Alarm), Failure>> {
+    fn get_watched(&self, path: &str) -> Asked<(Vec<u8>, Stat, Alarm)> {
         on_its_way(self.client.get(path).watch().send(), |(data, watch)| {
             (data.bytes().to_vec(), data.stat, alarm(watch))
         })
     }
 
-    fn exists_watched(&self, path: &str) -> Pending<Result<(Option<Stat>, Alarm), Failure>> {
+    fn exists_watched(&self, path: &str) -> Asked<(Option<Stat>, Alarm)> {
         on_its_way(self.client.exists(path).watch().send(), |(stat, watch)| (stat, alarm(watch)))
     }
 
-    fn exists(&self, path: &str) -> Pending<Result<Option<Stat>, Failure>> {
+    fn exists(&self, path: &str) -> Asked<Option<Stat>> {
         on_its_way(self.client.exists(path).send(), |stat| stat)
     }
 
-    fn children(&self, path: &str) -> Pending<Result<Vec<String>, Failure>> {
+    fn children(&self, path: &str) -> Asked<Vec<String>> {
         on_its_way(self.client.children(path).send(), |names| names)
     }
 
-    fn children_watched(&self, path: &str) -> Pending<Result<(Vec<String>, Alarm), Failure>> {
+    fn children_watched(&self, path: &str) -> Asked<(Vec<String>, Alarm)> {
         on_its_way(self.client.children(path).watch().send(), |(names, watch)| {
             (names, alarm(watch))
         })
     }
 
-    fn multi(&self, edits: Vec<Edit>) -> Pending<Result<Vec<Option<String>>, Failure>> {
+    fn multi(&self, edits: Vec<Edit>) -> Asked<Vec<Option<String>>> {
         let mut multi = self.client.multi();
         for edit in edits {
             multi = match edit {
@@ -193,11 +189,11 @@ impl Port for ClientPort {
         })
     }
 
-    fn sync(&self, path: &str) -> Pending<Result<(), Failure>> {
+    fn sync(&self, path: &str) -> Asked<()> {
         on_its_way(self.client.sync(path).send(), |()| ())
     }
 
-    fn watch_tree(&self, path: &str) -> Pending<Result<Box<dyn TreeWatch>, Failure>> {
+    fn watch_tree(&self, path: &str) -> Asked<Box<dyn TreeWatch>> {
         on_its_way(self.client.add_watch(path, AddWatchMode::Recursive).send(), |watch| {
             Box::new(Tree(watch)) as Box<dyn TreeWatch>
         })

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::port::{
-    Alarm, Edit, ErrorCode, Failure, Fate, Kind, New, Pending, Port, Standing, Stat, TreeWatch,
+    Alarm, Asked, Edit, ErrorCode, Failure, Fate, Kind, New, Pending, Port, Standing, Stat,
+    TreeWatch,
 };
 
 /// How often a directory that others remove at the same time is made anew.
@@ -105,10 +106,7 @@ impl Keeper {
     }
 
     /// Asks until there is an answer. For what can be asked twice.
-    pub(crate) async fn again<T>(
-        &self,
-        ask: impl Fn(&dyn Port) -> Pending<Result<T, Failure>>,
-    ) -> Result<T, Error> {
+    pub(crate) async fn again<T>(&self, ask: impl Fn(&dyn Port) -> Asked<T>) -> Result<T, Error> {
         let mut pause = Pause(PAUSE_MIN);
         loop {
             match ask(&*self.port).await {
@@ -121,10 +119,7 @@ impl Keeper {
     }
 
     /// The same for znodes that may be absent.
-    async fn found<T>(
-        &self,
-        ask: impl Fn(&dyn Port) -> Pending<Result<T, Failure>>,
-    ) -> Result<Option<T>, Error> {
+    async fn found<T>(&self, ask: impl Fn(&dyn Port) -> Asked<T>) -> Result<Option<T>, Error> {
         match self.again(ask).await {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if error.code() == Some(ErrorCode::NO_NODE) => Ok(None),

@@ -37,6 +37,9 @@ impl Failure {
     }
 }
 
+/// A request that is on its way.
+pub type Asked<T> = Pending<Result<T, Failure>>;
+
 /// The kinds of znodes that recipes make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -115,34 +118,29 @@ pub enum Standing {
 /// future is polled first.
 pub trait Port: Send + Sync + 'static {
     /// Makes a znode; its whole path and stat.
-    fn create(&self, new: New) -> Pending<Result<(String, Stat), Failure>>;
+    fn create(&self, new: New) -> Asked<(String, Stat)>;
     /// Deletes one.
-    fn delete(&self, path: &str, version: Option<i32>) -> Pending<Result<(), Failure>>;
+    fn delete(&self, path: &str, version: Option<i32>) -> Asked<()>;
     /// Sets data.
-    fn set(
-        &self,
-        path: &str,
-        data: Vec<u8>,
-        version: Option<i32>,
-    ) -> Pending<Result<Stat, Failure>>;
+    fn set(&self, path: &str, data: Vec<u8>, version: Option<i32>) -> Asked<Stat>;
     /// Reads data; null comes as empty.
-    fn get(&self, path: &str) -> Pending<Result<(Vec<u8>, Stat), Failure>>;
+    fn get(&self, path: &str) -> Asked<(Vec<u8>, Stat)>;
     /// Reads data and leaves a watch, if the znode is there.
-    fn get_watched(&self, path: &str) -> Pending<Result<(Vec<u8>, Stat, Alarm), Failure>>;
+    fn get_watched(&self, path: &str) -> Asked<(Vec<u8>, Stat, Alarm)>;
     /// Looks whether a znode is there and leaves a watch in any case.
-    fn exists_watched(&self, path: &str) -> Pending<Result<(Option<Stat>, Alarm), Failure>>;
+    fn exists_watched(&self, path: &str) -> Asked<(Option<Stat>, Alarm)>;
     /// Looks whether a znode is there.
-    fn exists(&self, path: &str) -> Pending<Result<Option<Stat>, Failure>>;
+    fn exists(&self, path: &str) -> Asked<Option<Stat>>;
     /// Names of the children, in no order.
-    fn children(&self, path: &str) -> Pending<Result<Vec<String>, Failure>>;
+    fn children(&self, path: &str) -> Asked<Vec<String>>;
     /// The same, and leaves a watch, if the znode is there.
-    fn children_watched(&self, path: &str) -> Pending<Result<(Vec<String>, Alarm), Failure>>;
+    fn children_watched(&self, path: &str) -> Asked<(Vec<String>, Alarm)>;
     /// All or nothing; the path of each znode made.
-    fn multi(&self, edits: Vec<Edit>) -> Pending<Result<Vec<Option<String>>, Failure>>;
+    fn multi(&self, edits: Vec<Edit>) -> Asked<Vec<Option<String>>>;
     /// Catches up with the leader.
-    fn sync(&self, path: &str) -> Pending<Result<(), Failure>>;
+    fn sync(&self, path: &str) -> Asked<()>;
     /// Watches a subtree for good. Resolves when the watch is armed.
-    fn watch_tree(&self, path: &str) -> Pending<Result<Box<dyn TreeWatch>, Failure>>;
+    fn watch_tree(&self, path: &str) -> Asked<Box<dyn TreeWatch>>;
 
     /// How the session stands.
     fn standing(&self) -> Standing;

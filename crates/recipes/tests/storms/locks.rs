@@ -242,7 +242,8 @@ fn a_semaphore_gives_its_leases_and_no_more() {
 fn who_wants_the_same_locks_in_another_order_gets_them() {
     let work = |mut own: Machine| async move {
         for _ in 0..10 {
-            let dirs = if own.number % 2 == 0 { ["/l/a", "/l/b"] } else { ["/l/b", "/l/a"] };
+            let dirs =
+                if own.number.is_multiple_of(2) { ["/l/a", "/l/b"] } else { ["/l/b", "/l/a"] };
             let both = MultiLock::new(own.keeper(), dirs).acquire().await.unwrap();
             own.idle(10 * MS).await;
             assert!(both.release().await.unwrap());

@@ -15,7 +15,8 @@ use oxkeeper_proto::request::{
 };
 use oxkeeper_proto::{OPEN_ACL_UNSAFE, OpCode, Reader, Request};
 use oxkeeper_recipes::port::{
-    Alarm, Edit, ErrorCode, Failure, Kind, New, Pending, Port, Standing, Stat, TreeAlert, TreeWatch,
+    Alarm, Asked, Edit, ErrorCode, Failure, Kind, New, Pending, Port, Standing, Stat, TreeAlert,
+    TreeWatch,
 };
 
 use crate::world::{Heard, Shared1, Taken, World, is_over};
@@ -171,7 +172,7 @@ impl SimPort {
         &self,
         request: Request<'_>,
         read: impl FnOnce(Answer) -> T + Send + 'static,
-    ) -> Pending<Result<T, Failure>> {
+    ) -> Asked<T> {
         let asking = self.submit(request.into());
         Box::pin(async move { Ok(read(answer(asking?.await)?)) })
     }
@@ -180,7 +181,7 @@ impl SimPort {
         &self,
         request: Request<'_>,
         read: impl FnOnce(Result<Answer, Failure>, Listener) -> Result<T, Failure> + Send + 'static,
-    ) -> Pending<Result<T, Failure>> {
+    ) -> Asked<T> {
         let (watcher, heard) = {
             let mut ground = self.world.lock();
             let seat = &mut ground.seats[self.seat];
@@ -250,59 +251,54 @@ fn absent<T>(found: Result<T, Failure>) -> Result<Option<T>, Failure> {
 }
 
 impl Port for SimPort {
-    fn create(&self, new: New) -> Pending<Result<(String, Stat), Failure>> {
+    fn create(&self, new: New) -> Asked<(String, Stat)> {
         self.ask(Request::Create(create_request(&new)), created)
     }
 
-    fn delete(&self, path: &str, version: Option<i32>) -> Pending<Result<(), Failure>> {
+    fn delete(&self, path: &str, version: Option<i32>) -> Asked<()> {
         let of = PathVersion { path: path.into(), version: version.unwrap_or(-1) };
         self.ask(Request::Delete(of), |_| ())
     }
 
-    fn set(
-        &self,
-        path: &str,
-        data: Vec<u8>,
-        version: Option<i32>,
-    ) -> Pending<Result<Stat, Failure>> {
+    fn set(&self, path: &str, data: Vec<u8>, version: Option<i32>) -> Asked<Stat> {
         let version = version.unwrap_or(-1);
         let of = SetDataRequest { path: path.into(), data: Some(&data), version };
         self.ask(Request::SetData(of), stat)
     }
 
-    fn get(&self, path: &str) -> Pending<Result<(Vec<u8>, Stat), Failure>> {
+    fn get(&self, path: &str) -> Asked<(Vec<u8>, Stat)> {
         self.ask(Request::GetData(flagged(path)), data)
     }
 
-    fn get_watched(&self, path: &str) -> Pending<Result<(Vec<u8>, Stat, Alarm), Failure>> {
+    fn get_watched(&self, path: &str) -> Asked<(Vec<u8>, Stat, Alarm)> {
         self.watch(Request::GetData(flagged(path)), |found, listener| {
             let (data, stat) = data(found?);
             Ok((data, stat, alarm(listener)))
         })
     }
 
-    fn exists_watched(&self, path: &str) -> Pending<Result<(Option<Stat>, Alarm), Failure>> {
+    fn exists_watched(&self, path: &str) -> Asked<(Option<Stat>, Alarm)> {
         self.watch(Request::Exists(flagged(path)), |found, listener| {
             Ok((absent(found.map(stat))?, alarm(listener)))
         })
     }
 
-    fn exists(&self, path: &str) -> Pending<Result<Option<Stat>, Failure>> {
+    fn exists(&self, path: &str) -> Asked<Option<Stat>> {
         let found = self.ask(Request::Exists(flagged(path)), stat);
         Box::pin(async move { absent(found.await) })
     }
 
-    fn children(&self, path: &str) -> Pending<Result<Vec<String>, Failure>> {
+    fn children(&self, path: &str) -> Asked<Vec<String>> {
         self.ask(Request::GetChildren(flagged(path)), names)
     }
 
-    fn children_watched(&self, path: &str) -> Pending<Result<(Vec<String>, Alarm), Failure>> {
+    fn children_watched(&self, path: &str) -> Asked<(Vec<String>, Alarm)> {
         self.watch(Request::GetChildren(flagged(path)), |found, listener| {
             Ok((names(found?), alarm(listener)))
         })
     }
 
-    fn multi(&self, edits: Vec<Edit>) -> Pending<Result<Vec<Option<String>>, Failure>> {
+    fn multi(&self, edits: Vec<Edit>) -> Asked<Vec<Option<String>>> {
         let mut raw = Vec::new();
         MultiRequest::encode_ops(&mut raw, edits.iter().map(edit_op));
         let multi = MultiRequest::decode(&mut Reader::new(&raw)).unwrap();
@@ -318,11 +314,11 @@ impl Port for SimPort {
         })
     }
 
-    fn sync(&self, path: &str) -> Pending<Result<(), Failure>> {
+    fn sync(&self, path: &str) -> Asked<()> {
         self.ask(Request::Sync(Some(path.into())), |_| ())
     }
 
-    fn watch_tree(&self, path: &str) -> Pending<Result<Box<dyn TreeWatch>, Failure>> {
+    fn watch_tree(&self, path: &str) -> Asked<Box<dyn TreeWatch>> {
         let of = PathKind { path: path.into(), kind: 1 };
         self.watch(Request::AddWatch(of), |found, listener| {
             found?;

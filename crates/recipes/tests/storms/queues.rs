@@ -36,7 +36,7 @@ fn what_is_put_is_taken_once() {
             let (books, complaints) = (Arc::clone(&books), complaints.clone());
             async move {
                 for round in 0..20 {
-                    if own.number % 2 == 0 {
+                    if own.number.is_multiple_of(2) {
                         let item = format!("{}-{round}", own.number);
                         match Queue::of(own.keeper(), "/q", layout).put(item.as_bytes()).await {
                             Ok(()) => drop(books.lock().unwrap().put.insert(item)),

@@ -403,9 +403,8 @@ impl Ground {
             }
         }
         self.take_in(at);
-        while !frozen {
-            let Some(pipe) = &mut self.seats[at].pipe else { break };
-            if pipe.down.front().is_none_or(|(due, _)| *due > now) {
+        while let Some(pipe) = &mut self.seats[at].pipe {
+            if frozen || pipe.down.front().is_none_or(|(due, _)| *due > now) {
                 break;
             }
             let (_, bytes) = pipe.down.pop_front().unwrap();
