@@ -42,23 +42,22 @@ fn main() -> Result<(), Failure> {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         _ => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
     };
-    let ours = runtime.block_on(oxkeeper_client::Client::connect(&server))?;
     runtime.block_on(async {
+        let ours = oxkeeper_client::Client::connect(&server).await?;
         match ours.create(PATH, &VALUE).await {
             Err(error) if error.is_node_exists() => ours.set(PATH, &VALUE).await.map(drop),
             made => made.map(drop),
         }
     })?;
-    let theirs = runtime.block_on(other::Client::connect(&server))?;
     println!("ns per operation, one client, {ops} operations a round, {threads} thread(s)");
     println!("work window   socket   oxkeeper-client   zookeeper-client");
     for (name, work) in [("get", Work::Get), ("set", Work::Set)] {
         for window in WINDOWS {
             let mut taken = [const { Vec::new() }; 3];
             for _ in 0..ROUNDS {
-                taken[0].push(timed(ops, || socket(&server, work, window, ops))?);
-                taken[1].push(timed(ops, || runtime.block_on(ours_run(&ours, work, window, ops)))?);
-                taken[2].push(timed(ops, || runtime.block_on(other_run(&theirs, work, window, ops)))?);
+                taken[0].push(socket(&server, work, window, ops)?);
+                taken[1].push(runtime.block_on(ours(&server, work, window, ops))?);
+                taken[2].push(runtime.block_on(theirs(&server, work, window, ops))?);
             }
             let [bare, ours, theirs] = taken.map(median);
             println!(
@@ -71,10 +70,9 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn timed(ops: usize, work: impl FnOnce() -> Result<(), Failure>) -> Result<f64, Failure> {
-    let began = Instant::now();
-    work()?;
-    Ok(began.elapsed().as_nanos() as f64 / ops as f64)
+/// Nanoseconds per operation since then.
+fn per_op(began: Instant, ops: usize) -> f64 {
+    began.elapsed().as_nanos() as f64 / ops as f64
 }
 
 fn median(mut all: Vec<f64>) -> f64 {
@@ -104,32 +102,28 @@ where
     Ok(())
 }
 
-async fn ours_run(
-    zk: &oxkeeper_client::Client,
-    work: Work,
-    window: usize,
-    ops: usize,
-) -> Result<(), Failure> {
+async fn ours(server: &str, work: Work, window: usize, ops: usize) -> Result<f64, Failure> {
+    let zk = oxkeeper_client::Client::connect(server).await?;
+    let began = Instant::now();
     match work {
-        Work::Get => pipelined(window, ops, || zk.get(PATH).send()).await,
-        Work::Set => pipelined(window, ops, || zk.set(PATH, &VALUE).send()).await,
+        Work::Get => pipelined(window, ops, || zk.get(PATH).send()).await?,
+        Work::Set => pipelined(window, ops, || zk.set(PATH, &VALUE).send()).await?,
     }
+    Ok(per_op(began, ops))
 }
 
-async fn other_run(
-    zk: &other::Client,
-    work: Work,
-    window: usize,
-    ops: usize,
-) -> Result<(), Failure> {
+async fn theirs(server: &str, work: Work, window: usize, ops: usize) -> Result<f64, Failure> {
+    let zk = other::Client::connect(server).await?;
+    let began = Instant::now();
     match work {
-        Work::Get => pipelined(window, ops, || Box::pin(zk.get_data(PATH))).await,
-        Work::Set => pipelined(window, ops, || Box::pin(zk.set_data(PATH, &VALUE, None))).await,
+        Work::Get => pipelined(window, ops, || Box::pin(zk.get_data(PATH))).await?,
+        Work::Set => pipelined(window, ops, || Box::pin(zk.set_data(PATH, &VALUE, None))).await?,
     }
+    Ok(per_op(began, ops))
 }
 
 /// The floor: prepared frames, replies counted.
-fn socket(server: &str, work: Work, window: usize, ops: usize) -> Result<(), Failure> {
+fn socket(server: &str, work: Work, window: usize, ops: usize) -> Result<f64, Failure> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_nodelay(true)?;
     let mut hello = Vec::new();
@@ -165,13 +159,14 @@ fn socket(server: &str, work: Work, window: usize, ops: usize) -> Result<(), Fai
     }
     let bytes = frames.len() / window;
     let (mut sent, mut answered) = (0, 0);
+    let began = Instant::now();
     while answered < ops {
         let more = (ops - sent).min(window - (sent - answered));
         stream.write_all(&frames[..more * bytes])?;
         sent += more;
         answered += count(&mut stream, &mut inbox, &mut filled)?;
     }
-    Ok(())
+    Ok(per_op(began, ops))
 }
 
 /// Reads once, or until a frame is whole, and counts the frames.

@@ -223,7 +223,9 @@ fn step(
 ) -> bool {
     let mut inner = shared.lock();
     if let Some(input) = input {
-        inner.client.handle(shared.now_us(), input);
+        let now_us = shared.now_us();
+        inner.now_us = now_us;
+        inner.client.handle(now_us, input);
     }
     let any = inner.effects(shared, wakers, port);
     drop(inner);
