@@ -125,27 +125,19 @@ fn own_tests(tests: &Path, server: SocketAddr, name: &str, findings: &mut Findin
 
 /// A session at work while one member after the other is killed and comes back.
 fn under_attack(ensemble: &mut Ensemble) -> Result<usize> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all();
-    let runtime = { runtime }.build()?;
     let hosts: Vec<String> = ensemble.addrs().iter().map(ToString::to_string).collect();
-    let builder = Client::builder(&hosts.join(",")).session_timeout(Duration::from_secs(30));
-    let zk = runtime.block_on(builder.connect())?;
-    let session = zk.session_id();
-    runtime.block_on(async {
-        zk.create("/made", b"").await?;
-        zk.create("/here", b"").ephemeral().await.map(drop)
-    })?;
     let counted = Arc::new(AtomicU64::new(0));
-    let counters: Vec<_> = (0..COUNTERS)
-        .map(|at| runtime.spawn(count(zk.clone(), format!("/n{at}"), Arc::clone(&counted))))
-        .collect();
+    let own = Arc::clone(&counted);
+    let session = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(at_work(&hosts.join(","), &own))
+    });
     let whole = COUNTERS as u64 * COUNT as u64;
     let mut down = None;
     for part in 1..=3 {
         ensemble.await_that("the counters go on", |_| {
             let far = counted.load(Ordering::Relaxed) >= whole * part / 5;
-            let ended = counters.iter().any(|counter| counter.is_finished());
-            (far || ended).then_some(())
+            (far || session.is_finished()).then_some(())
         })?;
         if let Some(sid) = down.take() {
             ensemble.start(sid)?;
@@ -157,25 +149,33 @@ fn under_attack(ensemble: &mut Ensemble) -> Result<usize> {
         ensemble.kill(victim)?;
         down = Some(victim);
     }
+    match session.join() {
+        Ok(checks) => checks,
+        Err(_) => bail!("the session's thread panicked"),
+    }
+}
+
+/// The session: counts, and looks at the end whether everything is as it was said.
+async fn at_work(hosts: &str, counted: &Arc<AtomicU64>) -> Result<usize> {
+    let builder = Client::builder(hosts).session_timeout(Duration::from_secs(30));
+    let zk = builder.connect().await?;
+    let session = zk.session_id();
+    zk.create("/made", b"").await?;
+    zk.create("/here", b"").ephemeral().await?;
+    let counters: Vec<_> = (0..COUNTERS)
+        .map(|at| tokio::spawn(count(zk.clone(), format!("/n{at}"), Arc::clone(counted))))
+        .collect();
     let mut made = 0;
-    runtime.block_on(async {
-        for counter in counters {
-            made +=
-                tokio::time::timeout(PATIENCE, counter).await.context("a counter hangs")???;
-        }
-        anyhow::Ok(())
-    })?;
-    runtime.block_on(async {
-        ensure!(zk.session_id() == session, "the session is another");
-        let here = zk.exists("/here").await?;
-        let owner = here.map(|stat| stat.ephemeral_owner);
-        ensure!(owner == session, "the ephemeral znode is gone or somebody else's");
-        let found = zk.children("/made").await?.len();
-        ensure!(found == made, "{made} protected znodes were created, and {found} are there");
-        ensure!(zk.close().await, "nobody confirmed that the session is closed");
-        anyhow::Ok(())
-    })?;
-    Ok(usize::try_from(whole)? + made)
+    for counter in counters {
+        made += tokio::time::timeout(PATIENCE, counter).await.context("a counter hangs")???;
+    }
+    ensure!(zk.session_id() == session, "the session is another");
+    let here = zk.exists("/here").await?;
+    ensure!(here.map(|stat| stat.ephemeral_owner) == session, "the ephemeral znode is gone");
+    let found = zk.children("/made").await?.len();
+    ensure!(found == made, "{made} protected znodes were created, and {found} are there");
+    ensure!(zk.close().await, "nobody confirmed that the session is closed");
+    Ok(COUNTERS * usize::try_from(COUNT)? + made)
 }
 
 /// Counts in a znode whose version says how often it was set: each step either happened or did not,

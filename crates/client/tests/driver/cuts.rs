@@ -1,4 +1,8 @@
 //! What becomes of requests and sessions when connections are lost.
+//!
+//! Each test has a client behind a proxy that cuts, swallows or refuses, and a second client that
+//! goes straight to the server and sees what really happened. What the first one says of its
+//! operations must agree.
 
 use oxkeeper_client::{
     Acl, Builder, Cause, Client, End, ErrorKind, Fate, RetryPolicy, State, StateStream, Unsent,

@@ -1,4 +1,8 @@
 //! How sessions begin and end.
+//!
+//! Expired, refused, closed, handed over, out of reach, on a server that takes no writes: in each
+//! case everything that was given out, futures, streams and states, must say so, and nothing may
+//! wait for ever.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,4 +1,8 @@
 //! A network that can be told to fail.
+//!
+//! Connections are carried byte for byte until the test says otherwise: cut, let nobody in, or go
+//! on reading and pass nothing on in one direction. That something was swallowed can be waited for,
+//! so no test needs to guess when.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

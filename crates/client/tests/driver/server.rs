@@ -12,8 +12,9 @@ use oxkeeper_config::{Config, Options, OsFiles};
 static SERVER: OnceLock<SocketAddr> = OnceLock::new();
 static PLACES: AtomicU32 = AtomicU32::new(0);
 
-/// Names another server to run the tests against: `cargo xtask conformance client` does, of Apache's
-/// and of ensembles. It needs a tick of 200 ms, sessions of 200 ms to 60 s, and extended types.
+/// Names another server to run the tests against: `cargo xtask conformance client` does, of
+/// Apache's and of ensembles. It needs a tick of 200 ms, sessions of 200 ms to 60 s, and extended
+/// types.
 const OTHER: &str = "OXKEEPER_TEST_SERVER";
 
 /// Where it listens. It ends with the process.
