@@ -153,14 +153,10 @@ impl IoThread {
         f(&mut self.state.borrow_mut())
     }
 
-    /// Lets a task of the core's thread say something to the core. A turn is the caller's to ask
-    /// for.
+    /// Lets a task of the core's thread say something to the core, at one moment. A turn is the
+    /// caller's to ask for.
     pub fn with_core(&self, f: impl FnOnce(&mut CorePart, &Shared, Now)) {
-        self.with_core_at(self.clock.now(), f);
-    }
-
-    /// The same at a moment that was sampled just before.
-    pub fn with_core_at(&self, now: Now, f: impl FnOnce(&mut CorePart, &Shared, Now)) {
+        let now = self.clock.now();
         let shared = self.shared.read();
         if let Some(part) = &mut self.state.borrow_mut().core {
             f(part, &shared, now);
