@@ -1,0 +1,1 @@
+//! What becomes of requests and sessions when connections are lost.

@@ -1,0 +1,1 @@
+//! How sessions begin and end.
