@@ -14,9 +14,13 @@
 //! other. A disk that is quick takes hardly longer than that, and where a write is alone nobody is
 //! there who could be served meanwhile. So the core's thread of a member writes such a batch itself
 //! ([`LogThread::write_held`]): with the same worker, which is behind a lock, and only if
-//! everything that was handed over before is done, so that the order stays what it was. That a disk
-//! is quick no more, one write finds out, and the next ones are this thread's again. A server that
-//! is alone leaves them to it: while its disk hangs, nobody else answers an operator's questions.
+//! everything that was handed over before is done, so that the order stays what it was.
+//!
+//! What it costs: a sync that is slow all the same keeps the core's thread, where a quorum of others
+//! would have done without it. One in [`QUICK_IN_A_ROW`] can do so at most, because after it the
+//! disk has to prove itself again; and a disk that hangs looks to the others like a server that
+//! does, which they find out sooner. A server without others leaves everything to this thread:
+//! while its disk hangs, nobody else answers an operator's questions.
 //!
 //! In an ensemble the same thread saves the epochs and exchanges the history (module
 //! [`crate::member`]): those are writes that must not overtake each other, nor the appends.
@@ -51,14 +55,9 @@ const IDLE_BEFORE_SETTLE: Duration = Duration::from_secs(2);
 
 /// Up to here a disk is quick: two hand-overs between threads, and what may still be in between.
 const QUICK: Duration = Duration::from_micros(500);
-/// Slower by that much than quick, and nothing of what it did before counts any more.
-const NOT_QUICK_AT_ALL: Duration = Duration::from_millis(10);
-/// What a slow sync takes away from what quick ones have earned, one each.
-const SLOW_COSTS: u32 = 8;
-/// From here on the disk is taken for quick.
-const QUICK_FROM: u32 = 16;
-/// More is not earned.
-const QUICK_MAX: u32 = 32;
+/// So many quick syncs in a row are to be followed by another. It bounds how often a slow one can
+/// meet the core's thread, however often disks are slow.
+const QUICK_IN_A_ROW: u32 = 64;
 
 /// Bytes gathered into one write. Larger writes gain nothing and delay the first of their batches.
 const FRAMES_BYTES_MAX: usize = 4 << 20;
@@ -385,29 +384,25 @@ fn run<D: Disk, R: LogReports>(
     }
 }
 
-/// Whether a disk has been quick: what it has earned lately.
+/// Whether a disk has been quick.
 #[derive(Debug, Clone, Copy)]
 struct Quickness {
-    earned: u32,
+    in_a_row: u32,
     /// A sync that takes no longer is quick.
     bound: Duration,
 }
 
 impl Quickness {
     fn new(bound: Duration) -> Quickness {
-        Quickness { earned: 0, bound }
+        Quickness { in_a_row: 0, bound }
     }
 
     fn note(&mut self, took: Duration) {
-        self.earned = match took {
-            quick if quick <= self.bound => QUICK_MAX.min(self.earned + 1),
-            slow if slow <= NOT_QUICK_AT_ALL => self.earned.saturating_sub(SLOW_COSTS),
-            _ => 0,
-        };
+        self.in_a_row = if took <= self.bound { self.in_a_row.saturating_add(1) } else { 0 };
     }
 
     fn is_quick(self) -> bool {
-        self.earned >= QUICK_FROM
+        self.in_a_row >= QUICK_IN_A_ROW
     }
 }
 
@@ -1019,7 +1014,7 @@ mod tests {
         (disk, thread, reported)
     }
 
-    const PROVED: i64 = 2 * QUICK_MAX as i64;
+    const PROVED: i64 = QUICK_IN_A_ROW as i64;
 
     fn alone(zxid: i64) -> Batch {
         match batch(zxid, zxid) {
@@ -1119,17 +1114,15 @@ mod tests {
     #[test]
     fn a_disk_that_turns_slow_is_left_to_the_thread() {
         let mut quickness = Quickness::new(QUICK);
-        let noted = |quickness: &mut Quickness, took, times| {
+        let mut note = |took, times| {
             (0..times).for_each(|_| quickness.note(took));
             quickness.is_quick()
         };
-        assert!(!noted(&mut quickness, QUICK, QUICK_FROM - 1));
-        assert!(noted(&mut quickness, QUICK, 100));
-        assert!(noted(&mut quickness, 2 * QUICK, 2), "now and then all disks are slower");
-        assert!(!noted(&mut quickness, 2 * QUICK, 1));
-        assert!(noted(&mut quickness, QUICK, 100));
-        assert!(!noted(&mut quickness, 2 * NOT_QUICK_AT_ALL, 1), "this one hangs");
-        assert!(!noted(&mut quickness, QUICK, QUICK_FROM - 1));
+        assert!(!note(QUICK, QUICK_IN_A_ROW - 1));
+        assert!(note(QUICK, 100));
+        assert!(!note(2 * QUICK, 1), "one has met the core's thread");
+        assert!(!note(QUICK, QUICK_IN_A_ROW - 1));
+        assert!(note(QUICK, 1));
     }
 
     #[test]
