@@ -451,23 +451,17 @@ impl Election {
 
     /// Whether every voter that could still answer has voted for `like`, its leader among them. Who
     /// has settled on that leader in this round has, even if a new epoch stands in its answer by
-    /// now. Who follows a worse one has spoken too early, before it knew of this one, and has no
-    /// better vote to give: it will be back when that one turns it away.
+    /// now.
     fn is_unanimous(&self, round: &Round, like: &Received) -> bool {
         let settled = |its: &Received| {
             its.state != PeerState::Looking
                 && its.vote.leader == like.vote.leader
                 && its.vote.election_epoch == like.vote.election_epoch
         };
-        let too_early = |sid: Sid, its: &Received| {
-            its.state == PeerState::Following
-                && like.vote.beats(&its.vote)
-                && sid != like.vote.leader
-        };
         self.membership.voters().into_iter().all(|sid| {
             let vote = round.votes.get(&sid);
-            let voted = |its: &Received| its.is_same(like) || settled(its) || too_early(sid, its);
-            vote.is_some_and(voted) || (self.down.contains(&sid) && sid != like.vote.leader)
+            vote.is_some_and(|vote| vote.is_same(like) || settled(vote))
+                || (self.down.contains(&sid) && sid != like.vote.leader)
         })
     }
 

@@ -15,9 +15,11 @@
 //! | [`mixed`] | ensembles of Java's servers and ours, under load and under attack |
 //! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
 //! | [`faults`] | ensembles of ours alone: killed, parted, frozen, filled, by chance |
+//! | [`cli`] | our shell prints what ZooKeeper's prints |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
 //! | [`net`] | that the parts above catch a server that does wrong |
 
+pub mod cli;
 pub mod differential;
 pub mod disk;
 pub mod election;
@@ -31,6 +33,7 @@ pub mod net;
 pub mod options;
 pub mod peers;
 mod report;
+pub mod transcript;
 pub mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -54,8 +57,8 @@ const PORTS_COUNT: u32 = 1_000;
 /// How long a difference is thinned out before it is printed.
 const MINIMISE: Duration = Duration::from_secs(60);
 /// The parts that are not programs of the peers.
-const PARTS: [&str; 8] =
-    ["differential", "golden", "expiry", "interop", "disk", "election", "mixed", "net"];
+const PARTS: [&str; 9] =
+    ["cli", "differential", "golden", "expiry", "interop", "disk", "election", "mixed", "net"];
 
 /// Runs the parts that `options` selects, all of them even if one fails.
 ///
@@ -95,6 +98,16 @@ pub fn run(options: &Options) -> Result<()> {
     if selected("differential") {
         report.say(&format!("seed {seed}"));
         report.part("differential", |report| run.differential(&replay, report));
+    }
+    if selected("cli") {
+        report.part("cli", |report| {
+            let binary = match &run.server {
+                ServerUnderTest::Oxkeeper { binary } => binary.clone(),
+                ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &dir, report)?,
+            };
+            let dir = run.dir.join("cli");
+            cli::run(&run.server, &binary, &dir, &mut |line| report.progress(line))
+        });
     }
     if selected("expiry") {
         report.part("expiry", |_| expiry::run(&run.server, &run.dir.join("expiry")));

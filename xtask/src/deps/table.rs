@@ -52,9 +52,10 @@ const CLIENT: &str = "oxkeeper-client";
 const CONFIG: &str = "oxkeeper-config";
 const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
+const SHELL: &str = "oxkeeper-shell";
 
 /// Every crate of the workspace.
-pub const ROOMS: [Room; 13] = [
+pub const ROOMS: [Room; 14] = [
     Room {
         name: PROTO,
         core: true,
@@ -196,10 +197,25 @@ pub const ROOMS: [Room; 13] = [
         test_budget: &[],
     },
     Room {
+        name: SHELL,
+        core: false,
+        product: true,
+        knows: &[CLIENT],
+        tests_know: &[],
+        budget: &[
+            ("base64", "data that is no text, on the command line and in JSON"),
+            ("jiff", "times in the zone of who reads them, as java.util.Date prints them"),
+            ("rustyline", "editing a line: history, completion, terminals of all kinds"),
+            ("serde_json", "results for programs, exports"),
+            ("tokio", "the client's runtime, one thread of it; Ctrl-C"),
+        ],
+        test_budget: &[],
+    },
+    Room {
         name: "oxkeeper",
         core: false,
         product: true,
-        knows: &[BENCH, CONFIG, SERVER],
+        knows: &[BENCH, CONFIG, SERVER, SHELL],
         // Its process tests speak to the binary over the wire.
         tests_know: &[PROTO],
         budget: &[EVENTS, FLAGS, ("mimalloc", "less memory and time than the system's allocator")],
