@@ -52,9 +52,11 @@ const CLIENT: &str = "oxkeeper-client";
 const CONFIG: &str = "oxkeeper-config";
 const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
+const RECIPES: &str = "oxkeeper-recipes";
+const SHELL: &str = "oxkeeper-shell";
 
 /// Every crate of the workspace.
-pub const ROOMS: [Room; 13] = [
+pub const ROOMS: [Room; 15] = [
     Room {
         name: PROTO,
         core: true,
@@ -146,6 +148,22 @@ pub const ROOMS: [Room; 13] = [
         test_budget: &[PROPERTIES, SCRATCH],
     },
     Room {
+        name: RECIPES,
+        core: false,
+        product: true,
+        knows: &[CLIENT],
+        // Its tests run recipes in virtual time on the product's own server core, and over sockets
+        // on a whole server.
+        tests_know: &[PROTO, NODE, TREE, CONFIG, SERVER],
+        budget: &[
+            ERRORS,
+            ("serde", "instances of services and records of jobs are JSON"),
+            ("serde_json", "instances of services and records of jobs are JSON"),
+            ("tokio", "the client's runtime: timers, tasks, channels between handle and task"),
+        ],
+        test_budget: &[PROPERTIES, SCRATCH],
+    },
+    Room {
         name: CONFIG,
         core: false,
         product: true,
@@ -196,10 +214,25 @@ pub const ROOMS: [Room; 13] = [
         test_budget: &[],
     },
     Room {
+        name: SHELL,
+        core: false,
+        product: true,
+        knows: &[CLIENT],
+        tests_know: &[],
+        budget: &[
+            ("base64", "data that is no text, on the command line and in JSON"),
+            ("jiff", "times in the zone of who reads them, as java.util.Date prints them"),
+            ("rustyline", "editing a line: history, completion, terminals of all kinds"),
+            ("serde_json", "results for programs, exports"),
+            ("tokio", "the client's runtime, one thread of it; Ctrl-C"),
+        ],
+        test_budget: &[],
+    },
+    Room {
         name: "oxkeeper",
         core: false,
         product: true,
-        knows: &[BENCH, CONFIG, SERVER],
+        knows: &[BENCH, CONFIG, SERVER, SHELL],
         // Its process tests speak to the binary over the wire.
         tests_know: &[PROTO],
         budget: &[EVENTS, FLAGS, ("mimalloc", "less memory and time than the system's allocator")],
@@ -223,15 +256,15 @@ pub const ROOMS: [Room; 13] = [
         name: "oxkeeper-conformance",
         core: false,
         product: false,
-        // The election port, which votes among Apache's servers.
-        knows: &[PROTO, ZAB, SERVER],
+        // The election port, which votes among Apache's servers; our client, and our recipes beside others'.
+        knows: &[PROTO, ZAB, SERVER, CLIENT, RECIPES],
         tests_know: &[],
         budget: &[
             SLICES,
             MESSAGES,
             ("serde", "recordings and reports are JSON"),
             ("serde_json", "recordings and reports are JSON"),
-            ("tokio", "the runtime that the election port is run on"),
+            ("tokio", "the runtime that the election port and our recipes are run on"),
         ],
         test_budget: &[SCRATCH],
     },

@@ -13,4 +13,6 @@ mod limits;
 mod member_words;
 mod server;
 mod serving;
+mod shell;
+mod terminal;
 mod words;
