@@ -70,7 +70,11 @@ pub async fn create(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
                 }
                 _ => {}
             }
-            return Err(Failure::of(&error, path));
+            let failure = Failure::of(&error, path);
+            return Err(match failure.kind {
+                Kind::NoNode => failure.hint("its parent is missing: create -p creates it too"),
+                _ => failure,
+            });
         }
     };
     if shell.json {
