@@ -1,4 +1,7 @@
 //! setquota, listquota, delquota: znodes below `/zookeeper/quota`, in ZooKeeper's own form.
+//!
+//! A quota is two znodes that the server reads, limits and what is used. A path has no quota if one
+//! above or below it has, because the server counts for the nearest alone.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,7 @@
-//! create, set, delete, deleteall, edit.
+//! create, set, delete, deleteall, edit: what changes znodes.
+//!
+//! Whatever deletes or overwrites has a dry run, which asks the server everything that the change
+//! itself would ask, and says what would be refused.
 
 use std::io::Read;
 

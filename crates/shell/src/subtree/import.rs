@@ -1,4 +1,7 @@
 //! `import`: what was exported becomes znodes.
+//!
+//! Either form is read as a stream. A path in a file leads nowhere but below the path that was
+//! named, because it is checked like any other.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
