@@ -1,4 +1,9 @@
 //! Handles to a session, and how one begins.
+//!
+//! A [`Client`] is two words: the session, and the namespace that this handle sees. Whatever it
+//! does ends in one place, `submit_with`, which puts a request into the session and returns the
+//! future of its answer. The session lives as long as a handle does; futures, streams and the task
+//! that carries its bytes share the session's insides and do not keep it alive.
 
 use std::borrow::Cow;
 use std::sync::Arc;

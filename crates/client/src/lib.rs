@@ -15,9 +15,9 @@
 //! # }
 //! ```
 //!
-//! A [`Client`] is a handle to one session. The session finds a server, keeps itself alive, moves to
-//! another server when one is lost, proves its identities and arms its watches again, all by itself;
-//! [`Client::states`] tells where it stands. What it does not hide is what cannot be hidden: when a
+//! A [`Client`] is a handle to one session. The session finds a server, keeps itself alive, moves
+//! to another server when one is lost, proves its identities and arms its watches again, all by
+//! itself; [`Client::states`] tells where it stands. What it does not hide cannot be hidden: when a
 //! connection is lost, [`Error::fate`] says whether the operation happened, did not, or cannot be
 //! known; and when the session is over it is over, with its ephemeral znodes.
 //!

@@ -1,4 +1,9 @@
 //! The future of one request.
+//!
+//! It holds the number of a slot in which the outcome will be, and how to read that: no channel, no
+//! box. What the user calls the path is kept for the error message, because an error that does not
+//! say which znode is of no use. Dropped before the answer it gives the slot back, takes a request
+//! back that was not sent, and lets go of the watch that was to be.
 
 use std::future::Future;
 use std::pin::Pin;

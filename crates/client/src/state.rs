@@ -1,4 +1,9 @@
 //! The state of a session, and those who follow it.
+//!
+//! Who holds a lock must know when he may no longer rely on it. [`State::Suspended`] says until
+//! when no server can have given it to anybody else, counted from a moment at or before which a
+//! server has last heard of us; there is no need to guess from the session timeout. A follower sees
+//! every state in order unless it sleeps for long, and the newest always.
 
 use std::pin::Pin;
 use std::sync::Arc;

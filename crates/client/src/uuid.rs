@@ -1,4 +1,8 @@
 //! Numbers that nobody else has.
+//!
+//! A protected znode is recognised by a number in its name, in the form that Curator gives it: a
+//! UUID of version 4. The standard library's hasher is keyed from the system's source of
+//! randomness, which is all the randomness that is needed here.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -239,15 +239,15 @@ pub const ROOMS: [Room; 14] = [
         name: "oxkeeper-conformance",
         core: false,
         product: false,
-        // The election port, which votes among Apache's servers.
-        knows: &[PROTO, ZAB, SERVER],
+        // The election port, which votes among Apache's servers, and the client library.
+        knows: &[PROTO, ZAB, SERVER, CLIENT],
         tests_know: &[],
         budget: &[
             SLICES,
             MESSAGES,
             ("serde", "recordings and reports are JSON"),
             ("serde_json", "recordings and reports are JSON"),
-            ("tokio", "the runtime that the election port is run on"),
+            ("tokio", "the runtime that the election port and the client are run on"),
         ],
         test_budget: &[SCRATCH],
     },

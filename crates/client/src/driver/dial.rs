@@ -87,8 +87,11 @@ fn shuffle(addresses: &mut [SocketAddr]) {
 /// How long a server may take to say whether it takes writes.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// The question whether a server takes writes.
+pub(crate) type Probing = Pin<Box<dyn Future<Output = bool> + Send>>;
+
 /// Asks `isro` and tells whether the server takes writes (`ClientCnxn.SendThread.pingRwServer`).
-pub(crate) fn probe(connecting: Connecting) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+pub(crate) fn probe(connecting: Connecting) -> Probing {
     Box::pin(async move {
         let asking = async {
             let mut stream = connecting.await?;

@@ -1,4 +1,10 @@
 //! The task: reads, writes, dials, and keeps the time.
+//!
+//! It is one hand-written future, so that a wake-up costs one pass over all that may have happened:
+//! what has come is read, dials are looked after, the time is told, and what is to be sent is
+//! written at once, however many requests it is. Before it sleeps it looks under the lock whether
+//! anything was submitted meanwhile, and leaves its waker there: the next who submits takes it and
+//! wakes it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::Shared;
-use super::dial::{Connecting, Connector, Stream, probe};
+use super::dial::{Connecting, Connector, Probing, Stream, probe};
 use crate::core::{Cause, Host, Input, LinkId};
 
 /// What is read at once.
@@ -37,7 +43,7 @@ pub(crate) struct Port {
     /// Begun behind the lock: a connector is its user's code.
     dialing: Option<(LinkId, Host, Option<Connecting>)>,
     up: Option<Up>,
-    probing: Option<(LinkId, Host, Option<Pin<Box<dyn Future<Output = bool> + Send>>>)>,
+    probing: Option<(LinkId, Host, Option<Probing>)>,
 }
 
 impl Port {
@@ -223,7 +229,9 @@ fn step(
 ) -> bool {
     let mut inner = shared.lock();
     if let Some(input) = input {
-        inner.client.handle(shared.now_us(), input);
+        let now_us = shared.now_us();
+        inner.now_us = now_us;
+        inner.client.handle(now_us, input);
     }
     let any = inner.effects(shared, wakers, port);
     drop(inner);

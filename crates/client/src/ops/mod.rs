@@ -1,19 +1,24 @@
 //! The operations, each a builder that becomes a request.
+//!
+//! A builder borrows what it is given. It is encoded when it is sent, straight into the bytes that
+//! leave if there is a connection, and what remains of it is the future of its answer, which
+//! borrows nothing: many can be under way without a copy of what was sent. Operations of one
+//! request have a [`Reply`](crate::Reply); those that take several say so.
 
 mod create;
-mod misc;
 mod multi;
 mod read;
+mod session;
 mod write;
 
 pub use create::{Create, Created};
-pub use misc::{
-    AddAuth, AddWatch, Ephemerals, Reconfig, ReconfigCall, RemoveWatches, Sync, WhoAmI,
-};
 pub use multi::{Multi, MultiRead, MultiResult, ReadResult};
 pub(crate) use read::CONFIG_PATH;
 pub use read::{
     Children, ChildrenCount, ChildrenWithStat, Data, Exists, Get, GetAcl, GetConfig, Watched,
+};
+pub use session::{
+    AddAuth, AddWatch, Ephemerals, Reconfig, ReconfigCall, RemoveWatches, Sync, WhoAmI,
 };
 pub use write::{Delete, DeleteAll, Set, SetAcl};
 

@@ -1,4 +1,9 @@
 //! get, exists, children, acl, and the watches that they leave.
+//!
+//! A read that leaves a watch is another builder with another answer: the value and the watch,
+//! which cannot be forgotten by accident, nor asked for where none was left. The watch is made as
+//! the request is submitted, so an event that comes right behind the answer has where to go.
+//! `exists` leaves one also where there is nothing: it waits for the creation.
 
 use std::future::IntoFuture;
 use std::str::Utf8Error;
@@ -188,7 +193,8 @@ awaited!(ChildrenWithStat => (Vec<String>, Stat));
 pub struct Watched<O>(O);
 
 macro_rules! watched {
-    ($builder:ident, $request:ident, $read:ident, $this:ident => $path:expr, $zk:expr, $output:ty) => {
+    ($builder:ident, $request:ident, $read:ident, $this:ident => $path:expr, $zk:expr,
+     $output:ty) => {
         impl<'a> Watched<$builder<'a>> {
             /// Submits it.
             pub fn send(self) -> Reply<($output, OneShot)> {

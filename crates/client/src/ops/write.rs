@@ -1,4 +1,9 @@
 //! set, delete, set_acl, and delete_all.
+//!
+//! Every write may be bound to a version. That is what makes it safe to repeat after a connection
+//! was lost: a set at version 3 happens at most once, and `BADVERSION` at the second try says that
+//! somebody, perhaps the first try, was there. `delete_all` is many requests, pipelined, children
+//! before their parents.
 
 use std::borrow::Cow;
 use std::future::IntoFuture;

@@ -1,4 +1,7 @@
 //! Every operation, and the answers that users work with.
+//!
+//! One client and a server that is well. What is claimed is what a user would notice: values,
+//! stats, names, errors with their codes and fates, and the order in which requests are executed.
 
 use std::time::Duration;
 

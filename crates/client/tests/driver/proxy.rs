@@ -1,4 +1,8 @@
 //! A network that can be told to fail.
+//!
+//! Connections are carried byte for byte until the test says otherwise: cut, let nobody in, or go
+//! on reading and pass nothing on in one direction. That something was swallowed can be waited for,
+//! so no test needs to guess when.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 #[derive(Default)]
@@ -17,6 +22,8 @@ struct Rules {
     deaf: AtomicBool,
     /// What the server sends vanishes.
     mute: AtomicBool,
+    /// Told of whatever vanishes.
+    vanished: Notify,
     connections: Mutex<Vec<AbortHandle>>,
 }
 
@@ -59,6 +66,11 @@ impl Proxy {
         }
     }
 
+    /// Waits until something has vanished.
+    pub async fn vanished(&self) {
+        self.rules.vanished.notified().await;
+    }
+
     /// What clients send vanishes, or no longer does.
     pub fn deaf(&self, deaf: bool) {
         self.rules.deaf.store(deaf, Ordering::SeqCst);
@@ -75,15 +87,22 @@ async fn carry(client: TcpStream, server: SocketAddr, rules: Arc<Rules>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pump(from_client, to_server, &rules.deaf) => {}
-        () = pump(from_server, to_client, &rules.mute) => {}
+        () = pump(from_client, to_server, &rules.deaf, &rules.vanished) => {}
+        () = pump(from_server, to_client, &rules.mute, &rules.vanished) => {}
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallow: &AtomicBool) {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    swallow: &AtomicBool,
+    vanished: &Notify,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
-        if !swallow.load(Ordering::SeqCst) && to.write_all(&buffer[..bytes]).await.is_err() {
+        if swallow.load(Ordering::SeqCst) {
+            vanished.notify_one();
+        } else if to.write_all(&buffer[..bytes]).await.is_err() {
             return;
         }
     }

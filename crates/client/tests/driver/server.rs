@@ -1,4 +1,5 @@
-//! A server in this process, on a port of its own, for all tests of one binary.
+//! A server in this process, on a port of its own, for all tests of one binary; or another that is
+//! named from outside.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -11,9 +12,17 @@ use oxkeeper_config::{Config, Options, OsFiles};
 static SERVER: OnceLock<SocketAddr> = OnceLock::new();
 static PLACES: AtomicU32 = AtomicU32::new(0);
 
+/// Names another server to run the tests against: `cargo xtask conformance client` does, of
+/// Apache's and of ensembles. It needs a tick of 200 ms, sessions of 200 ms to 60 s, and extended
+/// types.
+const OTHER: &str = "OXKEEPER_TEST_SERVER";
+
 /// Where it listens. It ends with the process.
 pub fn addr() -> SocketAddr {
-    *SERVER.get_or_init(|| start(&[]))
+    *SERVER.get_or_init(|| match std::env::var(OTHER) {
+        Ok(other) => other.parse().expect("an address"),
+        Err(_) => start(&[]),
+    })
 }
 
 /// Starts one more, with settings of its own.
@@ -31,7 +40,13 @@ pub fn start(settings: &[&str]) -> SocketAddr {
             "extendedTypesEnabled=true".to_owned(),
             "forceSync=no".to_owned(),
         ];
-        set.extend(own);
+        // The number of a member is in a file, not among the settings.
+        for setting in own {
+            match setting.strip_prefix("myid=") {
+                Some(id) => std::fs::write(dir.path().join("myid"), id).expect("written"),
+                None => set.push(setting),
+            }
+        }
         let options = Options { set, allow_unknown_keys: false };
         let config = Config::without_file(&options, &OsFiles).expect("a configuration");
         let served = oxkeeper_server::serve(&config, |it| ready.send(it.addr).expect("heard"));
@@ -42,7 +57,8 @@ pub fn start(settings: &[&str]) -> SocketAddr {
 
 /// A part of the tree for one test.
 pub async fn place() -> String {
-    let place = format!("/t{}", PLACES.fetch_add(1, Ordering::Relaxed));
+    let place = PLACES.fetch_add(1, Ordering::Relaxed);
+    let place = format!("/t{}-{place}", std::process::id());
     let zk = Client::connect(&addr().to_string()).await.expect("a session");
     zk.create(&place, b"").await.expect("created");
     zk.close().await;

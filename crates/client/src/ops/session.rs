@@ -1,4 +1,9 @@
-//! Persistent watches, identities, sync, and what is asked about the ensemble.
+//! What is about the session and the ensemble more than about one znode: watches that stay,
+//! identities, sync, and what is asked about the ensemble.
+//!
+//! An identity is not only sent but kept, to be proved on every later connection, so it does not go
+//! the way of other requests. Watches that stay are registered when the server has said that it
+//! armed them; their stream exists from the moment of the request, and nothing falls between.
 
 use std::borrow::Cow;
 
