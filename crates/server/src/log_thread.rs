@@ -17,7 +17,7 @@
 //! everything that was handed over before is done, so that the order stays what it was.
 //!
 //! What it costs: a sync that is slow all the same keeps the core's thread, where a quorum of others
-//! would have done without it. One in [`QUICK_IN_A_ROW`] can do so at most, because after it the
+//! would have done without it. One in 64 can do so at most, because after it the
 //! disk has to prove itself again; and a disk that hangs looks to the others like a server that
 //! does, which they find out sooner. A server without others leaves everything to this thread:
 //! while its disk hangs, nobody else answers an operator's questions.
