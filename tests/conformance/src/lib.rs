@@ -115,14 +115,7 @@ pub fn run(options: &Options) -> Result<()> {
         report.part("differential", |report| run.differential(&replay, report));
     }
     if selected("cli") {
-        report.part("cli", |report| {
-            let binary = match &run.server {
-                ServerUnderTest::Oxkeeper { binary } => binary.clone(),
-                ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &dir, report)?,
-            };
-            let dir = run.dir.join("cli");
-            cli::run(&run.server, &binary, &dir, &mut |line| report.progress(line))
-        });
+        report.part("cli", |report| run.cli(report));
     }
     if selected("expiry") {
         report.part("expiry", |_| expiry::run(&run.server, &run.dir.join("expiry")));
@@ -188,6 +181,14 @@ impl Run {
             .filter_map(|check| Some(format!("{}: {}", check.name, check.error.as_deref()?)))
             .collect();
         Ok(Findings { checks: checks.len(), errors })
+    }
+
+    fn cli(&self, report: &mut Report) -> Result<Findings> {
+        let binary = match &self.server {
+            ServerUnderTest::Oxkeeper { binary } => binary.clone(),
+            ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &self.dir, report)?,
+        };
+        cli::run(&self.server, &binary, &self.dir.join("cli"), &mut |line| report.progress(line))
     }
 
     fn recipes(&self, report: &mut Report) -> Result<Findings> {
