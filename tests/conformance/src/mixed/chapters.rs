@@ -16,9 +16,9 @@ use crate::ensemble::{Flow, Mode, SYNC_LIMIT, TICK_MS};
 use crate::wire::{Connection, Received, Request, op, reply};
 
 /// Requests answered between two events of a chapter.
-const SOME: usize = 150;
+pub(super) const SOME: usize = 150;
 /// More transactions than any leader keeps in memory for learners (500).
-const MANY: usize = 1_600;
+pub(super) const MANY: usize = 1_600;
 
 /// A part of the story.
 #[derive(Clone, Copy)]
@@ -49,28 +49,9 @@ pub const CHAPTERS: [Chapter; 14] = [
     Chapter { name: "storm", quick: false, run: super::storm::run },
 ];
 
-impl Stage {
-    fn leader(&mut self) -> Result<i64> {
-        self.ensemble.await_leader(None)
-    }
-
-    /// Every follower once, so that each kind has its turn.
-    fn followers(&mut self) -> Result<Vec<i64>> {
-        let leader = self.leader()?;
-        let mut sids = self.ensemble.participants();
-        sids.retain(|&sid| sid != leader);
-        Ok(sids)
-    }
-
-    fn await_all(&mut self) -> Result<()> {
-        let all = self.ensemble.running();
-        self.ensemble.await_serving(&all)
-    }
-}
-
 /// Moves a session to one server of its list. A server that is behind what the session has seen
 /// refuses it, rightly, so it may take a while.
-fn go_to(session: &mut Session, place: usize) -> Result<()> {
+pub(super) fn go_to(session: &mut Session, place: usize) -> Result<()> {
     let began = Instant::now();
     while session.server() != place || session.is_away() {
         ensure!(began.elapsed() < limit(), "does not take the session");
@@ -137,7 +118,7 @@ fn forwarding(stage: &mut Stage) -> Result<()> {
 ///
 /// With few transactions the load waits for the follower, so that it finds what it missed in the
 /// leader's memory; otherwise it goes on.
-fn follower_away(
+pub(super) fn follower_away(
     stage: &mut Stage,
     sid: i64,
     txns: usize,

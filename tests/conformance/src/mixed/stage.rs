@@ -85,6 +85,46 @@ impl Stage {
         Session::begin(&self.ensemble.addrs(), first, TIMEOUT_MS)
     }
 
+    /// The one that leads.
+    ///
+    /// # Errors
+    /// When nobody does, for long.
+    pub fn leader(&mut self) -> Result<i64> {
+        self.ensemble.await_leader(None)
+    }
+
+    /// Every follower, so that each kind has its turn.
+    ///
+    /// # Errors
+    /// As [`leader`](Self::leader).
+    pub fn followers(&mut self) -> Result<Vec<i64>> {
+        let leader = self.leader()?;
+        let mut sids = self.ensemble.participants();
+        sids.retain(|&sid| sid != leader);
+        Ok(sids)
+    }
+
+    /// One voter of each kind, the one that wins among equals.
+    ///
+    /// # Errors
+    /// None.
+    pub fn one_of_each_kind(&self) -> Result<Vec<i64>> {
+        let mut by_kind = BTreeMap::new();
+        for sid in self.ensemble.participants() {
+            by_kind.insert(self.ensemble.kind(sid)?, sid);
+        }
+        Ok(by_kind.into_values().collect())
+    }
+
+    /// Waits until all that run serve.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn await_all(&mut self) -> Result<()> {
+        let all = self.ensemble.running();
+        self.ensemble.await_serving(&all)
+    }
+
     /// Where a member stands in the lists of servers.
     ///
     /// # Errors
