@@ -20,7 +20,7 @@ fn golden(name: &str) -> String {
 }
 
 /// Addresses of this process alone: the ports can then be those of the manual.
-fn host(sid: u8) -> String {
+pub fn host(sid: u8) -> String {
     let [high, low, ..] = (std::process::id() as u16).to_be_bytes();
     format!("127.{}.{low}.{sid}", 128 | high)
 }
@@ -40,7 +40,7 @@ fn start() -> Vec<Server> {
     MEMBERS.into_iter().map(member).collect()
 }
 
-fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + DEADLINE;
     loop {
         if let Some(found) = ask() {
@@ -51,7 +51,7 @@ fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn mode(server: &Server) -> Option<String> {
+pub fn mode(server: &Server) -> Option<String> {
     let srvr = word(server.addr, "srvr");
     srvr.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
 }

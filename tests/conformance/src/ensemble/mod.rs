@@ -376,16 +376,16 @@ impl Ensemble {
 
     /// A text with ports in place of their names: `q4`, `e4` and `c4` are server 4's.
     pub fn with_ports(&self, text: &str) -> String {
-        self.port_names().into_iter().fold(text.to_owned(), |text, (name, port)| {
-            text.replace(&name, &port.to_string())
-        })
+        self.port_names()
+            .into_iter()
+            .fold(text.to_owned(), |text, (name, port)| text.replace(&name, &port.to_string()))
     }
 
     /// A text with names in place of ports: the reverse of [`with_ports`](Self::with_ports).
     pub fn with_names(&self, text: &str) -> String {
-        self.port_names().into_iter().fold(text.to_owned(), |text, (name, port)| {
-            text.replace(&port.to_string(), &name)
-        })
+        self.port_names()
+            .into_iter()
+            .fold(text.to_owned(), |text, (name, port)| text.replace(&port.to_string(), &name))
     }
 
     fn port_names(&self) -> Vec<(String, u16)> {

@@ -33,6 +33,8 @@ impl fmt::Debug for Seen {
 /// How a learner was brought up to its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sync {
+    /// By whom.
+    pub leader: i64,
     /// DIFF, TRUNC or SNAP.
     pub mode: Seen,
     /// What the learner said that it has logged (ACKEPOCH).
@@ -76,6 +78,7 @@ impl Tape {
         let end = rest.iter().position(|seen| seen.kind == PacketKind::NEW_LEADER);
         let before = &rest[..end.unwrap_or(rest.len())];
         Some(Sync {
+            leader: self.leader,
             mode: down[at],
             learner_has,
             proposals: before.iter().filter(|seen| seen.kind == PacketKind::PROPOSAL).count(),

@@ -96,7 +96,8 @@ fn one(stage: &mut Stage, leader: i64, sid: i64) -> Result<()> {
     }
     let moved = Client::resume(elsewhere, TIMEOUT_MS, &known)?;
     ensure!(moved.is_none(), "another member takes a local session");
-    let told = client.ask(Request::Read { op: op::EXISTS, path: Some(plain.clone()), watch: false });
+    let told =
+        client.ask(Request::Read { op: op::EXISTS, path: Some(plain.clone()), watch: false });
     ensure!(told?["err"] == 0, "it has ended where it lives");
 
     // It becomes one of the ensemble's: its session, then its znode.
@@ -109,7 +110,8 @@ fn one(stage: &mut Stage, leader: i64, sid: i64) -> Result<()> {
     drop(client);
     let moved = Client::resume(elsewhere, TIMEOUT_MS, &known)?;
     let mut moved = moved.context("an upgraded session is refused elsewhere")?;
-    let told = moved.ask(Request::Read { op: op::EXISTS, path: Some(own.clone()), watch: false })?;
+    let told =
+        moved.ask(Request::Read { op: op::EXISTS, path: Some(own.clone()), watch: false })?;
     ensure!(told["stat"]["ephemeralOwner"] == known.0, "{told}");
     let told = moved.ask(Request::PathInt { op: op::DELETE, path: Some(plain), number: -1 })?;
     ensure!(told["err"] == 0, "an upgraded session writes elsewhere: {told}");

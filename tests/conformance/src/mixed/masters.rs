@@ -20,7 +20,8 @@ use crate::wire::{Request, op};
 
 /// Both makes observe, at both makes of followers, under both makes of leaders.
 pub(super) fn mixtures(quick: bool) -> Vec<Mixture> {
-    let all = ["ours,java,ours+java", "java,ours,java+ours", "3.8,ours,3.8+3.8", "3.7,ours,3.7+ours"];
+    let all =
+        ["ours,java,ours+java", "java,ours,java+ours", "3.8,ours,3.8+3.8", "3.7,ours,3.7+ours"];
     all[..if quick { 1 } else { all.len() }].iter().map(|text| mixture(text)).collect()
 }
 

@@ -20,8 +20,10 @@ mod local_sessions;
 mod masters;
 mod reconfiguration;
 mod refusals;
+mod rolling;
 pub(crate) mod stage;
 mod storm;
+mod syncs;
 mod takeover;
 
 use std::path::{Path, PathBuf};
@@ -73,13 +75,10 @@ struct Tale {
     run: fn(&mut Setting<'_>, &Mixture, &Path) -> Result<usize>,
 }
 
-const TALES: [Tale; 4] = [
-    Tale {
-        name: "observer-masters",
-        quick: false,
-        mixtures: masters::mixtures,
-        run: masters::run,
-    },
+const TALES: [Tale; 6] = [
+    Tale { name: "sync-modes", quick: false, mixtures: syncs::mixtures, run: syncs::run },
+    Tale { name: "rolling-restart", quick: false, mixtures: rolling::mixtures, run: rolling::run },
+    Tale { name: "observer-masters", quick: false, mixtures: masters::mixtures, run: masters::run },
     Tale {
         name: "local-sessions",
         quick: false,
@@ -218,7 +217,14 @@ fn stories(request: &Request, have_ours: bool) -> Vec<Story> {
                 stories.push(Story { mixture, chapters: chapters.clone() });
             }
             // The older releases; of those that are no longer maintained, the beginnings.
-            let few = ["forwarding", "follower-diff-memory", "follower-wiped", "leader-killed"];
+            let few = [
+                "forwarding",
+                "follower-diff-memory",
+                "follower-wiped",
+                "follower-frozen",
+                "follower-cut",
+                "leader-killed",
+            ];
             for release in Release::ALL.into_iter().filter(|&release| release != Release::V3_9) {
                 let of_interest = |c: &Chapter| few.contains(&c.name) || release == Release::V3_8;
                 let old = Kind::Apache(release);

@@ -111,11 +111,7 @@ fn reconfigure(stage: &mut Stage, joining: Option<String>, leaving: Option<Strin
 }
 
 /// The answer tells the configuration that was made.
-fn said(
-    answer: &serde_json::Value,
-    joining: Option<&str>,
-    leaving: Option<&str>,
-) -> Result<()> {
+fn said(answer: &serde_json::Value, joining: Option<&str>, leaving: Option<&str>) -> Result<()> {
     let text = text_of(&answer["data"])?;
     if let Some(joining) = joining {
         ensure!(text.lines().any(|line| line == joining), "{joining} is not in\n{text}");

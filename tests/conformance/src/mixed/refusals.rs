@@ -118,8 +118,10 @@ const ASKS: [Ask; 44] = [
     leave(" 4"),
     // A quorum that is not there.
     Ask { leaving: Some("1,2"), ..join(PARTICIPANT_4) },
-    become_all("server.3=127.0.0.1:q3:e3:participant;127.0.0.1:c3,\
-        server.4=127.0.0.1:q4:e4:participant;127.0.0.1:c4"),
+    become_all(
+        "server.3=127.0.0.1:q3:e3:participant;127.0.0.1:c3,\
+        server.4=127.0.0.1:q4:e4:participant;127.0.0.1:c4",
+    ),
     // One that is.
     join(PARTICIPANT_4),
     join(OBSERVER_4),
