@@ -24,6 +24,8 @@ const DENY: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
 const STORM: &[&str] = &[
     "run",
     "--locked",
+    "--profile",
+    "storm",
     "-p",
     "oxkeeper-sim",
     "--bin",
@@ -32,7 +34,7 @@ const STORM: &[&str] = &[
     "--servers",
     "0",
     "--seeds",
-    "0..600",
+    "0..3000",
 ];
 
 const STEPS: [Step; 11] = [

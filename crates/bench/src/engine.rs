@@ -95,6 +95,13 @@ pub trait Work {
         None
     }
 
+    /// How long to let arrivals gather before they are looked at, while many are on their way and
+    /// only the last of them counts. A generator that is woken for each takes from the server, on a
+    /// machine that both share, as much as it measures.
+    fn gathers(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether everything has been sent and answered.
     fn finished(&self) -> bool {
         false
@@ -225,6 +232,9 @@ impl Engine {
                 true => self.send_due(work, &mut schedule)?,
                 false => IDLE_WAIT,
             };
+            if let Some(while_more_come) = work.gathers() {
+                std::thread::sleep(while_more_come);
+            }
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,

@@ -25,6 +25,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// listen backlog holds, beyond which a connect is tried again only after a second.
 const HANDSHAKES: usize = 40;
 
+/// How long a connection to a server that starts may take to be made. When the queue of those not
+/// yet accepted is full, the system would try again after a second, and nobody would look meanwhile.
+const CONNECT_LOCAL: Duration = Duration::from_millis(5);
+
 /// What a client shows to go on with its session on another server.
 #[derive(Debug, Clone)]
 pub struct Ticket {
@@ -104,8 +108,12 @@ impl Session {
 
     /// Connects and sends the handshake without waiting for its answer.
     fn dial(address: SocketAddr, timeout_ms: i32) -> Result<Session> {
-        let mut stream = TcpStream::connect(address)
+        let stream = TcpStream::connect(address)
             .with_context(|| format!("cannot connect to {address}: is a server listening?"))?;
+        Session::greet(stream, timeout_ms)
+    }
+
+    fn greet(mut stream: TcpStream, timeout_ms: i32) -> Result<Session> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.write_all(&connect_frame(timeout_ms))?;
@@ -147,7 +155,8 @@ impl Session {
     /// # Errors
     /// When nobody listens there.
     pub fn begin(address: SocketAddr, timeout_ms: i32) -> Result<Session> {
-        let session = Session::dial(address, timeout_ms)?;
+        let stream = TcpStream::connect_timeout(&address, CONNECT_LOCAL)?;
+        let session = Session::greet(stream, timeout_ms)?;
         session.stream.set_nonblocking(true)?;
         Ok(session)
     }

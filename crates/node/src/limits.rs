@@ -49,6 +49,17 @@ pub const WATCHES_SWEPT_PER_TURN: usize = 1024;
 /// served: at 50 ns a name this is 200 µs.
 pub const LISTED_AT_ONCE: usize = 4096;
 
+/// Directories whose listing a Front keeps encoded, for the herd that lists what it watches. Few:
+/// at any moment one or two are listed by many.
+pub const LISTINGS_KEPT: usize = 4;
+
+/// Bytes of a listing worth keeping: [`LISTED_AT_ONCE`] names of 60 bytes. With [`LISTINGS_KEPT`]
+/// it bounds what a Front keeps to 1 MiB.
+pub const LISTING_KEPT_BYTES_MAX: usize = 256 << 10;
+
+/// Below this many children walking over them costs no more than looking for what is kept.
+pub const LISTING_KEPT_CHILDREN_MIN: i32 = 64;
+
 /// Runs of a long listing written in one step: about as many names.
 pub const LISTED_RUNS_PER_STEP: usize = 8;
 

@@ -19,7 +19,9 @@ use oxkeeper_proto::request::{
     SetDataRequest,
 };
 use oxkeeper_proto::response::{EventType, ReplyHeader, WatcherEvent, xid};
-use oxkeeper_proto::{ErrorCode, OPEN_ACL_UNSAFE, OpCode, Request, SessionId, Stat, Zxid};
+use oxkeeper_proto::{
+    ErrorCode, OPEN_ACL_UNSAFE, OpCode, Request, SessionId, Stat, StringList, Zxid,
+};
 use oxkeeper_tree::{Tree, TreeOptions};
 
 struct World {
@@ -531,6 +533,48 @@ fn a_persistent_watch_outlives_its_events_and_unknown_modes_are_refused() {
         world.sync();
         let got = world.got(&mut client);
         assert!(matches!(&got[0], Got::Event(_, path, _) if path == "/a"), "{got:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_many_list_is_told_as_it_is_now() {
+    let mut world = World::new(Settings::default());
+    let (mut client, mut other) = (world.connect(10_000), world.connect(10_000));
+    world.ask(&mut client, &create("/d", 0));
+    for n in 0..100 {
+        world.ask(&mut client, &create(&format!("/d/n{n}"), 0));
+    }
+    let mut change = 100;
+    for round in 0..40 {
+        // Asked for once, twice, or often enough for what was kept to be told.
+        for _ in 0..round % 4 {
+            for who in [&mut client, &mut other] {
+                let (_, body) = world.ask(who, &children("/d", false));
+                let told = StringList::decode(&mut Reader::new(&body)).unwrap();
+                let mut told: Vec<String> = told.iter().map(|name| name.into_owned()).collect();
+                let mut is: Vec<String> = (change - 100..change).map(|n| format!("n{n}")).collect();
+                told.sort();
+                is.sort();
+                assert_eq!(told, is, "round {round}");
+            }
+        }
+        world.ask(&mut client, &create(&format!("/d/n{change}"), 0));
+        world.ask(&mut client, &delete(&format!("/d/n{}", change - 100)));
+        change += 1;
+    }
+    // The same name, another directory, as many children.
+    for n in change - 100..change {
+        world.ask(&mut client, &delete(&format!("/d/n{n}")));
+    }
+    world.ask(&mut client, &delete("/d"));
+    world.ask(&mut client, &create("/d", 0));
+    for n in 0..100 {
+        world.ask(&mut client, &create(&format!("/d/m{n}"), 0));
+    }
+    for _ in 0..3 {
+        let (_, body) = world.ask(&mut client, &children("/d", false));
+        let told = StringList::decode(&mut Reader::new(&body)).unwrap();
+        assert!(told.iter().all(|name| name.starts_with('m')));
     }
 }
 

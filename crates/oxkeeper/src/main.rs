@@ -36,6 +36,15 @@ enum Command {
     CheckConfig(CheckArgs),
     /// Load a ZooKeeper server, of any make, and measure it.
     Bench(Box<oxkeeper_bench::BenchArgs>),
+    /// Look into a ZooKeeper server, of any make, and change what is there.
+    ///
+    /// Options and commands are those of zkCli.sh, and more: oxkeeper shell --help
+    #[command(disable_help_flag = true)]
+    Shell {
+        /// Options and a command, as zkCli.sh takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
+        words: Vec<String>,
+    },
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -99,6 +108,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::CheckConfig(args) => check_config(&args),
         Command::Bench(args) => bench(*args),
+        Command::Shell { words } => oxkeeper_shell::run(words),
     }
 }
 
@@ -167,7 +177,8 @@ fn say_ready(ready: &Ready) {
         "ready: oxkeeper {version} after {ms} ms
   listening on  {listening}
   data in       {data} ({znodes} znodes)
-  connect       zkCli.sh -server {addr}
+  connect       oxkeeper shell -server {addr}
+                zkCli.sh -server {addr}
                 python: KazooClient(hosts=\"{addr}\")
   look inside   echo srvr | nc {host} {port}
 ",

@@ -19,27 +19,58 @@ use crate::io_thread::IoThread;
 use crate::mailbox::Mailbox;
 use crate::seldom::Seldom;
 
-/// Java's default for the queue of connections not accepted yet.
-const BACKLOG_DEFAULT: u32 = 50;
+/// How many connections may wait to be accepted. When a server goes, all of its clients come here at
+/// once, and whoever finds the queue full tries again after a whole second: Java's 50 are soon full.
+/// The system may have a lower bound of its own.
+const BACKLOG_DEFAULT: u32 = 4096;
 
 /// How long to leave the port alone when there are no descriptors left. Long enough not to spin,
 /// short enough for a client's connect timeout.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
+/// The client port, bound: nobody listened there before, and nobody can connect yet.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpSocket,
+    addr: SocketAddr,
+    backlog: u32,
+}
+
+impl Bound {
+    /// Where it will listen.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Lets clients connect. They wait in the system's queue until they are accepted.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen(self) -> Result<TcpListener, StartError> {
+        let Bound { socket, addr, backlog } = self;
+        socket.listen(backlog).map_err(|error| cannot_listen(addr, &error))
+    }
+}
+
+fn cannot_listen(addr: SocketAddr, error: &io::Error) -> StartError {
+    let message = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "cannot listen on {addr}: the port is in use; stop the other server or choose another \
+             clientPort"
+        ),
+        _ => format!("cannot listen on {addr}: {error}"),
+    };
+    StartError { message, code: ExitCode::UnexpectedError }
+}
+
 /// Binds the client port.
-pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
+///
+/// # Errors
+/// When it is taken, or the address is none of this machine's.
+pub async fn bind(config: &Config) -> Result<Bound, StartError> {
     let listen = &config.listen;
     let addr = resolve(&listen.client_addr, listen.client_port).await?;
-    let failed = |error: io::Error| StartError {
-        message: match error.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "cannot listen on {addr}: the port is in use; stop the other server or choose \
-                 another clientPort"
-            ),
-            _ => format!("cannot listen on {addr}: {error}"),
-        },
-        code: ExitCode::UnexpectedError,
-    };
+    let failed = |error: io::Error| cannot_listen(addr, &error);
     let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(failed)?;
     socket.set_reuseaddr(true).map_err(failed)?;
@@ -47,7 +78,8 @@ pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
     socket.set_nodelay(true).map_err(failed)?;
     socket.set_keepalive(listen.tcp_keep_alive).map_err(failed)?;
     socket.bind(addr).map_err(failed)?;
-    socket.listen(listen.backlog.unwrap_or(BACKLOG_DEFAULT)).map_err(failed)
+    let addr = socket.local_addr().map_err(failed)?;
+    Ok(Bound { socket, addr, backlog: listen.backlog.unwrap_or(BACKLOG_DEFAULT) })
 }
 
 async fn resolve(addr: &BindAddr, port: u16) -> Result<SocketAddr, StartError> {
@@ -207,4 +239,32 @@ fn welcome(thread: &Rc<IoThread>, stream: TcpStream, addr: SocketAddr, entered: 
         connection::serve(thread, scratch, stream, id).await;
         drop(entered);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(port: u16) -> Config {
+        let text = format!("dataDir=/d\nclientPort={port}\nclientPortAddress=127.0.0.1\n");
+        oxkeeper_config::parse(text.as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_bound_port_turns_clients_away_until_it_listens() {
+        let bound = bind(&config(0)).await.unwrap();
+        let addr = bound.addr();
+        assert_ne!(addr.port(), 0);
+        let refused = TcpStream::connect(addr).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let listener = bound.listen().unwrap();
+        assert_eq!(listener.local_addr().unwrap(), addr);
+        // All clients of a server that fails come before the first one is accepted.
+        let mut clients = Vec::new();
+        for _ in 0..200 {
+            clients.push(std::net::TcpStream::connect(addr).unwrap());
+        }
+        let again = bind(&config(addr.port())).await.unwrap_err();
+        assert!(again.message.contains("the port is in use"), "{}", again.message);
+    }
 }

@@ -35,10 +35,11 @@ use crate::member::follows;
 use crate::snapshot_link::SnapshotSink;
 use crate::snapshot_thread::step_back;
 
-/// Transactions in one answer.
-pub const READ_COUNT_MAX: usize = 5000;
+/// Transactions in one answer. The core sends them on in one turn, and everybody's writes wait for
+/// its end: a few hundred microseconds.
+pub const READ_COUNT_MAX: usize = 1000;
 /// Bytes in one answer, but for its last transaction.
-pub const READ_BYTES_MAX: usize = 1 << 20;
+pub const READ_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a snapshot handed over at a time, but for one large znode.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Snapshots that are open or on their way at once (`LearnerSnapshotThrottler`).
@@ -218,6 +219,8 @@ struct Cursor<D: Disk> {
     passed: Option<Zxid>,
     /// The one behind it, if it was read.
     next: Option<Entry>,
+    /// The reader has come to the end, and would not see what is written from now on.
+    ended: bool,
 }
 
 /// How far a cursor came.
@@ -361,8 +364,7 @@ impl<D: Disk> HistoryWorker<D> {
             return Ok(false);
         }
         let entries = cursor.take(to)?;
-        if cursor.next.is_none() && entries.last().is_none_or(|last| last.zxid < to) {
-            // It has come to the end, and would not see what is written from now on.
+        if cursor.ended {
             link.cursor = None;
         }
         match entries.last() {
@@ -444,7 +446,7 @@ fn place<D: Disk>(dir: &DataDir<D>, link: &mut Link<D>, after: Zxid) -> Result<b
     };
     let reader = LogReader::new(dir.disk().clone(), dir.log_dir().to_owned(), *first)?;
     let reader = reader.being_written();
-    link.cursor = Some(Cursor { reader, passed: None, next: None });
+    link.cursor = Some(Cursor { reader, passed: None, next: None, ended: false });
     Ok(true)
 }
 
@@ -467,7 +469,10 @@ impl<D: Disk> Cursor<D> {
             if bytes >= TURN_BYTES {
                 return Ok(Reached::NotYet);
             }
-            let Some(entry) = self.reader.next()? else { return Ok(Reached::End) };
+            let Some(entry) = self.reader.next()? else {
+                self.ended = true;
+                return Ok(Reached::End);
+            };
             bytes += entry.payload.len();
             if entry.zxid <= after {
                 self.passed = Some(entry.zxid);
@@ -490,6 +495,7 @@ impl<D: Disk> Cursor<D> {
                 break;
             }
             self.next = self.reader.next()?.map(owned);
+            self.ended = self.next.is_none();
         }
         Ok(entries)
     }

@@ -1,5 +1,7 @@
 //! A server's life: bind, recover, run, stop. The port is bound first, because that is the quickest
-//! of the ways to fail and touches nothing; clients that come meanwhile wait in the system's queue.
+//! of the ways to fail and touches nothing. Who comes while a server alone recovers waits in the
+//! system's queue: there is nobody else to ask. A member of an ensemble listens only when it has
+//! recovered, so that its clients go to the others at once.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,20 +63,23 @@ pub fn serve(config: &Config, ready: impl FnOnce(&Ready)) -> Result<(), StartErr
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         survive_file_size_limit();
-        let listener = client_port::bind(config).await?;
+        let bound = client_port::bind(config).await?;
         let seed = random_seed();
-        let addr = listener.local_addr().map_err(|error| unexpected(error.to_string()))?;
+        let addr = bound.addr();
         let booting = Instant::now();
         let options = BootOptions::new(config, seed);
         let host = Arc::new(HostStats::default());
-        let (booted, joining) = match &config.ensemble {
-            None => (boot::boot(OsDisk, &options)?, None),
+        let (listener, booted, joining) = match &config.ensemble {
+            None => {
+                let listener = bound.listen()?;
+                (listener, boot::boot(OsDisk, &options)?, None)
+            }
             Some(ensemble) => {
                 let member = ensemble_settings::boot(ensemble);
                 let (booted, recovered) = boot_member(OsDisk, &options, member)?;
                 let joining = Joining::open(config, ensemble, &booted.dir, recovered, seed);
                 let joining = joining.await?;
-                (booted, Some(joining))
+                (bound.listen()?, booted, Some(joining))
             }
         };
         host.booted(booting.elapsed(), &booted.report);

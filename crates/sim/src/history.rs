@@ -428,11 +428,6 @@ impl History {
             &log[..log.partition_point(|entry| entry.zxid <= holding.zxid)]
         })
     }
-
-    /// Whether something belongs to the log that counts, by everything up to it.
-    pub fn is_on_ledger(&self, chain: u64) -> bool {
-        chain == 0 || self.ledger().iter().any(|entry| entry.chain == chain)
-    }
 }
 
 impl History {

@@ -17,7 +17,8 @@
 //! | [`invariants`] | what must hold of every run |
 //! | [`report`] | a run and what is said of it |
 //!
-//! `storm` runs one seed or many: `cargo run -p oxkeeper-sim --bin storm -- --seed 7`.
+//! `storm` runs one seed or many:
+//! `cargo run --profile storm -p oxkeeper-sim --bin storm -- --seed 7`.
 
 pub mod agenda;
 pub mod asked;

@@ -10,7 +10,7 @@
 //! A request without an answer is unknown. If it stands in the log it was done there; if not,
 //! never.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oxkeeper_proto::response::EventType;
 use oxkeeper_proto::{ErrorCode, SessionId, Zxid};
@@ -46,6 +46,8 @@ pub struct Step {
 pub struct Truth {
     /// By place: the first transaction is the first.
     pub steps: Vec<Step>,
+    /// What can be behind a place in the log that counts, by everything up to it; nothing among it.
+    pub chains: BTreeSet<u64>,
     /// For each request the place of its transaction, if the log has it.
     pub places: Vec<Option<Zxid>>,
     /// For each request that was answered what the answer has to be, its names sorted; none where
@@ -87,8 +89,9 @@ impl Truth {
 
     /// Goes through the log of a run.
     pub fn of(history: &History) -> Truth {
-        let mut replay = Replay::new(history);
         let ledger = history.ledger();
+        let mut replay = Replay::new(history);
+        replay.truth.chains = ledger.iter().map(|entry| entry.chain).chain([0]).collect();
         let mut before = Zxid::ZERO;
         for entry in ledger {
             let follows = entry.zxid == before.next()
@@ -207,7 +210,7 @@ impl<'a> Replay<'a> {
         while let Some((_, at)) = self.holdings.pop_if(|(at, _)| *at <= zxid) {
             let holding = &self.history.holdings[at];
             // What was never committed is nobody's business.
-            if !self.history.is_on_ledger(holding.chain) {
+            if !self.truth.chains.contains(&holding.chain) {
                 continue;
             }
             if let Some(difference) = holding.state.difference(self.model.state()) {

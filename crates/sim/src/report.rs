@@ -114,7 +114,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {invariant}: {}", &what[..what.floor_char_boundary(end)])?;
         }
         let (seed, voters) = (self.seed, self.voters);
-        write!(f, "replay: cargo run -p oxkeeper-sim --bin storm -- ")?;
+        write!(f, "replay: cargo run --profile storm -p oxkeeper-sim --bin storm -- ")?;
         writeln!(f, "--servers {voters} --seed {seed} --trace")
     }
 }

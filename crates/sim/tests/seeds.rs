@@ -12,7 +12,7 @@ const REGRESSIONS: [(u64, &str); 3] = [
 ];
 
 /// The same of ensembles: servers that vote, the seed, and what it found.
-const ENSEMBLES: [(usize, u64, &str); 8] = [
+const ENSEMBLES: [(usize, u64, &str); 9] = [
     (3, 6, "a write behind a sync was answered before it"),
     (3, 8, "a sync behind a read was overtaken by the write behind it"),
     (3, 14, "a log that begins with an epoch could not be read from the snapshot before it"),
@@ -20,6 +20,7 @@ const ENSEMBLES: [(usize, u64, &str); 8] = [
     (3, 27, "a snapshot for a learner has to be written before anyone is served"),
     (3, 209_285_715_214, "who hung up on a learner just after a word had said nothing"),
     (3, 209_563_236_721, "a log was to be cut at an epoch's bare zxid"),
+    (5, 100_163, "who stood at an epoch's bare zxid was handed over from elsewhere"),
     (3, 45, "the bare zxid of an epoch is no transaction that a client could miss"),
 ];
 

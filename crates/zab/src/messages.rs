@@ -105,7 +105,8 @@ pub enum Input {
     DialFailed(Sid),
     /// A connection ended, for whatever reason but our own [`Effect::Close`].
     Unlinked(LinkId),
-    /// Bytes of a snapshot still come in: silence on this link means nothing.
+    /// Bytes of a snapshot, or of a packet that is not whole yet, come in: that nothing else is
+    /// heard on this link means nothing.
     Progress(LinkId),
     /// A write is on disk, or a read came back.
     Disk(Disk),

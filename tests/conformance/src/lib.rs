@@ -13,11 +13,15 @@
 //! | [`interop`] | one data directory, served in turns by us and Java |
 //! | [`election`] | two of Java's servers and our election port elect a leader |
 //! | [`mixed`] | ensembles of Java's servers and ours, under load and under attack |
+//! | [`client`] | our client library, on Apache's servers and ours, members killed on the way |
 //! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
 //! | [`faults`] | ensembles of ours alone: killed, parted, frozen, filled, by chance |
+//! | [`cli`] | our shell prints what ZooKeeper's prints |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
 //! | [`net`] | that the parts above catch a server that does wrong |
 
+pub mod cli;
+pub mod client;
 pub mod differential;
 pub mod disk;
 pub mod election;
@@ -31,6 +35,7 @@ pub mod net;
 pub mod options;
 pub mod peers;
 mod report;
+pub mod transcript;
 pub mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -54,8 +59,18 @@ const PORTS_COUNT: u32 = 1_000;
 /// How long a difference is thinned out before it is printed.
 const MINIMISE: Duration = Duration::from_secs(60);
 /// The parts that are not programs of the peers.
-const PARTS: [&str; 8] =
-    ["differential", "golden", "expiry", "interop", "disk", "election", "mixed", "net"];
+const PARTS: [&str; 10] = [
+    "cli",
+    "differential",
+    "golden",
+    "expiry",
+    "interop",
+    "disk",
+    "election",
+    "mixed",
+    "client",
+    "net",
+];
 
 /// Runs the parts that `options` selects, all of them even if one fails.
 ///
@@ -96,6 +111,16 @@ pub fn run(options: &Options) -> Result<()> {
         report.say(&format!("seed {seed}"));
         report.part("differential", |report| run.differential(&replay, report));
     }
+    if selected("cli") {
+        report.part("cli", |report| {
+            let binary = match &run.server {
+                ServerUnderTest::Oxkeeper { binary } => binary.clone(),
+                ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &dir, report)?,
+            };
+            let dir = run.dir.join("cli");
+            cli::run(&run.server, &binary, &dir, &mut |line| report.progress(line))
+        });
+    }
     if selected("expiry") {
         report.part("expiry", |_| expiry::run(&run.server, &run.dir.join("expiry")));
     }
@@ -112,6 +137,12 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if selected("mixed") {
         report.part("mixed", |report| run.mixed(options, report));
+    }
+    if selected("client") {
+        report.part("client", |report| {
+            let dir = dir.join("client");
+            client::run(&run.peers, &run.server, &dir, &mut |line| report.progress(line))
+        });
     }
     if selected("net") && options.target == Target::Oxkeeper {
         report.part("net", |report| {

@@ -69,9 +69,9 @@ usage: cargo xtask conformance [part] [flags]
   --target oxkeeper|java   the server to examine (oxkeeper)
   --ops N                  operations of the differential part (10000)
   --seed S                 replay the sequence of an earlier run
-  --only NAME              one part alone, as NAME itself: differential, golden, expiry,
-                           interop, disk, election, mixed, net, shell, java-client, kazoo,
-                           curator
+  --only NAME              one part alone, as NAME itself: cli, differential, golden,
+                           expiry, interop, disk, election, mixed, client, net, shell,
+                           java-client, kazoo, curator
   --members KINDS          mixed: one mixture, such as java,ours,3.8 or java,ours,ours+java,
                            where the last one observes
   --scenario NAME          mixed: one scenario

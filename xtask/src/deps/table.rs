@@ -52,9 +52,10 @@ const CLIENT: &str = "oxkeeper-client";
 const CONFIG: &str = "oxkeeper-config";
 const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
+const SHELL: &str = "oxkeeper-shell";
 
 /// Every crate of the workspace.
-pub const ROOMS: [Room; 13] = [
+pub const ROOMS: [Room; 14] = [
     Room {
         name: PROTO,
         core: true,
@@ -130,13 +131,20 @@ pub const ROOMS: [Room; 13] = [
     },
     Room {
         name: CLIENT,
-        core: true,
+        // Its folder `core` is: `cargo xtask tidy` sees to that.
+        core: false,
         product: true,
         knows: &[PROTO],
-        // Its tests run whole sessions against a real server, without a socket between them.
-        tests_know: &[NODE, TREE],
-        budget: &[ERRORS],
-        test_budget: &[PROPERTIES],
+        // Its tests run whole sessions against a real server, without a socket between them and
+        // with one.
+        tests_know: &[NODE, TREE, CONFIG, SERVER],
+        budget: &[
+            ERRORS,
+            EVENTS,
+            ("futures-core", "the trait `Stream`, which everybody's combinators take"),
+            ("tokio", "the runtime that its users are on: sockets, names, timers"),
+        ],
+        test_budget: &[PROPERTIES, SCRATCH],
     },
     Room {
         name: CONFIG,
@@ -189,10 +197,25 @@ pub const ROOMS: [Room; 13] = [
         test_budget: &[],
     },
     Room {
+        name: SHELL,
+        core: false,
+        product: true,
+        knows: &[CLIENT],
+        tests_know: &[],
+        budget: &[
+            ("base64", "data that is no text, on the command line and in JSON"),
+            ("jiff", "times in the zone of who reads them, as java.util.Date prints them"),
+            ("rustyline", "editing a line: history, completion, terminals of all kinds"),
+            ("serde_json", "results for programs, exports"),
+            ("tokio", "the client's runtime, one thread of it; Ctrl-C"),
+        ],
+        test_budget: &[],
+    },
+    Room {
         name: "oxkeeper",
         core: false,
         product: true,
-        knows: &[BENCH, CONFIG, SERVER],
+        knows: &[BENCH, CONFIG, SERVER, SHELL],
         // Its process tests speak to the binary over the wire.
         tests_know: &[PROTO],
         budget: &[EVENTS, FLAGS, ("mimalloc", "less memory and time than the system's allocator")],
@@ -216,15 +239,15 @@ pub const ROOMS: [Room; 13] = [
         name: "oxkeeper-conformance",
         core: false,
         product: false,
-        // The election port, which votes among Apache's servers.
-        knows: &[PROTO, ZAB, SERVER],
+        // The election port, which votes among Apache's servers, and the client library.
+        knows: &[PROTO, ZAB, SERVER, CLIENT],
         tests_know: &[],
         budget: &[
             SLICES,
             MESSAGES,
             ("serde", "recordings and reports are JSON"),
             ("serde_json", "recordings and reports are JSON"),
-            ("tokio", "the runtime that the election port is run on"),
+            ("tokio", "the runtime that the election port and the client are run on"),
         ],
         test_budget: &[SCRATCH],
     },

@@ -15,8 +15,10 @@ use crate::repo::{self, Fault};
 /// Compares the walk with the listing.
 pub fn check(root: &Path, rust: &[String]) -> Result<Vec<Fault>> {
     let mut roots = targets(root, &root.join("Cargo.toml"))?;
-    if root.join("fuzz/Cargo.toml").is_file() {
-        roots.extend(targets(root, &root.join("fuzz/Cargo.toml"))?);
+    for own in ["fuzz/Cargo.toml", "crates/client/compare/Cargo.toml"] {
+        if root.join(own).is_file() {
+            roots.extend(targets(root, &root.join(own))?);
+        }
     }
     let mut texts = BTreeMap::new();
     for path in rust {

@@ -1,7 +1,7 @@
 //! Leaders that fail under load.
 //!
 //! A killed leader closes its connections, and everybody knows at once; a frozen one says nothing,
-//! and only ticks tell. Both are measured at the clients: see [`super::writers`].
+//! and only its silence tells. Both are measured at the clients: see [`super::writers`].
 
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,10 @@ pub fn failing_leader(
     let mut rounds = Vec::with_capacity(times);
     for time in 0..times {
         let leader = cluster.formed()?;
+        writers.go_home();
+        wait(cluster, "not every writer has come to its server", || {
+            writers.are_home().then_some(())
+        })?;
         await_progress(cluster, &writers)?;
         let before = writers.acknowledged();
         std::thread::sleep(CALM);

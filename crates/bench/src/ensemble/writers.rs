@@ -5,6 +5,11 @@
 //! matters is the applications': from the fault to the first acknowledgement of a write that was
 //! sent after it. A write that was on its way when the fault came proves nothing, for it may have
 //! been agreed on before.
+//!
+//! After a fault all that lost their servers are at whichever served first, the new leader. The next
+//! fault would find them all there: what would be measured of a frozen leader is how long a client
+//! waits for an answer, and nothing of how long the others were without a leader. So each has a home
+//! among the servers, and goes there before the next fault ([`Writers::go_home`]).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,6 +42,10 @@ struct Shared {
     /// The first acknowledgement of a write sent after it.
     first_ns: AtomicU64,
     acknowledged: AtomicU64,
+    /// How often the writers were sent home.
+    homings: AtomicU64,
+    /// Writers that have come home since: they have a session there.
+    at_home: AtomicU64,
 }
 
 /// The clients, at work.
@@ -69,12 +78,23 @@ impl Writers {
             fault_ns: AtomicU64::new(u64::MAX),
             first_ns: AtomicU64::new(u64::MAX),
             acknowledged: AtomicU64::new(0),
+            homings: AtomicU64::new(0),
+            at_home: AtomicU64::new(0),
         });
         let threads = (0..count)
             .map(|number| {
                 let (shared, addresses) = (Arc::clone(&shared), addresses.to_vec());
                 let path = path_of(root, number);
-                let writer = Writer { shared, addresses, path, at: number, timeout_ms, written: 0 };
+                let writer = Writer {
+                    shared,
+                    addresses,
+                    path,
+                    home: number,
+                    at: number,
+                    homing: 0,
+                    timeout_ms,
+                    written: 0,
+                };
                 std::thread::spawn(move || writer.run())
             })
             .collect();
@@ -84,6 +104,17 @@ impl Writers {
     /// Writes acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Sends every writer to its own server, with its session: they are spread over all of them.
+    pub fn go_home(&self) {
+        self.shared.at_home.store(0, Ordering::SeqCst);
+        self.shared.homings.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether all are there since they were sent.
+    pub fn are_home(&self) -> bool {
+        self.shared.at_home.load(Ordering::SeqCst) >= self.threads.len() as u64
     }
 
     /// The fault comes now.
@@ -139,8 +170,12 @@ struct Writer {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     path: String,
+    /// Its own server.
+    home: usize,
     /// The server whose turn it is.
     at: usize,
+    /// The last call home that it has followed.
+    homing: u64,
     timeout_ms: i32,
     /// The last write sent.
     written: u64,
@@ -152,10 +187,18 @@ impl Writer {
         let mut ticket = Ticket::NEW;
         let mut acknowledged = 0;
         while !self.shared.stop.load(Ordering::SeqCst) {
+            let called = self.called();
+            if called != self.homing {
+                self.at = self.home;
+            }
             let address = self.addresses[self.at % self.addresses.len()];
             self.at += 1;
             match Session::resume(address, self.timeout_ms, ticket.clone(), HANDSHAKE) {
                 Ok(Resumed::Granted(mut session)) => {
+                    if called != self.homing {
+                        self.homing = called;
+                        self.shared.at_home.fetch_add(1, Ordering::SeqCst);
+                    }
                     self.write(&mut session, &mut acknowledged);
                     ticket = session.ticket();
                 }
@@ -166,9 +209,14 @@ impl Writer {
         acknowledged
     }
 
-    /// Writes until the connection breaks.
+    /// How often all were sent home.
+    fn called(&self) -> u64 {
+        self.shared.homings.load(Ordering::SeqCst)
+    }
+
+    /// Writes until the connection breaks, or the writer is called home.
     fn write(&mut self, session: &mut Session, acknowledged: &mut u64) {
-        while !self.shared.stop.load(Ordering::SeqCst) {
+        while !self.shared.stop.load(Ordering::SeqCst) && self.called() == self.homing {
             self.written += 1;
             let value = value_of(self.written);
             let path = self.path.as_str().into();

@@ -5,6 +5,8 @@
 //! the getData that a client sends when it hears of a change, and a round ends with the last of
 //! those answered.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 use oxkeeper_proto::request::{PathKind, PathWatch, SetDataRequest};
 use oxkeeper_proto::{ErrorCode, Request};
@@ -12,6 +14,11 @@ use oxkeeper_proto::{ErrorCode, Request};
 use crate::engine::{Clock, Reply, Work};
 use crate::tally::latency_histogram;
 use crate::template::Template;
+
+/// How long events gather. Some thirty are sent meanwhile.
+const GATHER: Duration = Duration::from_micros(100);
+/// The last events of a round are looked at as they come: the time to the last of them is a figure.
+const LAST_WATCHERS: usize = 32;
 
 const SET: u8 = 0;
 const ARM: u8 = 1;
@@ -128,6 +135,11 @@ impl Work for WatchWork {
             self.rounds += 1;
         }
         self.settle();
+    }
+
+    fn gathers(&self) -> Option<Duration> {
+        let last_is_near = self.heard + LAST_WATCHERS >= self.watchers;
+        (self.set_sent && !last_is_near).then_some(GATHER)
     }
 
     fn woken(&mut self) -> Option<usize> {

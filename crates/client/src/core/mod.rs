@@ -75,6 +75,7 @@ pub use call::Call;
 pub use chroot::{Chroot, PathError, check_path};
 pub use hosts::{Backoff, ConnectString, ConnectStringError, Host, PORT_DEFAULT};
 pub use limits::Limits;
+pub(crate) use outcome::fate_of;
 pub use outcome::{Cause, End, Fate, Outcome, Refused, Ticket, Unsent, Violation};
 pub use session::Credentials;
 pub use watches::{Loss, WatchEvent, WatchKind, Watcher};

@@ -64,7 +64,7 @@ impl Outcome {
 
 /// Refusals come from a server that checked first. What tells of a server's own trouble, or of a
 /// time-out somewhere behind it, tells nothing of the operation.
-fn fate_of(code: ErrorCode) -> Fate {
+pub(crate) fn fate_of(code: ErrorCode) -> Fate {
     match code {
         ErrorCode::SYSTEM_ERROR
         | ErrorCode::RUNTIME_INCONSISTENCY

@@ -20,6 +20,7 @@ mod commit;
 mod conn;
 mod handshake;
 mod job;
+mod listings;
 mod read;
 mod receive;
 mod view;
@@ -37,6 +38,7 @@ use slab::Slab;
 
 pub use conn::ConnStats;
 pub(crate) use conn::{Conn, Phase, Waiting};
+use listings::Listings;
 pub use view::ConnView;
 
 use crate::limits;
@@ -112,6 +114,7 @@ pub struct Front {
     event: Vec<u8>,
     /// The identity of the address that connected last; the next connection is often its, too.
     last_ip: Option<(IpAddr, AuthSet)>,
+    listings: Listings,
 }
 
 impl Front {
@@ -135,6 +138,7 @@ impl Front {
             stats: FrontStats::default(),
             event: Vec::new(),
             last_ip: None,
+            listings: Listings::default(),
             settings,
         }
     }

@@ -18,6 +18,7 @@ use oxkeeper_tree::wrong::{self, Wrong};
 
 use super::Shared;
 use super::job::Task;
+use super::listings::Listings;
 use super::watching;
 use crate::limits;
 use crate::messages::{AuthSet, ConnId};
@@ -29,6 +30,7 @@ pub(super) struct ReadContext<'a> {
     pub rules: &'a Rules,
     pub watches: &'a mut Watches,
     pub stats: &'a mut FrontStats,
+    pub listings: &'a mut Listings,
     pub id: ConnId,
     pub session: SessionId,
     pub auth: &'a AuthSet,
@@ -237,13 +239,14 @@ fn get_children(
         return Ok(());
     }
     let before = out.len();
+    let stat = node.stat();
     out.reserve(node.num_children() * LISTED_NAME_BYTES);
-    context.shared.tree.encode_children(alias(&read.path), out);
+    context.listings.encode(&context.shared.tree, alias(&read.path), &stat, out);
     // Names without the length in front of each and of their number.
     let names_bytes = out.len() - before - 4 * (node.num_children() + 1);
     context.stats.read(&read.path, names_bytes);
     if with_stat {
-        node.stat().encode(out);
+        stat.encode(out);
     }
     Ok(())
 }

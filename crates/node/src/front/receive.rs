@@ -438,6 +438,7 @@ impl Front {
             rules: &self.settings.rules,
             watches: &mut self.watches,
             stats: &mut self.stats,
+            listings: &mut self.listings,
             id,
             session: conn.session,
             auth: &conn.auth,

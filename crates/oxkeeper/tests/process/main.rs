@@ -14,4 +14,6 @@ mod limits;
 mod member_words;
 mod server;
 mod serving;
+mod shell;
+mod terminal;
 mod words;

@@ -263,6 +263,10 @@ impl Link {
             if snapshot {
                 return Ok(left);
             }
+            if used == 0 && !left.is_empty() {
+                // A large packet on a slow wire: whoever sends it is not silent.
+                port.upcall().progress(self.id);
+            }
             let count = if left.is_empty() {
                 // Nothing is kept for a link that is silent.
                 left = Vec::new();

@@ -54,18 +54,21 @@ impl HistoryReports for Found {
 struct Library {
     worker: HistoryWorker<SimDisk>,
     found: Found,
+    /// Pieces of work done.
+    steps: usize,
 }
 
 impl Library {
     fn of(member: &Member) -> Library {
         let worker = HistoryWorker::new(Arc::clone(&member.booted.dir));
-        Library { worker, found: Found::default() }
+        Library { worker, found: Found::default(), steps: 0 }
     }
 
     fn ask(&mut self, command: HistoryCommand) {
         assert!(self.worker.take(command).is_none());
         while self.worker.has_work() {
             self.worker.step(&self.found);
+            self.steps += 1;
         }
     }
 
@@ -164,6 +167,25 @@ fn a_long_log_comes_in_answers_of_bounded_size() {
     assert_eq!(disk.operations(), before, "reading writes nothing");
     assert_eq!(answers[0], READ_COUNT_MAX);
     assert!(answers.len() >= 4, "{answers:?}");
+}
+
+/// A learner that is far behind asks hundreds of times. Were the log passed over from the beginning
+/// of its file for each answer, the last would take as long as all of them should.
+#[test]
+fn reading_on_does_not_begin_again() {
+    let disk = SimDisk::new();
+    let mut member = Member::boot(&disk);
+    let base = 1i64 << 32;
+    let last = base + 150;
+    member.run((1..=150).map(|n| append_large(base + n, 100_000))).unwrap();
+    let mut library = Library::of(&member);
+    let (mut after, mut answers) = (base, 0);
+    while after < last {
+        after += library.read(1, after, last).len() as i64;
+        answers += 1;
+    }
+    assert!(answers > 10, "{answers}");
+    assert_eq!(library.steps, answers, "turns taken");
 }
 
 /// An ensemble that has not written a snapshot since it was new sends the empty one, and then all

@@ -46,6 +46,29 @@ fn a_packet_larger_than_any_buffer_arrives_whole() {
 }
 
 #[test]
+fn whoever_sends_a_large_packet_over_a_slow_wire_is_not_silent() {
+    run(async {
+        let mut leader = Server::leading(1, &Ensemble::of(1)).await;
+        let mut visitor = leader.visitor().await;
+        visitor.set_nodelay(true).unwrap();
+        let link = leader.linked().await;
+        visitor.write_all(&encoded([Outgoing::Ack(Zxid(7))])).await.unwrap();
+        assert_eq!(leader.packet().await, "ACK 7");
+        assert_eq!(leader.progress(link), 0, "a whole packet speaks for itself");
+        let packet = encoded([proposal(8, 40_000)]);
+        for piece in packet.chunks(10_000) {
+            let before = leader.progress(link);
+            visitor.write_all(piece).await.unwrap();
+            let last = piece.len() < 10_000;
+            while !last && leader.progress(link) == before {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(leader.packet().await, "PROPOSAL 8 40000");
+    });
+}
+
+#[test]
 fn packets_that_come_byte_by_byte_are_put_together() {
     run(async {
         let mut leader = Server::leading(1, &Ensemble::of(1)).await;

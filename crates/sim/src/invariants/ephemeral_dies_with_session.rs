@@ -54,7 +54,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
         for (path, znode) in &holding.state.znodes {
             let kind = EphemeralType::of(znode.stat.ephemeral_owner, OWNERS);
             if let EphemeralType::Ephemeral(session) = kind
-                && case.history.is_on_ledger(holding.chain)
+                && case.truth.chains.contains(&holding.chain)
                 && !holding.state.sessions.contains_key(&session)
             {
                 breaches.push(format!("{path} at {} outlives {session}", holding.zxid));

@@ -1,7 +1,7 @@
 //! Any two servers, and any two lives of one, have served the same transactions in the same order,
 //! as far as both have got; and none is left out (`PrefixConsistency`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Case;
 use crate::history::Applied;
@@ -10,7 +10,7 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let mut breaches = Vec::new();
     let mut known: BTreeMap<_, Applied> = BTreeMap::new();
     let mut last: BTreeMap<(usize, u64), Applied> = BTreeMap::new();
-    let chains: BTreeSet<u64> = case.ledger.iter().map(|entry| entry.chain).chain([0]).collect();
+    let chains = &case.truth.chains;
     for applied in &case.history.applied {
         let before = last.insert((applied.server, applied.stint), *applied);
         let follows = |before: Applied| {

@@ -349,7 +349,10 @@ impl Learner {
             let phase = "no such handover is possible";
             return Violation::Unexpected { packet: "HANDOVER", phase }.into();
         }
-        if zxid != committed || zxid != ledger.cursors().appended {
+        // Who got a snapshot stands at the bare zxid of an epoch, where its leader, which has written
+        // nothing in it, stands at the transaction before: the same place.
+        let same = |zxid: Zxid, other: Zxid| zxid == other || zxid.max(other).counter() == 0;
+        if !same(zxid, committed) || !same(zxid, ledger.cursors().appended) {
             return Violation::HandoverElsewhere { told: zxid, committed }.into();
         }
         Why::Appointed(successor)

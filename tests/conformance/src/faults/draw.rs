@@ -87,6 +87,17 @@ pub(super) enum Fault {
     Amid { midst: Midst, sid: i64, leader_dies: bool },
     /// The whole ensemble freezes, each for a time of its own.
     FreezeAll { lasts: Duration },
+    /// The clock of one is set so many seconds off, and set right again.
+    ClockStep { who: Who, off_s: i64, lasts: Duration },
+}
+
+/// What can be done to these members.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Possible {
+    /// The network can delay.
+    pub(super) slow_links: bool,
+    /// Members have clocks of their own.
+    pub(super) clock_steps: bool,
 }
 
 impl Fault {
@@ -98,6 +109,7 @@ impl Fault {
             Fault::KillAll => "kill-all",
             Fault::Freeze { .. } => "freeze",
             Fault::FreezeAll { .. } => "freeze-all",
+            Fault::ClockStep { .. } => "clock-step",
             Fault::Rolling => "rolling-restart",
             Fault::Partition { .. } => "partition",
             Fault::OneWay { .. } => "one-way",
@@ -123,6 +135,9 @@ impl fmt::Display for Fault {
             Fault::KillAll => f.write_str("everybody"),
             Fault::Freeze { who, lasts } => write!(f, "{who}, for {lasts:?}"),
             Fault::FreezeAll { lasts } => write!(f, "everybody, for {lasts:?}"),
+            Fault::ClockStep { who, off_s, lasts } => {
+                write!(f, "{who}, {off_s:+} s, for {lasts:?}")
+            }
             Fault::Rolling => f.write_str("everybody, one after the other"),
             Fault::Partition { who, also, loss, lasts } => {
                 write!(f, "{who}{} from the others, {loss}, for {lasts:?}", and(also))
@@ -146,8 +161,11 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The next fault for members 1 to `count`. `slow_links` says whether the network can delay.
-pub(super) fn draw(rng: &mut Rng, count: i64, slow_links: bool) -> Fault {
+/// How far a clock is set off, at most: a day.
+const OFF_S_MAX: usize = 86_400;
+
+/// The next fault for members 1 to `count`.
+pub(super) fn draw(rng: &mut Rng, count: i64, possible: Possible) -> Fault {
     let who = who(rng, count);
     let loss = if rng.chance(60) { Loss::Silent } else { Loss::Broken };
     let sid = any(rng, count);
@@ -156,6 +174,11 @@ pub(super) fn draw(rng: &mut Rng, count: i64, slow_links: bool) -> Fault {
     let also = also.filter(|&sid| who != Who::Member(sid));
     let lasts = Duration::from_millis(u64::try_from(300 + rng.below(3_700)).unwrap_or(300));
     let short = lasts / 4;
+    let off_s = i64::try_from(rng.below(OFF_S_MAX)).unwrap_or(0) + 1;
+    let off_s = if rng.chance(50) { -off_s } else { off_s };
+    if possible.clock_steps && rng.chance(15) {
+        return Fault::ClockStep { who, off_s, lasts };
+    }
     match rng.below(100) {
         0..13 => Fault::Kill { who, also, away: short },
         13..17 => Fault::KillAll,
@@ -165,7 +188,7 @@ pub(super) fn draw(rng: &mut Rng, count: i64, slow_links: bool) -> Fault {
         33..47 => Fault::Partition { who, also, loss, lasts },
         47..55 => Fault::OneWay { who, deaf: rng.chance(50), lasts },
         55..60 => Fault::Bridge { bridge: sid, lasts },
-        60..64 if slow_links => {
+        60..64 if possible.slow_links => {
             Fault::Slow { delay: Duration::from_millis(5 + lasts.as_millis() as u64 / 50), lasts }
         }
         60..68 => Fault::Lossy { lasts },
@@ -193,15 +216,17 @@ mod tests {
 
     use super::*;
 
+    const ALL: Possible = Possible { slow_links: true, clock_steps: true };
+
     #[test]
     fn a_seed_draws_the_same_faults_and_many_seeds_draw_all_kinds() {
         let drawn = |seed| {
             let mut rng = Rng::new(seed);
-            (0..50).map(|_| draw(&mut rng, 5, true)).collect::<Vec<_>>()
+            (0..50).map(|_| draw(&mut rng, 5, ALL)).collect::<Vec<_>>()
         };
         assert_eq!(drawn(7), drawn(7));
         let kinds: BTreeSet<_> = (0..40).flat_map(drawn).map(|fault| fault.kind()).collect();
-        assert_eq!(kinds.len(), 17, "{kinds:?}");
+        assert_eq!(kinds.len(), 18, "{kinds:?}");
     }
 
     #[test]
@@ -209,7 +234,7 @@ mod tests {
         let mut rng = Rng::new(1);
         for _ in 0..500 {
             let two = matches!(
-                draw(&mut rng, 3, true),
+                draw(&mut rng, 3, ALL),
                 Fault::Kill { also: Some(_), .. } | Fault::Partition { also: Some(_), .. }
             );
             assert!(!two);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::clock;
 use super::draw::{Fault, Loss, Midst, Who};
 use super::scene::Scene;
 use super::spaces::run;
@@ -25,6 +26,8 @@ const COMING: Duration = Duration::from_secs(8);
 const PEEK: Duration = Duration::from_micros(300);
 /// Timeout of a session that is left alone soon, ms.
 const SCRIBE_TIMEOUT_MS: i32 = 30_000;
+/// How long it takes until a member whose clock was set has looked at it.
+const NOTICED: Duration = Duration::from_millis(1_100);
 /// How long a lost packet stays lost: as long as TCP waits before it sends again.
 const HICCUP: Duration = Duration::from_millis(210);
 
@@ -59,6 +62,13 @@ impl Scene {
             Fault::KillAll => self.kill_all()?,
             Fault::Freeze { who: one, lasts } => self.freeze(who(one), *lasts, &mut outcome)?,
             Fault::FreezeAll { lasts } => self.freeze_all(*lasts)?,
+            Fault::ClockStep { who: one, off_s, lasts } => {
+                let dir = self.member_dir(who(one));
+                clock::set(&dir, *off_s)?;
+                self.go_on(&self.stage.ensemble.sids(), NOTICED + *lasts, &mut outcome)?;
+                clock::set(&dir, 0)?;
+                std::thread::sleep(NOTICED);
+            }
             Fault::Rolling => self.rolling(&mut outcome)?,
             Fault::Partition { who: one, also, loss, lasts } => {
                 let these = distinct(&[Some(who(one)), *also]);

@@ -20,6 +20,7 @@
 //! cargo xtask faults --seed 7 --count 10  # one round again
 //! ```
 
+mod clock;
 mod draw;
 mod foreign;
 mod inflict;
@@ -38,7 +39,7 @@ use serde_json::json;
 use crate::differential::rng::Rng;
 use crate::peers::Peers;
 use crate::report::Report;
-use draw::Fault;
+use draw::{Fault, Possible};
 use inflict::Outcome;
 pub use options::Options;
 use scene::{BOUND, Scene, Setting, Usage};
@@ -72,10 +73,11 @@ pub fn run(options: &Options) -> Result<()> {
         let mut rng = Rng::new(round_seed);
         let setting = means.setting(options, &mut rng, usize::try_from(round)?, &dir, round_seed);
         report.say(&format!(
-            "round {round}, seed {round_seed}: {} members {}{}",
+            "round {round}, seed {round_seed}: {} members {}{}{}",
             setting.count,
             if setting.spaces { "in namespaces" } else { "behind proxies" },
             setting.small_disk.map_or(String::new(), |sid| format!(", {sid} has a small disk")),
+            if setting.clock.is_some() { ", clocks of their own" } else { "" },
         ));
         if let Err(error) = tell(&binary, setting, &again, &mut rng, &mut tally, &mut report) {
             report.say(&format!("what the servers said and wrote is kept in {}", dir.display()));
@@ -128,7 +130,8 @@ fn go_through(
 ) -> Result<()> {
     let (count, spaces) = (scene.setting.count, scene.setting.spaces);
     for _ in 0..options.count {
-        let fault = draw::draw(rng, count, !spaces);
+        let means = Possible { slow_links: !spaces, clock_steps: scene.setting.clock.is_some() };
+        let fault = draw::draw(rng, count, means);
         let mut own = Rng::new(rng.next());
         let outcome = scene.inflict(&fault, &mut own);
         let outcome = outcome.with_context(|| fault.to_string())?;
@@ -147,6 +150,7 @@ fn go_through(
 struct Means {
     spaces: bool,
     small_disks: bool,
+    clock: Option<PathBuf>,
     kazoo: Option<Peers>,
 }
 
@@ -164,7 +168,9 @@ impl Means {
         let disk = dir.join("small-disk");
         let tried = spaces::mount_small(&disk, 1).and_then(|()| spaces::unmount(&disk));
         let small_disks = have("small disks (a limit of file sizes instead)", tried);
-        have("clock steps", Err(anyhow::anyhow!("all processes of a machine share its clock")));
+        let clock = clock::library();
+        have("clock steps", clock.as_ref().map(drop).map_err(|why| anyhow::anyhow!("{why}")));
+        let clock = clock.ok();
         let kazoo = if options.without_kazoo {
             None
         } else {
@@ -173,7 +179,7 @@ impl Means {
             have("kazoo", peers.as_ref().map(drop).map_err(|error| anyhow::anyhow!("{error:#}")));
             peers.unwrap_or(None)
         };
-        Means { spaces, small_disks, kazoo }
+        Means { spaces, small_disks, clock, kazoo }
     }
 
     fn setting(
@@ -190,8 +196,10 @@ impl Means {
         let small = i64::try_from(rng.below(3)).unwrap_or(0) + 1;
         let small_disk = self.small_disks.then_some(small);
         let long_logs = rng.chance(50);
+        // Not always: what is between a server and its clock is not there in the field.
+        let clock = self.clock.clone().filter(|_| rng.chance(50));
         let (kazoo, dir) = (self.kazoo.clone(), PathBuf::from(dir));
-        Setting { number, count, spaces, small_disk, long_logs, kazoo, dir, seed }
+        Setting { number, count, spaces, small_disk, long_logs, clock, kazoo, dir, seed }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::clock;
 use super::foreign::Foreign;
 use super::net::Net;
 use super::spaces::{self, Doors, Spaces};
@@ -61,6 +62,8 @@ pub(super) struct Setting {
     /// Whether learners are sent the log, however long, rather than a snapshot: then those who know
     /// too much are told to truncate.
     pub(super) long_logs: bool,
+    /// What gives each member a clock of its own, if they have one.
+    pub(super) clock: Option<PathBuf>,
     /// Where kazoo is, if it is.
     pub(super) kazoo: Option<Peers>,
     /// Where everything is kept.
@@ -113,7 +116,7 @@ impl Scene {
     /// When they do not come to serve.
     pub(super) fn open(binary: &Path, setting: Setting) -> Result<Scene> {
         fs::create_dir_all(&setting.dir)?;
-        let script = write_script(&setting.dir, binary)?;
+        let script = write_script(&setting.dir, binary, setting.clock.as_deref())?;
         let programs = Programs::ours(script);
         let members = vec![Kind::Oxkeeper; usize::try_from(setting.count)?];
         let mut plan = Plan::new(&members, setting.dir.join("members"))
@@ -329,13 +332,14 @@ impl Scene {
 }
 
 /// The script that starts members: `serve <dir>/zoo.cfg …`, as our binary is called.
-fn write_script(dir: &Path, binary: &Path) -> Result<PathBuf> {
+fn write_script(dir: &Path, binary: &Path, clock: Option<&Path>) -> Result<PathBuf> {
     let path = dir.join("member.sh");
+    let clock = clock.map_or_else(String::new, clock::prelude);
     // A write beyond a limit is to fail, not to kill.
     let text = format!(
         "#!/bin/sh\ndir=$(dirname \"$2\")\necho $$ > \"$dir/pid\"\ntrap '' XFSZ\n\
          enter=\nif [ -e \"$dir/enter\" ]; then enter=$(cat \"$dir/enter\"); fi\n\
-         exec $enter '{}' \"$@\"\n",
+         {clock}exec $enter '{}' \"$@\"\n",
         binary.display()
     );
     fs::write(&path, text)?;

@@ -21,6 +21,8 @@ use tokio::sync::oneshot;
 
 /// Where everything for nobody goes: an address that is only ever local.
 const NOBODY: &str = "02:00:00:00:00:fe";
+/// The number of those that are made to see whether they can be.
+const TRIAL: usize = 999;
 /// The device in each namespace.
 const DEVICE: &str = "eth0";
 
@@ -131,6 +133,8 @@ impl Drop for Spaces {
     fn drop(&mut self) {
         // Nothing can be done about what will not go, and the next run does not meet it.
         for sid in 1..=self.count {
+            // A namespace takes its devices along, but later: until then their names are taken.
+            ip(&format!("link del {}", self.cable(sid))).ok();
             ip(&format!("netns del {}", self.space(sid))).ok();
         }
         ip(&format!("link del {}", self.bridge())).ok();
@@ -139,7 +143,7 @@ impl Drop for Spaces {
 
 /// Whether this machine lets us have namespaces; if not, why.
 pub(super) fn available() -> Result<()> {
-    let spaces = Spaces::new(0, 2)?;
+    let spaces = Spaces::new(TRIAL, 2)?;
     let out = Command::new("sh")
         .args(["-c", &format!("{} true", spaces.enter(2))])
         .output()

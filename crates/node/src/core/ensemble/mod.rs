@@ -26,6 +26,7 @@ mod report;
 mod tally;
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -309,14 +310,22 @@ impl Core {
     }
 
     /// History was cut, replaced or read anew: this is the tree of it. Whatever of the history
-    /// before was not applied never will be.
-    pub fn rebuilt(&mut self, shared: &mut Shared, now: Now, tree: Tree, disk: zab::Disk) {
+    /// before was not applied never will be. Returns the tree that was there: a large one takes its
+    /// time to be dropped, which is better done where nobody waits for the lock.
+    pub fn rebuilt(
+        &mut self,
+        shared: &mut Shared,
+        now: Now,
+        tree: Tree,
+        disk: zab::Disk,
+    ) -> Option<Tree> {
         let over = self.ensemble.as_ref().is_some_and(|ensemble| ensemble.part == Part::None);
         if over && wrong::is(Wrong::Z5094) {
-            return self.peer_input(now, zab::Input::Disk(disk));
+            self.peer_input(now, zab::Input::Disk(disk));
+            return None;
         }
         let zxid = tree.last_zxid();
-        shared.tree = tree;
+        let before = mem::replace(&mut shared.tree, tree);
         shared.serving = false;
         // A leader of Apache's sends its tree while it changes. What we keep, and may pass on, is
         // to be a tree as it once was.
@@ -334,6 +343,7 @@ impl Core {
             ensemble.committed = zxid;
         }
         self.peer_input(now, zab::Input::Disk(disk));
+        Some(before)
     }
 
     /// Carries out what the agreement has decided, as far as it is the core's.

@@ -1,0 +1,412 @@
+//! Handles to a session, and how one begins.
+//!
+//! A [`Client`] is two words: the session, and the namespace that this handle sees. Whatever it
+//! does ends in one place, `submit_with`, which puts a request into the session and returns the
+//! future of its answer. The session lives as long as a handle does; futures, streams and the task
+//! that carries its bytes share the session's insides and do not keep it alive.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oxkeeper_proto::{OpCode, Request, SessionId, Zxid};
+
+use crate::core::{
+    Backoff, Call, Chroot, Config, ConnectString, Credentials, Limits, PathError, check_path,
+};
+use crate::driver::{Connector, Registration, Shared, Tcp};
+use crate::ensemble;
+use crate::error::{Error, ErrorKind};
+use crate::reply::{Asked, Read, Reply};
+use crate::state::{State, StateStream};
+use crate::watch::Held;
+
+/// A session with an ensemble, or a handle to one: clones share it.
+///
+/// Every operation is a builder: set what differs from the default, then `.await` it. `.send()`
+/// submits it at once and returns the future of its answer, for several under way at a time. The
+/// session's requests are executed in the order in which they were submitted.
+///
+/// The session ends with [`Client::close`], or in the background when the last handle is dropped.
+/// Futures and streams are no handles.
+#[derive(Clone)]
+pub struct Client {
+    session: Arc<Handle>,
+    /// The namespace.
+    root: Chroot,
+}
+
+/// Ends the session with the last one who holds it.
+struct Handle {
+    shared: Arc<Shared>,
+    chroot: Chroot,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Client {
+    /// Connects with everything at its default and waits for the session:
+    /// `host[:port][,host[:port]…][/chroot]`.
+    ///
+    /// # Errors
+    /// If the connect string cannot be used, or no server was reached within the session timeout.
+    pub async fn connect(hosts: &str) -> Result<Client, Error> {
+        Client::builder(hosts).connect().await
+    }
+
+    /// A session to be begun, with these servers and perhaps a chroot.
+    pub fn builder(hosts: &str) -> Builder {
+        Builder::new(hosts)
+    }
+
+    /// The session's state now.
+    pub fn state(&self) -> State {
+        self.session.shared.state()
+    }
+
+    /// The session's states, from the one of now on.
+    pub fn states(&self) -> StateStream {
+        StateStream::new(&self.session.shared)
+    }
+
+    /// The session's id, once there is one and while there is.
+    pub fn session_id(&self) -> Option<SessionId> {
+        match self.state() {
+            State::Connected { session, .. } => Some(session),
+            _ => self.credentials().map(|credentials| credentials.session),
+        }
+    }
+
+    /// What another client needs to go on with this session ([`Builder::resume`]).
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.session.shared.credentials()
+    }
+
+    /// The newest transaction that this session has seen.
+    pub fn last_zxid(&self) -> Zxid {
+        self.session.shared.last_zxid()
+    }
+
+    /// The chroot of the connect string; empty for the whole tree.
+    pub fn chroot(&self) -> &str {
+        self.session.chroot.path()
+    }
+
+    /// A handle to the same session whose paths begin at `path`. Paths of answers and events are
+    /// told accordingly. Namespaces nest. The znode at `path` is not created.
+    ///
+    /// # Errors
+    /// If it is no path.
+    pub fn namespace(&self, path: &str) -> Result<Client, Error> {
+        let root = self.full(path, false).and_then(|path| Chroot::new(&path));
+        let root = root.map_err(|error| Error::new(error.into(), None, path))?;
+        Ok(Client { session: Arc::clone(&self.session), root })
+    }
+
+    /// The path at which this handle's tree begins, below the chroot; empty for all of it.
+    pub fn root(&self) -> &str {
+        self.root.path()
+    }
+
+    /// Takes a new list of servers. Some clients leave their server for another, so that all
+    /// servers have as many (`ZooKeeper.updateServerList`).
+    ///
+    /// # Errors
+    /// If it is no list of servers. A chroot in it is not looked at.
+    pub fn set_hosts(&self, hosts: &str) -> Result<(), Error> {
+        self.session.shared.set_hosts(&ConnectString::parse(hosts)?);
+        Ok(())
+    }
+
+    /// Ends the session and its ephemeral znodes. What was sent is still answered, what was not is
+    /// not sent any more. Tells whether a server confirmed it; otherwise the session ends by its
+    /// timeout.
+    pub async fn close(&self) -> bool {
+        let mut states = self.states();
+        self.session.shared.close();
+        let mut last = None;
+        while let Some(state) = states.next().await {
+            last = Some(state);
+        }
+        match last {
+            Some(State::Closed { confirmed }) => confirmed,
+            // There is none any more.
+            _ => true,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.session.shared
+    }
+
+    /// The path below the chroot of what this handle calls `path`.
+    pub(crate) fn full<'a>(
+        &self,
+        path: &'a str,
+        sequential: bool,
+    ) -> Result<Cow<'a, str>, PathError> {
+        if self.root.path().is_empty() {
+            // The core looks at it.
+            return Ok(path.into());
+        }
+        check_path(path, sequential)?;
+        Ok(self.root.server_path(path.into()))
+    }
+
+    /// Submits a request about `path`, its own name for it. `request` gets the full path.
+    pub(crate) fn ask<'a, T>(
+        &self,
+        path: &'a str,
+        request: impl FnOnce(Cow<'a, str>) -> Request<'a>,
+        read: Read<T>,
+    ) -> Reply<T> {
+        match self.full(path, false) {
+            Ok(full) => self.submit(request(full).into(), path, read),
+            Err(error) => self.refused(error.into(), OpCode::EXISTS, path, read),
+        }
+    }
+
+    /// The same with a watch that fires once.
+    pub(crate) fn ask_watched<'a, T>(
+        &self,
+        path: &'a str,
+        request: impl FnOnce(Cow<'a, str>) -> Request<'a>,
+        read: Read<T>,
+    ) -> Reply<T> {
+        match self.full(path, false) {
+            Ok(full) => {
+                let mut registration = Registration::new(None);
+                let call = request(full).into();
+                self.submit_with(call, path, read, Some(&mut registration), |held| held)
+            }
+            Err(error) => self.refused(error.into(), OpCode::EXISTS, path, read),
+        }
+    }
+
+    pub(crate) fn submit<T>(&self, call: Call<'_>, path: &str, read: Read<T>) -> Reply<T> {
+        self.submit_with(call, path, read, None, |held| held)
+    }
+
+    pub(crate) fn submit_with<T>(
+        &self,
+        call: Call<'_>,
+        path: &str,
+        read: Read<T>,
+        mut registration: Option<&mut Registration>,
+        held: impl FnOnce(Held) -> Held,
+    ) -> Reply<T> {
+        let op = call.request.op();
+        let shared = self.shared();
+        let slot = shared.submit(call, registration.as_deref_mut());
+        let watch = match (&slot, registration) {
+            (Ok(_), Some(registration)) => {
+                Some(held(Held::new(shared, registration.watcher, &self.root)))
+            }
+            _ => None,
+        };
+        let asked = Asked { root: self.root.clone(), watch };
+        let slot = slot.map(|slot| (Arc::clone(shared), slot)).map_err(ErrorKind::Refused);
+        Reply::new(slot, op, path, asked, read)
+    }
+
+    /// The future of a request that is not even tried.
+    pub(crate) fn refused<T>(
+        &self,
+        kind: ErrorKind,
+        op: OpCode,
+        path: &str,
+        read: Read<T>,
+    ) -> Reply<T> {
+        let asked = Asked { root: Chroot::default(), watch: None };
+        Reply::new(Err(kind), op, path, asked, read)
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("state", &self.state())
+            .field("root", &self.root.path())
+            .finish()
+    }
+}
+
+/// A session to be begun.
+#[derive(Clone)]
+#[must_use = "a session begins with connect() or start()"]
+pub struct Builder {
+    hosts: String,
+    session_timeout: Duration,
+    connect_within: Option<Duration>,
+    read_only: bool,
+    auth: Vec<(String, Vec<u8>)>,
+    resume: Option<Credentials>,
+    namespace: String,
+    backoff: Backoff,
+    limits: Limits,
+    expire_unheard: bool,
+    close_timeout: Duration,
+    follow_ensemble: bool,
+    connector: Arc<dyn Connector>,
+}
+
+impl Builder {
+    fn new(hosts: &str) -> Builder {
+        Builder {
+            hosts: hosts.to_owned(),
+            session_timeout: Duration::from_secs(30),
+            connect_within: None,
+            read_only: false,
+            auth: Vec::new(),
+            resume: None,
+            namespace: String::new(),
+            backoff: Backoff::default(),
+            limits: Limits::default(),
+            expire_unheard: true,
+            close_timeout: Duration::from_secs(5),
+            follow_ensemble: false,
+            connector: Arc::new(Tcp),
+        }
+    }
+
+    /// How long the ensemble keeps the session without hearing of us, and with it our ephemeral
+    /// znodes. The server grants what its own bounds allow. 30 s.
+    pub fn session_timeout(self, session_timeout: Duration) -> Builder {
+        Builder { session_timeout, ..self }
+    }
+
+    /// How long [`Builder::connect`] waits for the first session. The session timeout.
+    pub fn connect_within(self, time: Duration) -> Builder {
+        Builder { connect_within: Some(time), ..self }
+    }
+
+    /// Whether a server that takes no writes, because it has lost its quorum, will do until
+    /// another is found. No.
+    pub fn read_only(self, read_only: bool) -> Builder {
+        Builder { read_only, ..self }
+    }
+
+    /// An identity, proved on every connection before anything else is sent. For `digest` the
+    /// proof is `user:password`. A refusal ends the session.
+    pub fn auth(mut self, scheme: &str, proof: impl AsRef<[u8]>) -> Builder {
+        self.auth.push((scheme.to_owned(), proof.as_ref().to_owned()));
+        self
+    }
+
+    /// Goes on with a session that another client began.
+    pub fn resume(self, credentials: Credentials) -> Builder {
+        Builder { resume: Some(credentials), ..self }
+    }
+
+    /// Where the handle's paths begin; see [`Client::namespace`].
+    pub fn namespace(self, path: &str) -> Builder {
+        Builder { namespace: path.to_owned(), ..self }
+    }
+
+    /// Delays before dials.
+    pub fn backoff(self, backoff: Backoff) -> Builder {
+        Builder { backoff, ..self }
+    }
+
+    /// Bounds on memory.
+    pub fn limits(self, limits: Limits) -> Builder {
+        Builder { limits, ..self }
+    }
+
+    /// Whether a session counts as expired, without a server's word, after 4/3 of its timeout out
+    /// of touch. Otherwise only a server's word ends it. Yes, as with ZooKeeper since 3.9.3.
+    pub fn expire_unheard(self, expire_unheard: bool) -> Builder {
+        Builder { expire_unheard, ..self }
+    }
+
+    /// How long a close waits for a server. 5 s.
+    pub fn close_timeout(self, close_timeout: Duration) -> Builder {
+        Builder { close_timeout, ..self }
+    }
+
+    /// Whether the list of servers follows the ensemble's membership (`/zookeeper/config`) as it
+    /// changes. Only members that say where clients find them count. No.
+    pub fn follow_ensemble(self, follow_ensemble: bool) -> Builder {
+        Builder { follow_ensemble, ..self }
+    }
+
+    /// Who makes the connections. Plain TCP.
+    pub fn connector(self, connector: impl Connector) -> Builder {
+        Builder { connector: Arc::new(connector), ..self }
+    }
+
+    /// Begins the session and waits until there is one.
+    ///
+    /// # Errors
+    /// As for [`Builder::start`]; if no server was reached in time; if an identity or the session
+    /// to be resumed was refused.
+    pub async fn connect(self) -> Result<Client, Error> {
+        let within = self.connect_within.unwrap_or(self.session_timeout);
+        let client = self.start()?;
+        let mut states = client.states();
+        let first = async {
+            while let Some(state) = states.next().await {
+                if state.is_connected() || state.is_over() {
+                    return state;
+                }
+            }
+            State::Closed { confirmed: false }
+        };
+        let over = |end| ErrorKind::NotSent(crate::core::Unsent::Over(end));
+        let kind = match tokio::time::timeout(within, first).await {
+            Ok(State::Expired) => over(crate::core::End::Expired),
+            Ok(State::AuthFailed) => over(crate::core::End::AuthFailed),
+            Ok(State::Closed { .. }) => over(crate::core::End::Closed),
+            Ok(State::Connected { .. } | State::Connecting | State::Suspended { .. }) => {
+                return Ok(client);
+            }
+            Err(_) => ErrorKind::Unreachable(client.shared().dial_error()),
+        };
+        Err(Error::new(kind, None, ""))
+    }
+
+    /// Begins the session and returns at once. Requests wait until there is one.
+    ///
+    /// # Errors
+    /// If the connect string or the namespace cannot be used, if there are too many or too large
+    /// identities, or if this is no place of a tokio runtime.
+    pub fn start(self) -> Result<Client, Error> {
+        let fault = |kind| Error::new(kind, None, "");
+        tokio::runtime::Handle::try_current().map_err(|_| fault(ErrorKind::NoRuntime))?;
+        let connect = ConnectString::parse(&self.hosts)?;
+        let chroot = connect.chroot().clone();
+        let root = Chroot::new(&self.namespace)
+            .map_err(|error| Error::new(error.into(), None, self.namespace.as_str()))?;
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let config = Config {
+            session_timeout_ms: i32::try_from(ms(self.session_timeout)).unwrap_or(i32::MAX),
+            read_only: self.read_only,
+            resume: self.resume,
+            backoff: self.backoff,
+            close_timeout_ms: ms(self.close_timeout),
+            expire_unheard: self.expire_unheard,
+            limits: self.limits,
+            ..Config::new(connect)
+        };
+        let shared = Shared::start(config, &self.auth, self.connector)
+            .map_err(|refused| fault(ErrorKind::Refused(refused)))?;
+        if self.follow_ensemble {
+            tokio::spawn(ensemble::follow(Arc::downgrade(&shared)));
+        }
+        Ok(Client { session: Arc::new(Handle { shared, chroot }), root })
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    /// Without what proves who we are.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("hosts", &self.hosts)
+            .field("session_timeout", &self.session_timeout)
+            .finish_non_exhaustive()
+    }
+}

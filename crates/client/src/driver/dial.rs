@@ -1,0 +1,105 @@
+//! From a host's name to a stream of bytes.
+//!
+//! A [`Connector`] makes connections; [`Tcp`] is the plain one. Names are resolved at every dial,
+//! because addresses change while names stay. All addresses of a name are tried, in an order drawn
+//! anew each time; the next one begins when the one before has failed or has had 250 ms (RFC 8305),
+//! so that one address that swallows packets does not cost the whole time for a dial.
+
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+
+use crate::core::Host;
+
+/// What carries the bytes of one connection.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+/// A connection being made.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
+
+/// Makes connections to servers.
+pub trait Connector: Send + Sync + 'static {
+    /// Connects to this host. The session's own bound on the time is kept by the caller, which
+    /// drops the future.
+    fn connect(&self, host: Host) -> Connecting;
+}
+
+/// Plain TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tcp;
+
+/// How long an address is alone before the next is tried as well.
+const STAGGER: Duration = Duration::from_millis(250);
+
+impl Connector for Tcp {
+    fn connect(&self, host: Host) -> Connecting {
+        Box::pin(async move {
+            let found = lookup_host((host.name.as_str(), host.port)).await?;
+            let mut addresses: Vec<SocketAddr> = found.collect();
+            shuffle(&mut addresses);
+            let stream = first_of(addresses).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+}
+
+async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    if let [address] = addresses[..] {
+        return TcpStream::connect(address).await;
+    }
+    let mut dials = JoinSet::new();
+    for address in addresses {
+        dials.spawn(TcpStream::connect(address));
+        match tokio::time::timeout(STAGGER, dials.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => failed = error,
+            Ok(Some(Err(_)) | None) | Err(_) => {}
+        }
+    }
+    while let Some(dial) = dials.join_next().await {
+        match dial {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => {}
+        }
+    }
+    Err(failed)
+}
+
+fn shuffle(addresses: &mut [SocketAddr]) {
+    let chance = RandomState::new();
+    for at in (1..addresses.len()).rev() {
+        addresses.swap(at, (chance.hash_one(at) % (at as u64 + 1)) as usize);
+    }
+}
+
+/// How long a server may take to say whether it takes writes.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// The question whether a server takes writes.
+pub(crate) type Probing = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// Asks `isro` and tells whether the server takes writes (`ClientCnxn.SendThread.pingRwServer`).
+pub(crate) fn probe(connecting: Connecting) -> Probing {
+    Box::pin(async move {
+        let asking = async {
+            let mut stream = connecting.await?;
+            stream.write_all(b"isro").await?;
+            let mut answer = [0; 2];
+            stream.read_exact(&mut answer).await?;
+            io::Result::Ok(&answer == b"rw")
+        };
+        matches!(tokio::time::timeout(PROBE, asking).await, Ok(Ok(true)))
+    })
+}

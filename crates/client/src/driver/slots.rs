@@ -1,0 +1,186 @@
+//! Who waits for which request.
+//!
+//! A request costs no channel: its outcome is left in a slot, under the lock that is held anyway,
+//! and the future that waits for it looks there. Requests end nearly always in the order in which
+//! they were submitted, so the way from a ticket to its slot is the front of a queue.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use crate::core::{Outcome, Ticket, Watcher};
+
+/// A place in [`Slots`].
+pub(crate) type SlotId = u32;
+
+#[derive(Debug)]
+enum State {
+    /// Nobody's; the next free one.
+    Free(Option<SlotId>),
+    /// Under way.
+    Waiting(Option<Waker>),
+    /// Under way, and nobody wants to know.
+    Abandoned,
+    /// Ended, not yet fetched.
+    Done(Outcome),
+}
+
+#[derive(Debug)]
+struct Slot {
+    ticket: Ticket,
+    /// Who is registered if the request succeeds.
+    watcher: Option<Watcher>,
+    state: State,
+}
+
+/// See the module's essay.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    free: Option<SlotId>,
+    order: VecDeque<(Ticket, SlotId)>,
+}
+
+impl Slots {
+    /// A slot for a request that was just submitted: tickets only rise. `wanted` is whether
+    /// somebody will fetch the outcome.
+    pub(crate) fn insert(
+        &mut self,
+        ticket: Ticket,
+        watcher: Option<Watcher>,
+        wanted: bool,
+    ) -> SlotId {
+        let state = if wanted { State::Waiting(None) } else { State::Abandoned };
+        let slot = Slot { ticket, watcher, state };
+        let id = match self.free {
+            Some(id) => {
+                let place = &mut self.slots[id as usize];
+                let State::Free(next) = place.state else { unreachable!("the list of free slots") };
+                self.free = next;
+                *place = slot;
+                id
+            }
+            None => {
+                self.slots.push(slot);
+                // Bounded by the requests that one client may have under way, and by futures.
+                (self.slots.len() - 1) as SlotId
+            }
+        };
+        self.order.push_back((ticket, id));
+        id
+    }
+
+    /// Leaves an outcome and returns who is to be woken, and the watcher of a request whose user
+    /// has gone.
+    pub(crate) fn complete(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+    ) -> (Option<Waker>, Option<Watcher>) {
+        let at = match self.order.front() {
+            Some((first, _)) if *first == ticket => 0,
+            _ => match self.order.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
+                Ok(at) => at,
+                Err(_) => return (None, None),
+            },
+        };
+        let Some((_, id)) = self.order.remove(at) else { return (None, None) };
+        let slot = &mut self.slots[id as usize];
+        match std::mem::replace(&mut slot.state, State::Done(outcome)) {
+            State::Waiting(waker) => (waker, None),
+            State::Abandoned | State::Done(_) | State::Free(_) => {
+                let watcher = slot.watcher;
+                self.release(id);
+                (None, watcher)
+            }
+        }
+    }
+
+    /// Fetches the outcome.
+    pub(crate) fn poll(&mut self, id: SlotId, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let slot = &mut self.slots[id as usize];
+        match &mut slot.state {
+            State::Waiting(waker) => {
+                match waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waker = Some(cx.waker().clone()),
+                }
+                return Poll::Pending;
+            }
+            State::Done(_) => {}
+            State::Abandoned | State::Free(_) => unreachable!("a future holds its slot"),
+        }
+        let done = std::mem::replace(&mut slot.state, State::Abandoned);
+        self.release(id);
+        match done {
+            State::Done(outcome) => Poll::Ready(outcome),
+            _ => unreachable!("looked at just now"),
+        }
+    }
+
+    /// The future is dropped. Returns the ticket of a request that is still under way.
+    pub(crate) fn abandon(&mut self, id: SlotId) -> Option<Ticket> {
+        let slot = &mut self.slots[id as usize];
+        match slot.state {
+            State::Waiting(_) => {
+                slot.state = State::Abandoned;
+                Some(slot.ticket)
+            }
+            State::Done(_) => {
+                self.release(id);
+                None
+            }
+            State::Abandoned | State::Free(_) => None,
+        }
+    }
+
+    /// Tickets under way, the oldest first.
+    pub(crate) fn tickets(&self) -> Vec<Ticket> {
+        self.order.iter().map(|(ticket, _)| *ticket).collect()
+    }
+
+    fn release(&mut self, id: SlotId) {
+        self.slots[id as usize].state = State::Free(self.free);
+        self.slots[id as usize].watcher = None;
+        self.free = Some(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Unsent;
+
+    fn outcome() -> Outcome {
+        Outcome::NotSent(Unsent::Cancelled)
+    }
+
+    #[test]
+    fn outcomes_go_to_their_own_slots_in_whatever_order_they_come() {
+        let mut slots = Slots::default();
+        let ids: Vec<_> = (1..=3).map(|n| slots.insert(Ticket(n), None, true)).collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(slots.poll(ids[1], &mut cx).is_pending());
+        let other = Outcome::Unknown(crate::core::Cause::Silent);
+        assert!(slots.complete(Ticket(2), other.clone()).0.is_some(), "its waker");
+        slots.complete(Ticket(1), outcome());
+        assert_eq!(slots.poll(ids[1], &mut cx), Poll::Ready(other));
+        assert!(slots.poll(ids[2], &mut cx).is_pending());
+        assert_eq!(slots.poll(ids[0], &mut cx), Poll::Ready(outcome()));
+        assert_eq!(slots.tickets(), [Ticket(3)]);
+        slots.complete(Ticket(99), outcome());
+    }
+
+    #[test]
+    fn slots_are_used_again_and_the_watcher_of_an_abandoned_request_is_named() {
+        let mut slots = Slots::default();
+        let id = slots.insert(Ticket(1), Some(Watcher(7)), true);
+        assert_eq!(slots.abandon(id), Some(Ticket(1)));
+        assert_eq!(slots.complete(Ticket(1), outcome()).1, Some(Watcher(7)));
+        for n in 2..1000 {
+            let id = slots.insert(Ticket(n), None, true);
+            slots.complete(Ticket(n), outcome());
+            assert_eq!(slots.abandon(id), None, "it has ended");
+        }
+        assert_eq!(slots.slots.len(), 1);
+    }
+}

@@ -1,0 +1,291 @@
+//! Why an operation did not succeed, and whether it happened.
+//!
+//! A lost connection leaves a question that most clients pass on to their users. [`Error::fate`]
+//! answers it as far as it can be known: what was refused, or never left this process, did not
+//! happen; what was sent and got no answer is unknown.
+
+use std::fmt;
+
+use oxkeeper_proto::{ErrorCode, OpCode};
+
+use crate::core::{
+    Cause, ConnectStringError, End, Fate, Loss, Outcome, PathError, Refused, Unsent, fate_of,
+};
+
+/// An operation that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
+    kind: ErrorKind,
+    op: Option<OpCode>,
+    path: Box<str>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A server refused.
+    Server(ErrorCode),
+    /// A server refused one operation of a multi, and with it all.
+    Multi {
+        /// Which, counted from 0.
+        index: usize,
+        /// Why.
+        code: ErrorCode,
+    },
+    /// It was not taken: a bad path, too large, too much under way, the session is over.
+    Refused(Refused),
+    /// It was taken, and never sent.
+    NotSent(Unsent),
+    /// It was sent, and the connection ended before the answer came.
+    Unknown(Cause),
+    /// The server's answer is to some other question. It is the server's fault.
+    Answer,
+    /// The parts of an operation that was asked for do not fit: the text says which.
+    Invalid(&'static str),
+    /// The connect string cannot be used.
+    ConnectString(ConnectStringError),
+    /// No server was reached in time; with the reason why the last dial failed.
+    Unreachable(Option<String>),
+    /// There is no tokio runtime to run on.
+    NoRuntime,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, op: Option<OpCode>, path: impl Into<Box<str>>) -> Error {
+        Error(Box::new(Inner { kind, op, path: path.into() }))
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// The operation that did not succeed, where there was one.
+    pub fn op(&self) -> Option<OpCode> {
+        self.0.op
+    }
+
+    /// The path of that operation; empty where it has none.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// ZooKeeper's code: what the server said, or what ZooKeeper calls it. `None` where ZooKeeper
+    /// has no code, as for a request that is too large.
+    pub fn code(&self) -> Option<ErrorCode> {
+        Some(match &self.0.kind {
+            ErrorKind::Server(code) | ErrorKind::Multi { code, .. } => *code,
+            ErrorKind::Refused(Refused::Path(_)) | ErrorKind::Invalid(_) => {
+                ErrorCode::BAD_ARGUMENTS
+            }
+            ErrorKind::NotSent(Unsent::Over(end)) | ErrorKind::Unknown(Cause::Ended(end)) => {
+                match end {
+                    End::Expired | End::Closed => ErrorCode::SESSION_EXPIRED,
+                    End::AuthFailed => ErrorCode::AUTH_FAILED,
+                }
+            }
+            ErrorKind::Refused(Refused::Over) => ErrorCode::SESSION_EXPIRED,
+            ErrorKind::Unknown(_) | ErrorKind::Unreachable(_) => ErrorCode::CONNECTION_LOSS,
+            ErrorKind::Answer => ErrorCode::MARSHALLING_ERROR,
+            ErrorKind::Refused(_)
+            | ErrorKind::NotSent(Unsent::Cancelled)
+            | ErrorKind::ConnectString(_)
+            | ErrorKind::NoRuntime => return None,
+        })
+    }
+
+    /// Whether the operation took effect.
+    pub fn fate(&self) -> Fate {
+        match &self.0.kind {
+            ErrorKind::Server(code) | ErrorKind::Multi { code, .. } => fate_of(*code),
+            ErrorKind::Unknown(_) | ErrorKind::Answer => Fate::Unknown,
+            ErrorKind::Refused(_)
+            | ErrorKind::NotSent(_)
+            | ErrorKind::Invalid(_)
+            | ErrorKind::ConnectString(_)
+            | ErrorKind::Unreachable(_)
+            | ErrorKind::NoRuntime => Fate::DidNotHappen,
+        }
+    }
+
+    /// The operation of a multi that was refused, and why.
+    pub fn multi(&self) -> Option<(usize, ErrorCode)> {
+        match self.0.kind {
+            ErrorKind::Multi { index, code } => Some((index, code)),
+            _ => None,
+        }
+    }
+
+    fn is(&self, code: ErrorCode) -> bool {
+        self.code() == Some(code)
+    }
+
+    /// There is no such znode.
+    pub fn is_no_node(&self) -> bool {
+        self.is(ErrorCode::NO_NODE)
+    }
+
+    /// There is such a znode already.
+    pub fn is_node_exists(&self) -> bool {
+        self.is(ErrorCode::NODE_EXISTS)
+    }
+
+    /// The znode has changed since.
+    pub fn is_bad_version(&self) -> bool {
+        self.is(ErrorCode::BAD_VERSION)
+    }
+
+    /// The znode has children.
+    pub fn is_not_empty(&self) -> bool {
+        self.is(ErrorCode::NOT_EMPTY)
+    }
+
+    /// The znode's ACL forbids it.
+    pub fn is_no_auth(&self) -> bool {
+        self.is(ErrorCode::NO_AUTH)
+    }
+
+    /// The session is over: expired, refused or closed. Nothing will succeed on this client.
+    pub fn is_session_over(&self) -> bool {
+        match &self.0.kind {
+            ErrorKind::Refused(Refused::Over)
+            | ErrorKind::NotSent(Unsent::Over(_))
+            | ErrorKind::Unknown(Cause::Ended(_)) => true,
+            ErrorKind::Server(code) => {
+                matches!(*code, ErrorCode::SESSION_EXPIRED | ErrorCode::AUTH_FAILED)
+            }
+            _ => false,
+        }
+    }
+
+    /// The same operation may succeed a little later: the connection was lost, the server was in
+    /// trouble or takes no writes for now, or too much was under way. Whether it is safe to repeat
+    /// it is for [`Error::fate`] to say.
+    pub fn is_temporary(&self) -> bool {
+        match &self.0.kind {
+            ErrorKind::Unknown(Cause::Ended(_)) => false,
+            ErrorKind::Unknown(_) | ErrorKind::Refused(Refused::Full(_)) => true,
+            ErrorKind::Server(code) | ErrorKind::Multi { code, .. } => matches!(
+                *code,
+                ErrorCode::CONNECTION_LOSS
+                    | ErrorCode::OPERATION_TIMEOUT
+                    | ErrorCode::REQUEST_TIMEOUT
+                    | ErrorCode::SESSION_MOVED
+                    | ErrorCode::NOT_READ_ONLY
+                    | ErrorCode::THROTTLED_OP
+                    | ErrorCode::RECONFIG_IN_PROGRESS
+                    | ErrorCode::NEW_CONFIG_NO_QUORUM
+            ),
+            _ => false,
+        }
+    }
+
+    /// It only reads: nothing can have happened that matters.
+    pub(crate) fn is_of_read(&self) -> bool {
+        self.0.op.is_some_and(|op| {
+            matches!(
+                op,
+                OpCode::EXISTS
+                    | OpCode::GET_DATA
+                    | OpCode::GET_ACL
+                    | OpCode::GET_CHILDREN
+                    | OpCode::GET_CHILDREN2
+                    | OpCode::SYNC
+                    | OpCode::MULTI_READ
+                    | OpCode::GET_EPHEMERALS
+                    | OpCode::GET_ALL_CHILDREN_NUMBER
+                    | OpCode::WHO_AM_I
+            )
+        })
+    }
+}
+
+impl From<ConnectStringError> for Error {
+    fn from(error: ConnectStringError) -> Error {
+        Error::new(ErrorKind::ConnectString(error), None, "")
+    }
+}
+
+impl From<PathError> for ErrorKind {
+    fn from(error: PathError) -> ErrorKind {
+        ErrorKind::Refused(Refused::Path(error))
+    }
+}
+
+impl ErrorKind {
+    /// What an outcome that is no success means.
+    pub(crate) fn of(outcome: Outcome) -> Option<ErrorKind> {
+        Some(match outcome {
+            Outcome::Done { .. } => return None,
+            Outcome::Failed { code, .. } => ErrorKind::Server(code),
+            Outcome::NotSent(unsent) => ErrorKind::NotSent(unsent),
+            Outcome::Unknown(cause) => ErrorKind::Unknown(cause),
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, op, path } = &*self.0;
+        if let Some(op) = op {
+            write!(f, "{}", op.name().unwrap_or("operation"))?;
+            if !path.is_empty() {
+                write!(f, " {path}")?;
+            }
+            f.write_str(": ")?;
+        }
+        match kind {
+            ErrorKind::Server(code) => write!(f, "{code}"),
+            ErrorKind::Multi { index, code } => write!(f, "{code} at operation {index}"),
+            ErrorKind::Refused(refused) => write!(f, "{refused}"),
+            ErrorKind::NotSent(Unsent::Cancelled) => f.write_str("taken back, not sent"),
+            ErrorKind::NotSent(Unsent::Over(end)) => write!(f, "not sent, {}", end_text(*end)),
+            ErrorKind::Unknown(cause) => {
+                write!(f, "sent, and whether it happened is unknown: {}", cause_text(*cause))
+            }
+            ErrorKind::Answer => f.write_str("the server's answer is to some other question"),
+            ErrorKind::Invalid(what) => f.write_str(what),
+            ErrorKind::ConnectString(error) => write!(f, "{error}"),
+            ErrorKind::Unreachable(Some(why)) => write!(f, "no server was reached: {why}"),
+            ErrorKind::Unreachable(None) => f.write_str("no server was reached in time"),
+            ErrorKind::NoRuntime => f.write_str("there is no tokio runtime here"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+fn end_text(end: End) -> &'static str {
+    match end {
+        End::Expired => "the session has expired",
+        End::AuthFailed => "an identity was refused",
+        End::Closed => "the session is closed",
+    }
+}
+
+fn cause_text(cause: Cause) -> String {
+    match cause {
+        Cause::Lost => "the connection was lost".to_owned(),
+        Cause::ConnectTimeout => "no connection in time".to_owned(),
+        Cause::Silent => "the server was silent for too long".to_owned(),
+        Cause::WritableFound => "left for a server that takes writes".to_owned(),
+        Cause::Rebalanced => "the list of servers changed".to_owned(),
+        Cause::Ended(end) => end_text(end).to_owned(),
+        Cause::Violation(violation) => violation.to_string(),
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Removed => f.write_str("the watch was removed"),
+            Loss::Session(end) => write!(f, "the watch is gone: {}", end_text(*end)),
+        }
+    }
+}
+
+impl std::error::Error for Loss {}

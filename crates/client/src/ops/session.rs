@@ -1,0 +1,278 @@
+//! What is about the session and the ensemble more than about one znode: watches that stay,
+//! identities, sync, and what is asked about the ensemble.
+//!
+//! An identity is not only sent but kept, to be proved on every later connection, so it does not go
+//! the way of other requests. Watches that stay are registered when the server has said that it
+//! armed them; their stream exists from the moment of the request, and nothing falls between.
+
+use std::borrow::Cow;
+
+use oxkeeper_proto::request::{PathKind, ReconfigRequest};
+use oxkeeper_proto::{OpCode, Request};
+
+use super::read::Data;
+use super::{awaited, done};
+use crate::client::Client;
+use crate::core::{Answer, Identity, Outcome};
+use crate::driver::Registration;
+use crate::error::ErrorKind;
+use crate::reply::{Asked, Reply};
+use crate::watch::{AddWatchMode, WatchStream, WatcherKind};
+
+fn nothing(outcome: Outcome, _: &mut Asked) -> Result<(), ErrorKind> {
+    done(outcome).map(drop)
+}
+
+/// See [`Client::add_watch`].
+#[derive(Debug, Clone)]
+#[must_use = "an operation does nothing until it is awaited or sent"]
+pub struct AddWatch<'a> {
+    zk: &'a Client,
+    path: &'a str,
+    mode: AddWatchMode,
+    buffer: usize,
+}
+
+/// Events that wait for who holds a stream, unless something else is said.
+const BUFFER: usize = 4096;
+
+impl AddWatch<'_> {
+    /// How many events may wait until they are fetched; more become a
+    /// [`Gap`](crate::WatchItem::Gap). 4096.
+    pub fn buffer(self, events: usize) -> Self {
+        AddWatch { buffer: events, ..self }
+    }
+
+    /// Submits it.
+    pub fn send(self) -> Reply<WatchStream> {
+        let AddWatch { zk, path, mode, buffer } = self;
+        let read = |outcome, asked: &mut Asked| {
+            done(outcome)?;
+            asked.watch.take().map(WatchStream::new).ok_or(ErrorKind::Answer)
+        };
+        let kind = match mode {
+            AddWatchMode::Persistent => 0,
+            AddWatchMode::Recursive => 1,
+        };
+        let full = match zk.full(path, false) {
+            Ok(full) => full,
+            Err(error) => return zk.refused(error.into(), OpCode::ADD_WATCH, path, read),
+        };
+        let at = full.clone();
+        let request = Request::AddWatch(PathKind { path: full, kind });
+        let mut registration = Registration::new(Some(buffer));
+        let held = |held: crate::watch::Held| held.persistent(&at, mode);
+        zk.submit_with(request.into(), path, read, Some(&mut registration), held)
+    }
+}
+
+awaited!(AddWatch => WatchStream);
+
+/// See [`Client::remove_watches`].
+#[derive(Debug, Clone)]
+#[must_use = "an operation does nothing until it is awaited or sent"]
+pub struct RemoveWatches<'a> {
+    zk: &'a Client,
+    path: &'a str,
+    kind: WatcherKind,
+}
+
+impl RemoveWatches<'_> {
+    /// Submits it.
+    pub fn send(self) -> Reply<()> {
+        let kind = self.kind.number();
+        let request = |path| Request::RemoveWatches(PathKind { path, kind });
+        self.zk.ask(self.path, request, nothing)
+    }
+}
+
+awaited!(RemoveWatches => ());
+
+/// See [`Client::add_auth`].
+#[derive(Clone)]
+#[must_use = "an operation does nothing until it is awaited or sent"]
+pub struct AddAuth<'a> {
+    zk: &'a Client,
+    scheme: &'a str,
+    proof: &'a [u8],
+}
+
+impl AddAuth<'_> {
+    /// Submits it.
+    pub fn send(self) -> Reply<()> {
+        let shared = self.zk.shared();
+        let slot = shared.add_auth(self.scheme, self.proof);
+        let slot = slot.map(|slot| (shared.clone(), slot)).map_err(ErrorKind::Refused);
+        let asked = Asked { root: Default::default(), watch: None };
+        Reply::new(slot, OpCode::AUTH, "", asked, nothing)
+    }
+}
+
+impl std::fmt::Debug for AddAuth<'_> {
+    /// Without the proof.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddAuth").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+awaited!(AddAuth => ());
+
+/// See [`Client::sync`].
+#[derive(Debug, Clone)]
+#[must_use = "an operation does nothing until it is awaited or sent"]
+pub struct Sync<'a> {
+    zk: &'a Client,
+    path: &'a str,
+}
+
+impl Sync<'_> {
+    /// Submits it.
+    pub fn send(self) -> Reply<()> {
+        self.zk.ask(self.path, |path| Request::Sync(Some(path)), nothing)
+    }
+}
+
+awaited!(Sync => ());
+
+/// See [`Client::whoami`].
+#[derive(Debug, Clone)]
+#[must_use = "an operation does nothing until it is awaited or sent"]
+pub struct WhoAmI<'a> {
+    zk: &'a Client,
+}
+
+impl WhoAmI<'_> {
+    /// Submits it.
+    pub fn send(self) -> Reply<Vec<Identity>> {
+        self.zk.submit(Request::WhoAmI.into(), "", |outcome, _| match done(outcome)? {
+            Answer::Identities(identities) => Ok(identities),
+            _ => Err(ErrorKind::Answer),
+        })
+    }
+}
+
+awaited!(WhoAmI => Vec<Identity>);
+
+/// See [`Client::ephemerals`].
+#[derive(Debug, Clone)]
+#[must_use = "an operation does nothing until it is awaited or sent"]
+pub struct Ephemerals<'a> {
+    zk: &'a Client,
+    prefix: &'a str,
+}
+
+impl Ephemerals<'_> {
+    /// Submits it.
+    pub fn send(self) -> Reply<Vec<String>> {
+        let read = |outcome, asked: &mut Asked| match done(outcome)? {
+            Answer::Ephemerals(paths) if asked.root.path().is_empty() => Ok(paths),
+            Answer::Ephemerals(paths) => {
+                let inside = paths.iter().filter_map(|path| asked.root.client_path(path));
+                Ok(inside.map(str::to_owned).collect())
+            }
+            _ => Err(ErrorKind::Answer),
+        };
+        let prefix = if self.prefix.is_empty() { "/" } else { self.prefix };
+        self.zk.ask(prefix, |path| Request::GetEphemerals(Some(path)), read)
+    }
+}
+
+awaited!(Ephemerals => Vec<String>);
+
+/// A change of the ensemble's membership. Either `joining` and `leaving`, or all `members`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reconfig {
+    /// Servers that join or change: `server.5=host:2888:3888:participant;2181`, several with
+    /// commas between them.
+    pub joining: Option<String>,
+    /// Ids of servers that leave, with commas between them.
+    pub leaving: Option<String>,
+    /// All members that there are to be, with commas between them.
+    pub members: Option<String>,
+    /// Only if the membership has this version (in hexadecimal in its last line).
+    pub from_version: Option<i64>,
+}
+
+/// See [`Client::reconfig`].
+#[derive(Debug, Clone)]
+#[must_use = "an operation does nothing until it is awaited or sent"]
+pub struct ReconfigCall<'a> {
+    zk: &'a Client,
+    change: Cow<'a, Reconfig>,
+}
+
+impl ReconfigCall<'_> {
+    /// Submits it.
+    pub fn send(self) -> Reply<Data> {
+        let text = |text: &'_ Option<String>| text.clone().map(Cow::Owned);
+        let request = Request::Reconfig(ReconfigRequest {
+            joining: text(&self.change.joining),
+            leaving: text(&self.change.leaving),
+            new_members: text(&self.change.members),
+            current_config_id: self.change.from_version.unwrap_or(-1),
+        });
+        self.zk.submit(request.into(), "", |outcome, _| match done(outcome)? {
+            Answer::Data(bytes, stat) => Ok(Data { bytes, stat }),
+            _ => Err(ErrorKind::Answer),
+        })
+    }
+}
+
+awaited!(ReconfigCall => Data);
+
+impl Client {
+    /// Leaves a watch that stays (`addWatch`, 3.6). There need not be such a znode.
+    pub fn add_watch<'a>(&'a self, path: &'a str, mode: AddWatchMode) -> AddWatch<'a> {
+        AddWatch { zk: self, path, mode, buffer: BUFFER }
+    }
+
+    /// Removes all of this session's watches of a kind at a path; those who hold them are told
+    /// [`Loss::Removed`](crate::Loss::Removed). To remove one of several, drop it.
+    pub fn remove_watches<'a>(&'a self, path: &'a str, kind: WatcherKind) -> RemoveWatches<'a> {
+        RemoveWatches { zk: self, path, kind }
+    }
+
+    /// Adds an identity, proved now and on every later connection. For `digest` the proof is
+    /// `user:password`. A refusal ends the session.
+    pub fn add_auth<'a>(
+        &'a self,
+        scheme: &'a str,
+        proof: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> AddAuth<'a> {
+        AddAuth { zk: self, scheme, proof: proof.as_ref() }
+    }
+
+    /// Brings the server that we are connected to up to what the leader has committed: a read that
+    /// is submitted behind it sees everything that was answered to anybody before.
+    pub fn sync<'a>(&'a self, path: &'a str) -> Sync<'a> {
+        Sync { zk: self, path }
+    }
+
+    /// Who the server takes this connection for (3.7).
+    pub fn whoami(&self) -> WhoAmI<'_> {
+        WhoAmI { zk: self }
+    }
+
+    /// The ephemeral znodes of this session whose paths begin with `prefix`, compared as plain text
+    /// (`getEphemerals`, 3.6).
+    pub fn ephemerals<'a>(&'a self, prefix: &'a str) -> Ephemerals<'a> {
+        Ephemerals { zk: self, prefix }
+    }
+
+    /// Changes the ensemble's membership (3.5) and returns the new one.
+    pub fn reconfig<'a>(&'a self, change: impl Into<Cow<'a, Reconfig>>) -> ReconfigCall<'a> {
+        ReconfigCall { zk: self, change: change.into() }
+    }
+}
+
+impl From<Reconfig> for Cow<'_, Reconfig> {
+    fn from(change: Reconfig) -> Self {
+        Cow::Owned(change)
+    }
+}
+
+impl<'a> From<&'a Reconfig> for Cow<'a, Reconfig> {
+    fn from(change: &'a Reconfig) -> Self {
+        Cow::Borrowed(change)
+    }
+}

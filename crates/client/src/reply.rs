@@ -1,0 +1,104 @@
+//! The future of one request.
+//!
+//! It holds the number of a slot in which the outcome will be, and how to read that: no channel, no
+//! box. What the user calls the path is kept for the error message, because an error that does not
+//! say which znode is of no use. Dropped before the answer it gives the slot back, takes a request
+//! back that was not sent, and lets go of the watch that was to be.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use oxkeeper_proto::OpCode;
+
+use crate::core::{Chroot, Outcome};
+use crate::driver::{Shared, SlotId};
+use crate::error::{Error, ErrorKind};
+use crate::watch::Held;
+
+/// What the answer is read with.
+pub(crate) struct Asked {
+    /// The namespace that paths are told in.
+    pub(crate) root: Chroot,
+    /// The watch that the request leaves.
+    pub(crate) watch: Option<Held>,
+}
+
+/// From an outcome to what the user asked for.
+pub(crate) type Read<T> = fn(Outcome, &mut Asked) -> Result<T, ErrorKind>;
+
+/// A request that was submitted: a future of its answer.
+///
+/// The request is on its way whether or not this is polled, and requests leave in the order in
+/// which they were submitted. Dropped, a request that was not sent yet will not be; the answer to
+/// one that was sent is passed over.
+#[must_use = "dropping it takes the request back if it was not sent yet"]
+pub struct Reply<T> {
+    at: At,
+    asked: Asked,
+    read: Read<T>,
+    op: OpCode,
+    path: Box<str>,
+}
+
+enum At {
+    Slot(Arc<Shared>, SlotId),
+    Refused(ErrorKind),
+    Fetched,
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn new(
+        slot: Result<(Arc<Shared>, SlotId), ErrorKind>,
+        op: OpCode,
+        path: &str,
+        asked: Asked,
+        read: Read<T>,
+    ) -> Reply<T> {
+        let at = match slot {
+            Ok((shared, slot)) => At::Slot(shared, slot),
+            Err(kind) => At::Refused(kind),
+        };
+        Reply { at, asked, read, op, path: path.into() }
+    }
+}
+
+impl<T> Future for Reply<T> {
+    type Output = Result<T, Error>;
+
+    /// # Panics
+    /// If it is polled again after its answer.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = &mut *self;
+        let read = match &reply.at {
+            At::Slot(shared, slot) => {
+                let outcome = std::task::ready!(shared.poll_outcome(*slot, cx));
+                reply.at = At::Fetched;
+                (reply.read)(outcome, &mut reply.asked)
+            }
+            At::Refused(_) => match std::mem::replace(&mut reply.at, At::Fetched) {
+                At::Refused(kind) => Err(kind),
+                At::Slot(..) | At::Fetched => unreachable!("looked at just now"),
+            },
+            At::Fetched => panic!("a reply is polled after its answer"),
+        };
+        Poll::Ready(
+            read.map_err(|kind| Error::new(kind, Some(reply.op), std::mem::take(&mut reply.path))),
+        )
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let At::Slot(shared, slot) = &self.at {
+            shared.abandon(*slot);
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").field("op", &self.op).field("path", &self.path).finish()
+    }
+}
