@@ -70,11 +70,6 @@ impl World {
     }
 
     fn of(membership: &str) -> World {
-        World::with(membership, false)
-    }
-
-    /// With followers that serve observers, or without.
-    fn with(membership: &str, observer_masters: bool) -> World {
         let now = Now { mono_us: 60_000_000, wall_ms: 1_700_000_000_000 };
         let config = QuorumVerifier::parse(membership, true).unwrap();
         let membership = Membership::new(Arc::new(config), None);
@@ -93,8 +88,7 @@ impl World {
         let servers = servers.collect();
         let mut world = World { servers, now, ends: BTreeMap::new(), asked: VecDeque::new() };
         for at in 0..4 {
-            let observer = at == 3;
-            let own = zab::Settings { observer, observer_masters, ..zab::Settings::new(sid(at)) };
+            let own = zab::Settings { observer: at == 3, ..zab::Settings::new(sid(at)) };
             let voting = election::Settings::default();
             let peer = zab::Peer::new(own, voting, membership.clone(), Recovered::default());
             world.servers[at].core.join(peer, 1, now);
@@ -160,8 +154,18 @@ impl World {
                     to.core.notification(now, sid(at), &vote.notification(state, &config));
                 }
             }
-            Wanted::Dial(leader) => self.dial(at, leader, Input::Linked),
-            Wanted::DialObserverMaster(follower) => self.dial(at, follower, Input::ObserverLinked),
+            Wanted::Dial(leader) => {
+                let to = (leader.0 - 1) as usize;
+                if !self.servers[to].up {
+                    return self.servers[at].core.peer_input(now, Input::DialFailed(leader));
+                }
+                let n = self.ends.len() as u64;
+                let (ours, theirs) = (LinkId(n), LinkId(n + 1));
+                self.ends.insert(ours, (to, theirs));
+                self.ends.insert(theirs, (at, ours));
+                self.servers[to].core.peer_input(now, Input::Linked(theirs));
+                self.servers[at].core.peer_input(now, Input::Linked(ours));
+            }
             Wanted::Send(link, packet) => {
                 let (to, link) = self.ends[&link];
                 let mut bytes = Vec::new();
@@ -185,19 +189,6 @@ impl World {
             Wanted::State(_) | Wanted::ConfigSeen(_) | Wanted::ConfigActive(_) => {}
             other => panic!("not needed here: {other:?}"),
         }
-    }
-
-    fn dial(&mut self, at: usize, sid: Sid, accepted: fn(LinkId) -> Input) {
-        let (now, to) = (self.now, (sid.0 - 1) as usize);
-        if !self.servers[to].up {
-            return self.servers[at].core.peer_input(now, Input::DialFailed(sid));
-        }
-        let n = self.ends.len() as u64;
-        let (ours, theirs) = (LinkId(n), LinkId(n + 1));
-        self.ends.insert(ours, (to, theirs));
-        self.ends.insert(theirs, (at, ours));
-        self.servers[to].core.peer_input(now, accepted(theirs));
-        self.servers[at].core.peer_input(now, Input::Linked(ours));
     }
 
     fn pass(&mut self, ms: u64) {
@@ -462,17 +453,6 @@ fn a_leader_that_dies_is_looked_for_and_nobody_serves_meanwhile() {
     }
     let looking = counts(&world.view(0).metrics);
     assert_eq!((looking["looking_count"], looking["unavailable_time"]), (2, 1));
-}
-
-#[test]
-fn an_observer_tells_which_follower_serves_it() {
-    let mut world = World::with(MEMBERSHIP, true);
-    world.pass(2_000);
-    let leader = (0..3).find(|&at| world.view(at).mode == Mode::Leader).expect("one leads");
-    let view = world.view(3);
-    assert_eq!(view.mode, Mode::Observer);
-    let master = view.observer_master_id.expect("an observer's");
-    assert!((1..=3).contains(&master) && master != leader as i64 + 1, "{master} serves it");
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub fn host(sid: u8) -> String {
 
 fn start() -> Vec<Server> {
     let mut setup = Setup::new().set("tickTime", 2000).set("initLimit", 10).set("syncLimit", 5);
+    setup = setup.set("observerMasterPort", 2889);
     for (sid, role) in MEMBERS {
         setup = setup.set(&format!("server.{sid}"), format!("{}:2888:3888:{role}", host(sid)));
     }
@@ -139,7 +140,8 @@ fn members_say_what_they_are_until_they_are_nothing() {
         assert_eq!(word(addr, "isro"), "rw");
     }
     let master = number(&word(servers[3].addr, "mntr"), "observer_master_id");
-    assert_eq!(master, Some(leader as i64 + 1));
+    // One of the followers serves it.
+    assert!(master.is_some_and(|sid| (1..=3).contains(&sid) && sid != leader as i64 + 1));
 
     // Both other voters die.
     let left = servers.swap_remove(leader);
