@@ -5,11 +5,10 @@
 //! itself, and what learners need read to the history thread. What comes back from threads comes by
 //! the core's mailbox; what comes from sockets is handed to the core where it is read.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use oxkeeper_node::{Core, Now};
+use oxkeeper_node::Core;
 use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{Sid, Zxid};
 use oxkeeper_zab as zab;
@@ -204,14 +203,12 @@ fn tell(state: State) {
 /// What comes from the quorum port goes straight to the core.
 pub struct Voice {
     thread: Rc<IoThread>,
-    /// The moment at which the packets under way were read: one for all of them.
-    read_at: Cell<Option<Now>>,
 }
 
 impl Voice {
     /// The voice that this thread's core hears.
     pub fn new(thread: Rc<IoThread>) -> Voice {
-        Voice { thread, read_at: Cell::new(None) }
+        Voice { thread }
     }
 }
 
@@ -244,11 +241,11 @@ impl Upcall for Voice {
             .with_core(|part, _, now| part.core.peer_input(now, zab::Input::DialFailed(sid)));
     }
 
-    fn packet(&self, link: LinkId, packet: &Packet<'_>) {
-        let now = self.read_at.get().unwrap_or_else(|| self.thread.clock.now());
-        self.read_at.set(Some(now));
-        self.thread.with_core_at(now, |part, shared, now| {
-            part.core.packet(shared, now, link, packet);
+    fn packets<'a>(&self, link: LinkId, packets: &mut dyn Iterator<Item = Packet<'a>>) {
+        self.thread.with_core(|part, shared, now| {
+            for packet in packets {
+                part.core.packet(shared, now, link, &packet);
+            }
         });
     }
 
@@ -266,7 +263,6 @@ impl Upcall for Voice {
     }
 
     fn turn(&self) {
-        self.read_at.set(None);
         self.thread.attend();
     }
 }

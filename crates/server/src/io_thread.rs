@@ -29,6 +29,10 @@ use crate::mailbox::{FrontMail, HistoryReport, LogReport, Mailbox};
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
 use crate::tree_lock::TreeLock;
 
+/// A batch is alone if no more than this was taken since the one before: what a client reads and
+/// writes in turns.
+const TAKEN_ALONE_MAX: usize = 4;
+
 /// The core and the threads that write for it.
 #[derive(Debug)]
 pub struct CorePart {
@@ -79,6 +83,8 @@ pub struct IoThread {
     scratch: Scratch,
     state: RefCell<State>,
     turn_wanted: Cell<bool>,
+    /// What was taken of connections and other threads since the last batch for the log.
+    taken: Cell<usize>,
     stopping: Cell<Stopping>,
     /// This thread's clients have been answered, and the core's thread was told.
     told_still: Cell<bool>,
@@ -144,6 +150,7 @@ impl IoThread {
             }),
             scratch: connection::scratch(),
             turn_wanted: Cell::new(false),
+            taken: Cell::new(0),
             stopping: Cell::default(),
             told_still: Cell::new(false),
             others_still: Cell::new(0),
@@ -206,14 +213,10 @@ impl IoThread {
         f(&mut self.state.borrow_mut())
     }
 
-    /// Lets a task of the core's thread say something to the core. A turn is the caller's to ask
-    /// for.
+    /// Lets a task of the core's thread say something to the core, at one moment. A turn is the
+    /// caller's to ask for.
     pub fn with_core(&self, f: impl FnOnce(&mut CorePart, &Shared, Now)) {
-        self.with_core_at(self.clock.now(), f);
-    }
-
-    /// The same at a moment that was sampled just before.
-    pub fn with_core_at(&self, now: Now, f: impl FnOnce(&mut CorePart, &Shared, Now)) {
+        let now = self.clock.now();
         let shared = self.shared.read();
         if let Some(part) = &mut self.state.borrow_mut().core {
             f(part, &shared, now);
@@ -223,6 +226,7 @@ impl IoThread {
     /// Lets a connection hand bytes to the Front; returns how many were used.
     pub fn receive(&self, id: ConnId, bytes: &[u8]) -> usize {
         let now = self.clock.now();
+        self.taken.set(self.taken.get() + 1);
         let mut state = self.state.borrow_mut();
         let used = self.shared.read_in_slices(bytes, |shared, slice, fresh| {
             let State { front, core, .. } = &mut *state;
@@ -335,7 +339,11 @@ impl IoThread {
             false
         };
         let more = self.work(now) || more;
-        self.wake_connections();
+        let woken = self.wake_connections();
+        let more = match self.write_alone(woken) {
+            Ok(at_once) => at_once || more,
+            Err(ended) => return Some(ended),
+        };
         crate::admin::answer(self);
         let unswept = self.with(|state| state.front.sweep());
         if more || unswept {
@@ -425,6 +433,7 @@ impl IoThread {
         {
             let shared = self.shared.read();
             for (from, message) in mailbox.take_to_core() {
+                self.taken.set(self.taken.get() + 1);
                 part.core.submit(&shared, now, from, message.borrow());
             }
             part.core.wake(&shared, now);
@@ -455,6 +464,25 @@ impl IoThread {
             member.quorum.flush();
         }
         Ok(part.core.can_apply() || part.core.snapshot_wants_step())
+    }
+
+    /// Writes a batch that is alone to the log, unless somebody waits for an answer that is ready,
+    /// and does what follows from it. Everything that had to leave before is on its way. True if
+    /// more is to be done at once.
+    fn write_alone(&self, others_wait: bool) -> Result<bool, Ended> {
+        let write = |state: &mut State| match &state.core {
+            Some(part) if part.log.holds() => {
+                part.log.write_held(!others_wait && !part.core.can_apply())
+            }
+            _ => false,
+        };
+        if !self.with(write) {
+            return Ok(false);
+        }
+        let more = self.core_turn(self.clock.now())?;
+        self.wake_connections();
+        self.with(|state| state.core.as_ref().is_some_and(|part| part.log.write_held(false)));
+        Ok(more)
     }
 
     /// What the threads of a member have done.
@@ -493,7 +521,13 @@ impl IoThread {
     fn run_effects(&self, front: &mut Front, part: &mut CorePart, now: Now) -> Result<(), Ended> {
         while let Some(effect) = part.core.poll_effect() {
             match effect {
-                Effect::Append(batch) => part.log.send(LogCommand::Append(batch)),
+                Effect::Append(batch) => {
+                    let alone = self.taken.replace(0) <= TAKEN_ALONE_MAX;
+                    match alone && part.member.is_some() {
+                        true => part.log.hold(batch),
+                        false => part.log.send(LogCommand::Append(batch)),
+                    }
+                }
                 Effect::RollLog => part.log.send(LogCommand::Roll),
                 Effect::SnapshotBegin(head) => part.snapshots.send(SnapshotCommand::Begin(head)),
                 Effect::SnapshotChunk(chunk) => part.snapshots.send(SnapshotCommand::Chunk(chunk)),
@@ -579,15 +613,18 @@ impl IoThread {
         }
     }
 
-    fn wake_connections(&self) {
+    /// True if any was woken.
+    fn wake_connections(&self) -> bool {
         let mut state = self.state.borrow_mut();
         let State { front, dirty, wakers, .. } = &mut *state;
         front.drain_dirty(dirty);
+        let any = !dirty.is_empty();
         for id in dirty.drain(..) {
             if let Some(Some(waker)) = wakers.get(id.slot as usize) {
                 waker.wake_by_ref();
             }
         }
+        any
     }
 
     /// Four-letter words that wait for their answer.

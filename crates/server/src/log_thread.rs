@@ -9,15 +9,29 @@
 //! good into groups that wait for each other's syncs. So after a batch of some size the log waits a
 //! moment for the others before it syncs again: fewer syncs, and on the whole shorter waits.
 //!
+//! # Writes that are alone
+//! To hand a batch to this thread and to be told of its end is to wake two threads, one after the
+//! other. A disk that is quick takes hardly longer than that, and where a write is alone nobody is
+//! there who could be served meanwhile. So the core's thread of a member writes such a batch itself
+//! ([`LogThread::write_held`]): with the same worker, which is behind a lock, and only if
+//! everything that was handed over before is done, so that the order stays what it was.
+//!
+//! What it costs: a sync that is slow all the same keeps the core's thread, where a quorum of the
+//! others would have done without it. One in 64 can do so at most, because after it the disk has to
+//! prove itself again; and a disk that hangs looks to the others like a server that does, which
+//! they find out sooner. A server without others leaves everything to this thread: while its disk
+//! hangs, nobody else answers an operator's questions.
+//!
 //! In an ensemble the same thread saves the epochs and exchanges the history (module
 //! [`crate::member`]): those are writes that must not overtake each other, nor the appends.
 //!
 //! What does the work is a [`LogWorker`] over any [`Disk`], fed by any [`LogInbox`]; the thread is
 //! only where the real host runs it. Tests feed it by hand and move the time themselves.
 
+use std::cell::{Cell, RefCell};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,14 +41,23 @@ use oxkeeper_proto::Zxid;
 use oxkeeper_storage::{DataDir, Disk, LogError, TxnLog, TxnLogOptions, frame_entry};
 pub use oxkeeper_zab::Epochs;
 use oxkeeper_zab::wrong::{self, Wrong};
+use parking_lot::Mutex;
 
 use crate::boot::BootOptions;
 use crate::member::Member;
 pub use crate::member::Rebuilt;
 use crate::snapshot_link::SnapshotSource;
 
-/// How long the log must be idle before its mark of synced bytes is brought up to date.
-const IDLE_BEFORE_SETTLE: Duration = Duration::from_millis(200);
+/// How long the log must be idle before its mark of synced bytes is brought up to date. That costs
+/// a sync, behind which the next write has to wait: longer than the pauses of a client that writes
+/// now and then.
+const IDLE_BEFORE_SETTLE: Duration = Duration::from_secs(2);
+
+/// Up to here a disk is quick: two hand-overs between threads, and what may still be in between.
+const QUICK: Duration = Duration::from_micros(500);
+/// So many quick syncs in a row are to be followed by another. It bounds how often a slow one can
+/// meet the core's thread, however often disks are slow.
+const QUICK_IN_A_ROW: u32 = 64;
 
 /// Bytes gathered into one write. Larger writes gain nothing and delay the first of their batches.
 const FRAMES_BYTES_MAX: usize = 4 << 20;
@@ -158,6 +181,61 @@ pub struct LogThread {
     receiving: Arc<AtomicBool>,
     /// Says nothing, and ends with the thread.
     ended: Receiver<()>,
+    /// The worker, for batches that are written by who owns this.
+    desk: Arc<dyn Desk>,
+    /// Commands given to the thread.
+    handed_over: Cell<u64>,
+    /// The last of them was no batch: what the next one meets is not the usual.
+    unusual: Cell<bool>,
+    /// A batch that is alone, behind all that was handed over.
+    held: RefCell<Option<Batch>>,
+}
+
+/// Where the worker is, for whoever is to write.
+trait Desk: std::fmt::Debug + Send + Sync {
+    /// Whether the disk has been quick lately, and the thread has done so many commands.
+    fn is_ready(&self, handed_over: u64) -> bool;
+    /// Writes and syncs a batch, and reports; gives it back if that cannot be done here and now.
+    fn write(&self, batch: Batch) -> Result<(), Batch>;
+}
+
+/// The worker behind its lock.
+struct Shared<D: Disk, R> {
+    worker: Mutex<LogWorker<D>>,
+    reports: Arc<R>,
+    /// Commands that the thread has done.
+    done: AtomicU64,
+    /// The disk has been quick lately.
+    quick: AtomicBool,
+    /// Something was written that the thread knows nothing of.
+    written: AtomicBool,
+}
+
+impl<D: Disk, R> std::fmt::Debug for Shared<D, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+impl<D: Disk, R: LogReports + Send + Sync> Desk for Shared<D, R>
+where
+    LogWorker<D>: Send,
+{
+    fn is_ready(&self, handed_over: u64) -> bool {
+        self.quick.load(Ordering::Relaxed) && self.done.load(Ordering::Acquire) == handed_over
+    }
+
+    fn write(&self, batch: Batch) -> Result<(), Batch> {
+        // Taken while the thread settles the log.
+        let Some(mut worker) = self.worker.try_lock() else { return Err(batch) };
+        let written = worker.turn(LogCommand::Append(batch), &mut Nothing::new(), &*self.reports);
+        self.quick.store(worker.quickness.is_quick(), Ordering::Relaxed);
+        self.written.store(true, Ordering::Relaxed);
+        if let Err(error) = written {
+            self.reports.failed(error);
+        }
+        Ok(())
+    }
 }
 
 impl LogThread {
@@ -185,20 +263,66 @@ impl LogThread {
         let (over, ended) = channel();
         let receiving = worker.member.as_ref().map(|member| Arc::clone(&member.receiving));
         let receiving = receiving.unwrap_or_default();
+        let shared = Arc::new(Shared {
+            worker: Mutex::new(worker),
+            reports,
+            done: AtomicU64::new(0),
+            quick: AtomicBool::new(false),
+            written: AtomicBool::new(false),
+        });
+        let desk: Arc<dyn Desk> = shared.clone();
         let thread = std::thread::Builder::new().name("txn-log".into()).spawn(move || {
             let _over: Sender<()> = over;
-            let mut ending = Ending { reports: &*reports, error: LogError::AfterFailure };
-            match run(worker, inbox, &*reports) {
+            let mut ending = Ending { reports: &*shared.reports, error: LogError::AfterFailure };
+            match run(&shared, inbox) {
                 Ok(()) => std::mem::forget(ending),
                 Err(error) => ending.error = error,
             }
         })?;
-        Ok(LogThread { commands, thread: Some(thread), receiving, ended })
+        let (handed_over, unusual, held) = (Cell::new(0), Cell::new(true), RefCell::default());
+        let thread = Some(thread);
+        Ok(LogThread { commands, thread, receiving, ended, desk, handed_over, unusual, held })
     }
 
     /// Queues a command. A thread that failed has said so already.
     pub fn send(&self, command: LogCommand) {
+        if let Some(batch) = self.held.take() {
+            self.hand_over(LogCommand::Append(batch));
+        }
+        self.hand_over(command);
+    }
+
+    fn hand_over(&self, command: LogCommand) {
+        self.handed_over.set(self.handed_over.get() + 1);
+        self.unusual.set(!matches!(command, LogCommand::Append(_)));
         let _ = self.commands.send(command);
+    }
+
+    /// Queues a batch that is alone: nobody has to be served while it is written, as far as is
+    /// known. If the thread has nothing to do and the disk is quick, the batch is kept for
+    /// [`LogThread::write_held`], which has to follow, or for the next command.
+    pub fn hold(&self, batch: Batch) {
+        let usual = !self.unusual.get() && batch.ends.len() == 1;
+        if usual && self.held.borrow().is_none() && self.desk.is_ready(self.handed_over.get()) {
+            self.held.replace(Some(batch));
+        } else {
+            self.send(LogCommand::Append(batch));
+        }
+    }
+
+    /// Whether a batch is kept.
+    pub fn holds(&self) -> bool {
+        self.held.borrow().is_some()
+    }
+
+    /// Writes what is kept, `here` and now or else by the thread. True if it was done here: then it
+    /// is on disk and reported, or the failure is.
+    pub fn write_held(&self, here: bool) -> bool {
+        let Some(batch) = self.held.take() else { return false };
+        let left = if here { self.desk.write(batch).err() } else { Some(batch) };
+        let Some(batch) = left else { return true };
+        self.hand_over(LogCommand::Append(batch));
+        false
     }
 
     /// Lets the thread finish what is queued and waits for it. One that is receiving a snapshot has
@@ -229,35 +353,87 @@ impl<R: LogReports> Drop for Ending<'_, R> {
 }
 
 /// Takes commands until told to stop. An idle log is settled.
-fn run<D: Disk>(
-    mut worker: LogWorker<D>,
+fn run<D: Disk, R: LogReports>(
+    shared: &Shared<D, R>,
     inbox: Receiver<LogCommand>,
-    reports: &impl LogReports,
 ) -> Result<(), LogError> {
-    let mut channel = Channel { inbox, began: Instant::now() };
+    let mut channel = Channel { inbox, taken: 0, began: Instant::now() };
     // A pause of microseconds is not to be stretched by the 50 that Linux takes as near enough.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
     loop {
         let first = match channel.inbox.recv_timeout(IDLE_BEFORE_SETTLE) {
             Ok(command) => command,
-            Err(RecvTimeoutError::Disconnected) => return worker.settle(),
+            Err(RecvTimeoutError::Disconnected) => return shared.worker.lock().settle(),
             Err(RecvTimeoutError::Timeout) => {
-                worker.settle()?;
-                match channel.inbox.recv() {
-                    Ok(command) => command,
-                    Err(_) => return Ok(()),
+                if !shared.written.swap(false, Ordering::Relaxed) {
+                    shared.worker.lock().settle()?;
                 }
+                continue;
             }
         };
-        if !worker.turn(first, &mut channel, reports)? {
+        channel.taken += 1;
+        let mut worker = shared.worker.lock();
+        let goes_on = worker.turn(first, &mut channel, &*shared.reports)?;
+        shared.quick.store(worker.quickness.is_quick(), Ordering::Relaxed);
+        drop(worker);
+        // Last: who sees this finds the worker free.
+        shared.done.store(channel.taken, Ordering::Release);
+        if !goes_on {
             return Ok(());
         }
     }
 }
 
+/// Whether a disk has been quick.
+#[derive(Debug, Clone, Copy)]
+struct Quickness {
+    in_a_row: u32,
+    /// A sync that takes no longer is quick.
+    bound: Duration,
+}
+
+impl Quickness {
+    fn new(bound: Duration) -> Quickness {
+        Quickness { in_a_row: 0, bound }
+    }
+
+    fn note(&mut self, took: Duration) {
+        self.in_a_row = if took <= self.bound { self.in_a_row.saturating_add(1) } else { 0 };
+    }
+
+    fn is_quick(self) -> bool {
+        self.in_a_row >= QUICK_IN_A_ROW
+    }
+}
+
+/// The inbox of a batch that is alone.
+struct Nothing {
+    began: Instant,
+}
+
+impl Nothing {
+    fn new() -> Nothing {
+        Nothing { began: Instant::now() }
+    }
+}
+
+impl LogInbox for Nothing {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn next(&mut self, _: Duration) -> Option<LogCommand> {
+        None
+    }
+
+    fn pause(&self, _: Duration) {}
+}
+
 /// The real inbox.
 struct Channel {
     inbox: Receiver<LogCommand>,
+    /// Commands that came out of it.
+    taken: u64,
     began: Instant,
 }
 
@@ -267,10 +443,12 @@ impl LogInbox for Channel {
     }
 
     fn next(&mut self, wait: Duration) -> Option<LogCommand> {
-        match wait.is_zero() {
+        let command = match wait.is_zero() {
             true => self.inbox.try_recv().ok(),
             false => self.inbox.recv_timeout(wait).ok(),
-        }
+        };
+        self.taken += u64::from(command.is_some());
+        command
     }
 
     fn pause(&self, time: Duration) {
@@ -289,6 +467,7 @@ pub struct LogWorker<D: Disk> {
     /// Transactions of the batch before.
     txns_before: usize,
     slow: SlowSyncs,
+    quickness: Quickness,
 }
 
 impl<D: Disk> std::fmt::Debug for LogWorker<D> {
@@ -307,6 +486,7 @@ impl<D: Disk> LogWorker<D> {
             frames: Vec::new(),
             txns_before: 0,
             slow: SlowSyncs::default(),
+            quickness: Quickness::new(QUICK),
         }
     }
 
@@ -381,6 +561,10 @@ impl<D: Disk> LogWorker<D> {
             let now = inbox.now();
             let took = now.saturating_sub(began);
             self.slow.note(now, took, self.policy.slow);
+            // Whoever is told to wait for more is not hurried, however quick the disk.
+            if self.policy.delay.is_zero() {
+                self.quickness.note(took);
+            }
             reports.batched(txns);
             reports.synced(synced, took);
         }
@@ -790,6 +974,155 @@ mod tests {
         assert_eq!(told.0.lock().unwrap().last().unwrap(), &format!("synced {}", Zxid(9)));
         let on_disk = disk.crash(1).bytes(Path::new("/log/log.1"));
         assert!(on_disk.len() > 9 * 45 && on_disk == disk.bytes(Path::new("/log/log.1")));
+    }
+
+    /// Reports, one after the other, to whoever waits for them.
+    struct Line(Mutex<Sender<i64>>);
+
+    impl LogReports for Line {
+        fn synced(&self, zxid: Zxid, _: Duration) {
+            self.0.lock().send(zxid.0).unwrap();
+        }
+
+        fn epochs_saved(&self, epochs: Epochs) {
+            unreachable!("a standalone server has no {epochs:?}");
+        }
+
+        fn ensemble_id_saved(&self, _: u128) {}
+
+        fn rebuilt(&self, rebuilt: Rebuilt) {
+            unreachable!("a standalone server keeps its history: {:?}", rebuilt.disk);
+        }
+
+        fn failed(&self, _: LogError) {
+            self.0.lock().send(-1).unwrap();
+        }
+    }
+
+    /// A log thread whose disk has proved quick, with the zxids that it reports. Its log ends with
+    /// [`PROVED`].
+    fn quick_thread() -> (SimDisk, LogThread, Receiver<i64>) {
+        let (disk, mut worker) = worker(AT_ONCE);
+        // However long the system lets it wait.
+        worker.quickness = Quickness::new(Duration::MAX);
+        let (line, reported) = channel();
+        let thread = LogThread::run(worker, Arc::new(Line(Mutex::new(line)))).unwrap();
+        for zxid in 1..=PROVED {
+            thread.send(batch(zxid, zxid));
+            assert_eq!(reported.recv(), Ok(zxid));
+        }
+        (disk, thread, reported)
+    }
+
+    const PROVED: i64 = QUICK_IN_A_ROW as i64;
+
+    fn alone(zxid: i64) -> Batch {
+        match batch(zxid, zxid) {
+            LogCommand::Append(batch) => batch,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Holds a batch; the thread may need a moment after its last report.
+    fn hold(thread: &LogThread, zxid: i64) {
+        while !thread.desk.is_ready(thread.handed_over.get()) {
+            std::thread::yield_now();
+        }
+        thread.hold(alone(zxid));
+        assert!(thread.holds());
+    }
+
+    #[test]
+    fn what_is_alone_is_on_disk_when_it_is_written_here() {
+        let (disk, mut thread, reported) = quick_thread();
+        hold(&thread, PROVED + 1);
+        assert!(reported.try_recv().is_err(), "nothing was written yet");
+        assert!(thread.write_held(true) && !thread.holds());
+        assert_eq!(reported.try_recv(), Ok(PROVED + 1), "reported before the call returned");
+        let on_disk = disk.crash(1).bytes(Path::new("/log/log.1"));
+        let zxid = (PROVED + 1).to_be_bytes();
+        assert!(on_disk.windows(8).any(|bytes| bytes == zxid), "a power cut has taken it");
+        // The thread goes on behind it.
+        thread.send(batch(PROVED + 2, PROVED + 2));
+        assert_eq!(reported.recv(), Ok(PROVED + 2));
+        thread.stop();
+    }
+
+    #[test]
+    fn a_failure_here_is_a_failure_of_the_log() {
+        let (disk, mut thread, reported) = quick_thread();
+        hold(&thread, PROVED + 1);
+        disk.fail_at(disk.operations() + 1, Fault::Io);
+        assert!(thread.write_held(true));
+        thread.hold(alone(PROVED + 2));
+        thread.write_held(true);
+        thread.stop();
+        assert!(reported.try_iter().all(|zxid| zxid == -1), "nothing is synced after a failure");
+    }
+
+    #[test]
+    fn nothing_overtakes_what_is_held_and_nothing_is_held_back() {
+        let (disk, mut thread, reported) = quick_thread();
+        hold(&thread, PROVED + 1);
+        thread.send(LogCommand::Roll);
+        assert!(!thread.holds(), "a new file begins behind it");
+        thread.hold(alone(PROVED + 2));
+        assert!(!thread.holds(), "the first batch of a file takes longer than others");
+        thread.hold(alone(PROVED + 3));
+        assert!(!thread.write_held(false));
+        thread.stop();
+        assert_eq!(reported.try_iter().last(), Some(PROVED + 3));
+        let mut names = disk.list(Path::new("/log")).unwrap();
+        names.sort();
+        assert_eq!(names, ["log.1".to_string(), format!("log.{:x}", PROVED + 2)]);
+    }
+
+    #[test]
+    fn two_who_write_in_turns_keep_the_order() {
+        let (disk, mut thread, reported) = quick_thread();
+        let (mut here, mut last) = (0, PROVED);
+        for zxid in PROVED + 1..=PROVED + 3000 {
+            match zxid % 7 {
+                0 | 3 => thread.send(batch(zxid, zxid)),
+                1 => {
+                    thread.hold(alone(zxid));
+                    thread.write_held(false);
+                }
+                _ => {
+                    thread.hold(alone(zxid));
+                    here += u32::from(thread.write_held(true));
+                }
+            }
+            if zxid % 3 == 0 {
+                // Everything is on disk, whoever wrote it.
+                while last < zxid {
+                    let next = reported.recv().unwrap();
+                    assert!(next > last, "{next} was reported behind {last}");
+                    last = next;
+                }
+            }
+        }
+        thread.stop();
+        assert_eq!(reported.try_iter().last().unwrap_or(last), PROVED + 3000);
+        assert!(here > 100, "only {here} were written here");
+        assert_eq!(
+            disk.crash(1).bytes(Path::new("/log/log.1")),
+            disk.bytes(Path::new("/log/log.1"))
+        );
+    }
+
+    #[test]
+    fn a_disk_that_turns_slow_is_left_to_the_thread() {
+        let mut quickness = Quickness::new(QUICK);
+        let mut note = |took, times| {
+            (0..times).for_each(|_| quickness.note(took));
+            quickness.is_quick()
+        };
+        assert!(!note(QUICK, QUICK_IN_A_ROW - 1));
+        assert!(note(QUICK, 100));
+        assert!(!note(2 * QUICK, 1), "one has met the core's thread");
+        assert!(!note(QUICK, QUICK_IN_A_ROW - 1));
+        assert!(note(QUICK, 1));
     }
 
     #[test]

@@ -67,9 +67,30 @@ fn the_first_ensembles_are_good_and_full_of_life() {
         assert!(count >= least, "only {count} {what}: {total}");
     }
     for (voters, seed, what) in ENSEMBLES {
-        let report = Report::of(Plan::of_servers(seed, voters));
+        let report = Report::of(with_writes_alone(seed, voters, false));
         assert!(report.is_good(), "again: {what}\n{report}");
     }
+}
+
+/// A run in which members write batches that are alone without their log's thread, or never do.
+fn with_writes_alone(seed: u64, voters: usize, writes_alone: bool) -> Plan {
+    let mut plan = Plan::of_servers(seed, voters);
+    if let Some(ensemble) = &mut plan.server.ensemble {
+        ensemble.writes_alone = writes_alone;
+    }
+    plan
+}
+
+#[test]
+fn members_that_write_what_is_alone_themselves_keep_all_promises() {
+    let mut alone = 0;
+    for seed in 100..130 {
+        let plan = with_writes_alone(seed, 3, true);
+        let report = Report::of(Plan { whole_trace: true, ..plan });
+        assert!(report.is_good(), "{report}");
+        alone += report.trace.lines().filter(|line| line.ends_with(" itself")).count();
+    }
+    assert!(alone > 3_000, "only {alone} batches were alone");
 }
 
 #[test]

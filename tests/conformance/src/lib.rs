@@ -18,6 +18,7 @@
 //! | [`faults`] | ensembles of ours alone: killed, parted, frozen, filled, by chance |
 //! | [`cli`] | our shell prints what ZooKeeper's prints |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
+//! | [`recipes`] | our locks, queues and their kin with Curator's and kazoo's, both ways |
 //! | [`net`] | that the parts above catch a server that does wrong |
 
 pub mod cli;
@@ -34,6 +35,7 @@ pub mod mixed;
 pub mod net;
 pub mod options;
 pub mod peers;
+pub mod recipes;
 mod report;
 pub mod transcript;
 pub mod wire;
@@ -59,7 +61,7 @@ const PORTS_COUNT: u32 = 1_000;
 /// How long a difference is thinned out before it is printed.
 const MINIMISE: Duration = Duration::from_secs(60);
 /// The parts that are not programs of the peers.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "cli",
     "differential",
     "golden",
@@ -69,6 +71,7 @@ const PARTS: [&str; 10] = [
     "election",
     "mixed",
     "client",
+    "recipes",
     "net",
 ];
 
@@ -112,14 +115,7 @@ pub fn run(options: &Options) -> Result<()> {
         report.part("differential", |report| run.differential(&replay, report));
     }
     if selected("cli") {
-        report.part("cli", |report| {
-            let binary = match &run.server {
-                ServerUnderTest::Oxkeeper { binary } => binary.clone(),
-                ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &dir, report)?,
-            };
-            let dir = run.dir.join("cli");
-            cli::run(&run.server, &binary, &dir, &mut |line| report.progress(line))
-        });
+        report.part("cli", |report| run.cli(report));
     }
     if selected("expiry") {
         report.part("expiry", |_| expiry::run(&run.server, &run.dir.join("expiry")));
@@ -143,6 +139,9 @@ pub fn run(options: &Options) -> Result<()> {
             let dir = dir.join("client");
             client::run(&run.peers, &run.server, &dir, &mut |line| report.progress(line))
         });
+    }
+    if selected("recipes") {
+        report.part("recipes", |report| run.recipes(report));
     }
     if selected("net") && options.target == Target::Oxkeeper {
         report.part("net", |report| {
@@ -182,6 +181,22 @@ impl Run {
             .filter_map(|check| Some(format!("{}: {}", check.name, check.error.as_deref()?)))
             .collect();
         Ok(Findings { checks: checks.len(), errors })
+    }
+
+    fn cli(&self, report: &mut Report) -> Result<Findings> {
+        let binary = match &self.server {
+            ServerUnderTest::Oxkeeper { binary } => binary.clone(),
+            ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &self.dir, report)?,
+        };
+        cli::run(&self.server, &binary, &self.dir.join("cli"), &mut |line| report.progress(line))
+    }
+
+    fn recipes(&self, report: &mut Report) -> Result<Findings> {
+        let opts = StartOpts::new(self.dir.join("recipes"), free_port()?).for_programs();
+        let mut running = self.server.start(opts)?;
+        let found = recipes::run(&self.peers, running.addr(), &mut |line| report.progress(line))?;
+        running.stop()?;
+        Ok(found)
     }
 
     fn golden(&self) -> Result<Findings> {

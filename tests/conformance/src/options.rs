@@ -70,7 +70,7 @@ usage: cargo xtask conformance [part] [flags]
   --ops N                  operations of the differential part (10000)
   --seed S                 replay the sequence of an earlier run
   --only NAME              one part alone, as NAME itself: cli, differential, golden,
-                           expiry, interop, disk, election, mixed, client, net, shell,
+                           expiry, interop, disk, election, mixed, client, recipes, net, shell,
                            java-client, kazoo, curator
   --members KINDS          mixed: one mixture, such as java,ours,3.8 or java,ours,ours+java,
                            where the last one observes

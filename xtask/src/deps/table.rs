@@ -52,10 +52,11 @@ const CLIENT: &str = "oxkeeper-client";
 const CONFIG: &str = "oxkeeper-config";
 const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
+const RECIPES: &str = "oxkeeper-recipes";
 const SHELL: &str = "oxkeeper-shell";
 
 /// Every crate of the workspace.
-pub const ROOMS: [Room; 14] = [
+pub const ROOMS: [Room; 15] = [
     Room {
         name: PROTO,
         core: true,
@@ -143,6 +144,22 @@ pub const ROOMS: [Room; 14] = [
             EVENTS,
             ("futures-core", "the trait `Stream`, which everybody's combinators take"),
             ("tokio", "the runtime that its users are on: sockets, names, timers"),
+        ],
+        test_budget: &[PROPERTIES, SCRATCH],
+    },
+    Room {
+        name: RECIPES,
+        core: false,
+        product: true,
+        knows: &[CLIENT],
+        // Its tests run recipes in virtual time on the product's own server core, and over sockets
+        // on a whole server.
+        tests_know: &[PROTO, NODE, TREE, CONFIG, SERVER],
+        budget: &[
+            ERRORS,
+            ("serde", "instances of services and records of jobs are JSON"),
+            ("serde_json", "instances of services and records of jobs are JSON"),
+            ("tokio", "the client's runtime: timers, tasks, channels between handle and task"),
         ],
         test_budget: &[PROPERTIES, SCRATCH],
     },
@@ -239,15 +256,15 @@ pub const ROOMS: [Room; 14] = [
         name: "oxkeeper-conformance",
         core: false,
         product: false,
-        // The election port, which votes among Apache's servers, and the client library.
-        knows: &[PROTO, ZAB, SERVER, CLIENT],
+        // The election port, which votes among Apache's servers; our client, and our recipes beside others'.
+        knows: &[PROTO, ZAB, SERVER, CLIENT, RECIPES],
         tests_know: &[],
         budget: &[
             SLICES,
             MESSAGES,
             ("serde", "recordings and reports are JSON"),
             ("serde_json", "recordings and reports are JSON"),
-            ("tokio", "the runtime that the election port and the client are run on"),
+            ("tokio", "the runtime that the election port and our recipes are run on"),
         ],
         test_budget: &[SCRATCH],
     },

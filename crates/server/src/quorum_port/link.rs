@@ -73,6 +73,39 @@ struct Below {
     then: Box<dyn FnOnce()>,
 }
 
+/// The whole packets of what was read, up to one that says that a snapshot follows.
+struct Packets<'a> {
+    link: &'a Link,
+    port: &'a Inner,
+    rest: &'a [u8],
+    snapshot: bool,
+    fault: Option<Fault>,
+}
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = Packet<'a>;
+
+    fn next(&mut self) -> Option<Packet<'a>> {
+        // Whoever was told of the last packet may have closed the link.
+        if self.snapshot || self.fault.is_some() || self.link.over.get() {
+            return None;
+        }
+        match Packet::split(self.rest, self.link.data_bytes_max(self.port)) {
+            Ok(Split::Whole(packet, behind)) => {
+                self.rest = behind;
+                self.link.heard.set(true);
+                self.snapshot = matches!(packet, Packet::Snap { .. });
+                Some(packet)
+            }
+            Ok(Split::Incomplete { .. }) => None,
+            Err(error) => {
+                self.fault = Some(Fault::Packet(error));
+                None
+            }
+        }
+    }
+}
+
 /// See the module's essay.
 pub(super) struct Link {
     pub(super) id: LinkId,
@@ -312,27 +345,13 @@ impl Link {
     /// Hands over the whole packets of `bytes`, up to one that says that a snapshot follows.
     /// Returns how many bytes they were, and whether that came.
     fn hand_over(&self, port: &Inner, bytes: &[u8]) -> Result<(usize, bool), Fault> {
-        let mut rest = bytes;
-        let mut snapshot = false;
-        let fault = loop {
-            // Whoever was told of the last packet may have closed the link.
-            if self.over.get() {
-                break None;
-            }
-            match Packet::split(rest, self.data_bytes_max(port)) {
-                Ok(Split::Whole(packet, behind)) => {
-                    rest = behind;
-                    self.heard.set(true);
-                    port.upcall().packet(self.id, &packet);
-                    snapshot = matches!(packet, Packet::Snap { .. });
-                    if snapshot {
-                        break None;
-                    }
-                }
-                Ok(Split::Incomplete { .. }) => break None,
-                Err(error) => break Some(Fault::Packet(error)),
-            }
-        };
+        if bytes.is_empty() {
+            return Ok((0, false));
+        }
+        let (snapshot, fault) = (false, None);
+        let mut packets = Packets { link: self, port, rest: bytes, snapshot, fault };
+        port.upcall().packets(self.id, &mut packets);
+        let Packets { rest, snapshot, fault, .. } = packets;
         if rest.len() < bytes.len() {
             port.upcall().turn();
         }

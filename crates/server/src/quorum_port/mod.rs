@@ -5,8 +5,8 @@
 //! lives on the core's thread, inside its `LocalSet`, because a packet must not travel from thread
 //! to thread:
 //!
-//! * *In*: a link's task hands every packet of what it has read to the [`Upcall`], borrowed from
-//!   the bytes that it came in, and then asks once for a turn.
+//! * *In*: a link's task hands the packets of what it has read to the [`Upcall`] in one go,
+//!   borrowed from the bytes that they came in, and then asks once for a turn.
 //! * *Out*: [`QuorumPort::send`] encodes into the link's buffer, and [`QuorumPort::flush`] at the
 //!   end of the turn gives all of it to the system at once.
 //!
@@ -150,8 +150,8 @@ pub trait Upcall {
     fn linked(&self, link: LinkId, origin: Origin);
     /// [`QuorumPort::dial`] came to nothing.
     fn dial_failed(&self, sid: Sid);
-    /// A packet came.
-    fn packet(&self, link: LinkId, packet: &Packet<'_>);
+    /// Packets came, all that were read at once; they are cut as they are asked for.
+    fn packets<'a>(&self, link: LinkId, packets: &mut dyn Iterator<Item = Packet<'a>>);
     /// A piece of a snapshot was read or written.
     fn progress(&self, link: LinkId);
     /// A link ended, and not by [`QuorumPort::close`]. It is not spoken of any more.

@@ -77,8 +77,10 @@ impl Upcall for Notes {
         self.told.send(Told::DialFailed(sid)).ok();
     }
 
-    fn packet(&self, link: LinkId, packet: &Packet<'_>) {
-        self.told.send(Told::Packet(link, words(packet))).ok();
+    fn packets<'a>(&self, link: LinkId, packets: &mut dyn Iterator<Item = Packet<'a>>) {
+        for packet in packets {
+            self.told.send(Told::Packet(link, words(&packet))).ok();
+        }
     }
 
     fn progress(&self, link: LinkId) {

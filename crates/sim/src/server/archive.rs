@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use oxkeeper_node::Batch;
 use oxkeeper_proto::Zxid;
 use oxkeeper_server::history_thread::{
     HistoryCommand, HistoryReports, HistoryWorker, Opened, SnapshotStream,
@@ -92,15 +93,42 @@ pub(super) struct LogQueue {
     stale: Vec<LogCommand>,
     /// How many commands the turn under way may take.
     pub(super) left: usize,
+    /// A batch behind all others that the core's thread may write itself.
+    held: Option<Batch>,
 }
 
 impl LogQueue {
     pub(super) fn push(&mut self, command: LogCommand) {
+        self.release();
         self.commands.push_back((command, None));
+    }
+
+    /// As `LogThread::hold`: for the end of the turn, if nothing is to be done before.
+    pub(super) fn hold(&mut self, batch: Batch) {
+        match self.commands.is_empty() && self.held.is_none() && batch.ends.len() == 1 {
+            true => self.held = Some(batch),
+            false => self.push(LogCommand::Append(batch)),
+        }
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    pub(super) fn take_held(&mut self) -> Option<Batch> {
+        self.held.take()
+    }
+
+    /// What is held is the log thread's.
+    pub(super) fn release(&mut self) {
+        if let Some(batch) = self.held.take() {
+            self.commands.push_back((LogCommand::Append(batch), None));
+        }
     }
 
     /// For mistakes alone: what is queued is done in the next role.
     pub(super) fn outlive(&mut self) {
+        self.release();
         let (appends, others) = std::mem::take(&mut self.commands)
             .into_iter()
             .partition(|(command, _)| matches!(command, LogCommand::Append(_)));
@@ -118,10 +146,12 @@ impl LogQueue {
 
     /// For mistakes alone.
     pub(super) fn push_in_front(&mut self, command: LogCommand) {
+        self.release();
         self.commands.push_front((command, None));
     }
 
     pub(super) fn push_snapshot(&mut self, generation: u64, zxid: Zxid, inlet: Inlet) {
+        self.release();
         let source = Box::new(inlet.clone());
         let command = LogCommand::ReceiveSnapshot { generation, zxid, source };
         self.commands.push_back((command, Some(inlet)));

@@ -104,6 +104,8 @@ pub struct Ensemble {
     pub sync_enabled: bool,
     /// Whether members do what only ours can do with each other.
     pub ours: bool,
+    /// Whether batches that are alone are, now and then, written by the core's thread.
+    pub writes_alone: bool,
 }
 
 impl Default for Ensemble {
@@ -118,6 +120,7 @@ impl Default for Ensemble {
             snapshot_size_permille: Some(330),
             sync_enabled: true,
             ours: true,
+            writes_alone: false,
         }
     }
 }
@@ -428,7 +431,7 @@ impl Server {
         let done = match stage {
             Stage::Io(0) => {
                 self.core_turn(ground, now);
-                Ok(())
+                self.write_alone(ground, now)
             }
             Stage::Io(io) => {
                 running.remote_turn(ground, now, io);
@@ -448,6 +451,27 @@ impl Server {
             return self.log_failed(ground, &error);
         }
         self.plan_all(ground);
+    }
+
+    /// As `IoThread::write_alone`: a batch may be written without its thread, and what follows from
+    /// it is done at once.
+    fn write_alone(&mut self, ground: &mut Ground, now: Now) -> Result<(), String> {
+        let Server { running: Some(running), dice, .. } = self else { return Ok(()) };
+        let Some(batch) = running.to_log.take_held() else { return Ok(()) };
+        if dice.one_in(4) {
+            running.to_log.push(LogCommand::Append(batch));
+            return Ok(());
+        }
+        ground.note(format_args!("server {} writes {} itself", self.id, batch.last_zxid));
+        running.to_log.left = 0;
+        let append = LogCommand::Append(batch);
+        let turned = running.log.turn(append, &mut running.to_log, &running.reports);
+        turned.map_err(|error| error.to_string())?;
+        self.core_turn(ground, now);
+        if let Some(running) = &mut self.running {
+            running.to_log.release();
+        }
+        Ok(())
     }
 
     /// The log cannot be written: the process ends, and the machine too if it has no power.
@@ -537,7 +561,11 @@ impl Server {
                     if running.mistake == Some(Mistake::AnswersBeforeSync) {
                         running.reports.synced(batch.last_zxid, Default::default());
                     }
-                    running.to_log.push(LogCommand::Append(batch));
+                    let ensemble = self.settings.ensemble.as_ref();
+                    match ensemble.is_some_and(|ensemble| ensemble.writes_alone) {
+                        true => running.to_log.hold(batch),
+                        false => running.to_log.push(LogCommand::Append(batch)),
+                    }
                 }
                 Effect::RollLog => running.to_log.push(LogCommand::Roll),
                 Effect::SnapshotBegin(head) => {

@@ -161,7 +161,7 @@ impl Running {
         }
         let Reports { disk, inputs, chunks, over } = &self.reports;
         let told = !disk.borrow().is_empty() || !inputs.is_empty() || chunks.get() > 0;
-        let told = told || over.get();
+        let told = told || over.get() || self.to_log.holds();
         let core = self.core.can_apply() || self.core.has_work() || self.core.snapshot_wants_step();
         any || told || core || !self.to_core.is_empty()
     }

@@ -24,6 +24,7 @@ mod sync;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use oxkeeper_proto::codec::Reader;
 use oxkeeper_proto::packet::{Ours, Packet};
 use oxkeeper_proto::{Capabilities, OpCode, Payload, SessionId, Sid, Txn, TxnHeader, Zxid};
@@ -43,6 +44,12 @@ const DIALS_MAX: u32 = 5;
 
 /// The pause while a leader that was named by the one before may not know it.
 const REDIAL_APPOINTED_MS: u64 = 20;
+
+/// Payloads are copied into pieces of memory of this size, many into one. A piece is kept as long
+/// as any of them is, so that the committed window keeps up to one more than it needs.
+const PIECE_BYTES: usize = 64 << 10;
+/// Larger payloads have memory of their own.
+const PIECE_PAYLOAD_BYTES_MAX: usize = 4 << 10;
 
 /// Where a learner stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +113,8 @@ pub struct Learner {
     held_bytes: usize,
     /// Transactions up to here are in the snapshot that was received; a leader may repeat them.
     in_snapshot: Zxid,
+    /// What is free of the piece of memory that payloads are copied into.
+    piece: BytesMut,
     /// Proposals that are not acknowledged, in order.
     to_ack: VecDeque<Zxid>,
     /// What the leader says is the ensemble's number.
@@ -153,6 +162,7 @@ impl Learner {
             held: VecDeque::new(),
             held_bytes: 0,
             in_snapshot: Zxid::ZERO,
+            piece: BytesMut::new(),
             to_ack: VecDeque::new(),
             ensemble_id: 0,
             config: None,
@@ -291,14 +301,14 @@ impl Learner {
             Packet::Trunc { zxid } => self.trunc(ledger, packet, *zxid)?,
             Packet::Snap { zxid } => self.snap(ledger, link, packet, *zxid)?,
             Packet::Proposal { zxid, entry } => {
-                self.take(ledger, packet, Held::Proposal(self.entry(*zxid, entry)))?
+                self.take_entry(ledger, packet, *zxid, entry, Held::Proposal)?
             }
             Packet::Commit { zxid } => self.take(ledger, packet, Held::Commit(*zxid, None))?,
             Packet::CommitAndActivate { zxid, designated_leader } => {
                 self.take(ledger, packet, Held::Commit(*zxid, Some(*designated_leader)))?
             }
             Packet::Inform { zxid, entry } => {
-                self.take(ledger, packet, Held::Inform(self.entry(*zxid, entry), None))?
+                self.take_entry(ledger, packet, *zxid, entry, |entry| Held::Inform(entry, None))?
             }
             Packet::InformAndActivate { zxid, designated_leader, entry } => {
                 let entry = self.entry(*zxid, entry);
@@ -349,8 +359,8 @@ impl Learner {
             let phase = "no such handover is possible";
             return Violation::Unexpected { packet: "HANDOVER", phase }.into();
         }
-        // Who got a snapshot stands at the bare zxid of an epoch, where its leader, which has written
-        // nothing in it, stands at the transaction before: the same place.
+        // Who got a snapshot stands at the bare zxid of an epoch, where its leader, which has
+        // written nothing in it, stands at the transaction before: the same place.
         let same = |zxid: Zxid, other: Zxid| zxid == other || zxid.max(other).counter() == 0;
         if !same(zxid, committed) || !same(zxid, ledger.cursors().appended) {
             return Violation::HandoverElsewhere { told: zxid, committed }.into();
@@ -358,8 +368,27 @@ impl Learner {
         Why::Appointed(successor)
     }
 
-    fn entry(&self, zxid: Zxid, payload: &[u8]) -> Entry {
-        Entry { zxid, payload: bytes::Bytes::copy_from_slice(payload) }
+    fn take_entry(
+        &mut self,
+        ledger: &mut Ledger,
+        packet: &Packet<'_>,
+        zxid: Zxid,
+        payload: &[u8],
+        held: impl FnOnce(Entry) -> Held,
+    ) -> Result<(), Why> {
+        let entry = self.entry(zxid, payload);
+        self.take(ledger, packet, held(entry))
+    }
+
+    fn entry(&mut self, zxid: Zxid, payload: &[u8]) -> Entry {
+        if payload.len() > PIECE_PAYLOAD_BYTES_MAX {
+            return Entry { zxid, payload: Bytes::copy_from_slice(payload) };
+        }
+        if self.piece.capacity() < payload.len() {
+            self.piece = BytesMut::with_capacity(PIECE_BYTES);
+        }
+        self.piece.extend_from_slice(payload);
+        Entry { zxid, payload: self.piece.split().freeze() }
     }
 
     fn unexpected(&self, packet: &Packet<'_>) -> Why {

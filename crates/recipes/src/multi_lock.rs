@@ -1,0 +1,115 @@
+//! Several locks as one.
+//!
+//! Who takes two locks in one order and who takes them in the other wait for each other for ever.
+//! Here the order is that of the paths, and not the caller's.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::keeper::{Keeper, within};
+use crate::mutex::{Guard, Mutex};
+use crate::port::Edit;
+
+/// Several mutexes that are had all or not at all (`InterProcessMultiLock`).
+///
+/// They are acquired one after another in the order of their paths, whatever order they are named
+/// in, so that two who want the same ones never wait for each other. Everything else is as with
+/// [`Mutex`].
+///
+/// ```no_run
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::MultiLock;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// let both = MultiLock::new(zk, ["/locks/from", "/locks/to"]);
+/// let guard = both.acquire().await?;
+/// guard.release().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct MultiLock {
+    keeper: Keeper,
+    locks: Vec<Mutex>,
+}
+
+impl MultiLock {
+    /// Mutexes of these directories, in Curator's layout.
+    pub fn new<'a>(
+        keeper: impl Into<Keeper>,
+        dirs: impl IntoIterator<Item = &'a str>,
+    ) -> MultiLock {
+        let keeper = keeper.into();
+        let locks = dirs.into_iter().map(|dir| Mutex::new(&keeper, dir));
+        MultiLock::of(&keeper, locks.collect())
+    }
+
+    /// These mutexes, each with a layout of its own.
+    pub fn of(keeper: impl Into<Keeper>, mut locks: Vec<Mutex>) -> MultiLock {
+        locks.sort_by(|a, b| a.dir().cmp(b.dir()));
+        locks.dedup_by(|a, b| a.dir() == b.dir());
+        MultiLock { keeper: keeper.into(), locks }
+    }
+
+    /// Waits until all are ours. Cancellation is safe: those acquired are released.
+    ///
+    /// # Errors
+    /// As [`Mutex::acquire`], and nothing is held then.
+    pub async fn acquire(&self) -> Result<MultiGuard, Error> {
+        let mut guards = Vec::with_capacity(self.locks.len());
+        for lock in &self.locks {
+            guards.push(lock.acquire().await?);
+        }
+        Ok(MultiGuard { guards })
+    }
+
+    /// The same, for at most so long: `None` if it did not come to it.
+    ///
+    /// # Errors
+    /// As [`Mutex::acquire`].
+    pub async fn acquire_within(&self, limit: Duration) -> Result<Option<MultiGuard>, Error> {
+        within(&self.keeper, limit, self.acquire()).await.transpose()
+    }
+}
+
+/// All of them, held.
+#[derive(Debug)]
+pub struct MultiGuard {
+    guards: Vec<Guard>,
+}
+
+impl MultiGuard {
+    /// Each of them, in the order of their paths.
+    pub fn guards(&self) -> &[Guard] {
+        &self.guards
+    }
+
+    /// The first operations of a multi that must only happen while all are held.
+    pub fn checks(&self) -> Vec<Edit> {
+        self.guards.iter().map(Guard::check).collect()
+    }
+
+    /// Resolves when one of them is lost.
+    pub async fn lost(&self) {
+        let mut all: Vec<_> = self.guards.iter().map(|guard| Box::pin(guard.lost())).collect();
+        std::future::poll_fn(|cx| {
+            let lost = all.iter_mut().any(|one| one.as_mut().poll(cx).is_ready());
+            if lost { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Lets go of all, the last first. All are tried; false if one of them had been lost.
+    ///
+    /// # Errors
+    /// The session is over, which has released them too.
+    pub async fn release(mut self) -> Result<bool, Error> {
+        let mut whole = Ok(true);
+        while let Some(guard) = self.guards.pop() {
+            match guard.release().await {
+                Ok(had) => whole = whole.map(|all| all && had),
+                Err(error) => whole = Err(error),
+            }
+        }
+        whole
+    }
+}

@@ -1,0 +1,204 @@
+//! A lock that one at a time holds, in the whole cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::contender::{Arena, Contender, Hold, Participant, REVOKE, Token};
+use crate::error::Error;
+use crate::keeper::{Keeper, within};
+use crate::order::{Layout, Part, Turn};
+use crate::port::{Edit, ErrorCode};
+
+/// A fair mutex (`InterProcessMutex`, kazoo's `Lock`).
+///
+/// # Guarantees
+/// - Of those whose session is alive, one holds it, in the order in which they asked.
+/// - The [token](Guard::token) grows with every acquisition, whoever acquires.
+/// - An `acquire` that is dropped, times out or fails leaves nothing behind.
+/// - A lost connection alone loses nothing; waiting goes on when it is back.
+///
+/// # What it does not guarantee
+/// Nobody can be told in time that its session has expired. A process that was frozen goes on
+/// believing that it holds the lock, for as long as it takes it to look. Whatever must never be
+/// done by two at once has to check the token: [`Guard::check`] does so for writes to the tree, and
+/// what lies elsewhere can refuse a token lower than the last.
+///
+/// ```no_run
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::Mutex;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// let mutex = Mutex::new(zk, "/locks/report");
+/// let guard = mutex.acquire().await?;
+/// println!("writing the report, token {}", guard.token());
+/// guard.release().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Mutex {
+    arena: Arena,
+    part: Part,
+    data: Vec<u8>,
+}
+
+impl Mutex {
+    /// The mutex of this directory, in Curator's layout.
+    pub fn new(keeper: impl Into<Keeper>, dir: &str) -> Mutex {
+        Mutex::of(keeper, dir, Part::Mutex)
+    }
+
+    pub(crate) fn of(keeper: impl Into<Keeper>, dir: &str, part: Part) -> Mutex {
+        let (keeper, dir, layout) = (keeper.into(), dir.to_owned(), Layout::default());
+        Mutex { arena: Arena { keeper, dir, layout }, part, data: Vec::new() }
+    }
+
+    pub(crate) fn dir(&self) -> &str {
+        &self.arena.dir
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// In another layout. Everybody who uses a directory has to use the same.
+    pub fn layout(mut self, layout: Layout) -> Mutex {
+        self.arena.layout = layout;
+        self
+    }
+
+    /// What contenders say of themselves, for [`Mutex::participants`] (kazoo's `identifier`).
+    pub fn identity(mut self, data: impl Into<Vec<u8>>) -> Mutex {
+        self.data = data.into();
+        self
+    }
+
+    /// Waits until it is ours. Cancellation is safe.
+    ///
+    /// # Errors
+    /// The session is over, a foreign name, or the server refuses.
+    pub async fn acquire(&self) -> Result<Guard, Error> {
+        loop {
+            let contender = Contender::enter(&self.arena, self.part, &self.data).await?;
+            match contender.wait().await {
+                Ok(()) => return Ok(Guard::new(contender)),
+                // Deleted by hand while it waited: it stands in line again, at the end.
+                Err(Error::Gone { .. }) if !self.arena.keeper.is_over() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The same, for at most so long: `None` if it did not come to it.
+    ///
+    /// # Errors
+    /// As [`Mutex::acquire`].
+    pub async fn acquire_within(&self, limit: Duration) -> Result<Option<Guard>, Error> {
+        within(&self.arena.keeper, limit, self.acquire()).await.transpose()
+    }
+
+    /// Takes it if it is free: `None` if not. Never waits for others.
+    ///
+    /// # Errors
+    /// As [`Mutex::acquire`].
+    pub async fn try_acquire(&self) -> Result<Option<Guard>, Error> {
+        let contender = Contender::enter(&self.arena, self.part, &self.data).await?;
+        match contender.turn().await? {
+            Turn::Held => Ok(Some(Guard::new(contender))),
+            Turn::Behind(_) | Turn::Absent => {
+                contender.leave().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Who has it and who waits, in order.
+    ///
+    /// # Errors
+    /// As [`Mutex::acquire`].
+    pub async fn participants(&self) -> Result<Vec<Participant>, Error> {
+        self.arena.participants(self.part).await
+    }
+
+    /// Asks a participant to give up; whether it does is for it to decide (`Revoker`). Those of
+    /// Curator hear it if they are revocable, ours if they look at [`Guard::revoked`], and kazoo's
+    /// never. False if it was gone.
+    ///
+    /// # Errors
+    /// As [`Mutex::acquire`].
+    pub async fn revoke(&self, participant: &Participant) -> Result<bool, Error> {
+        let path = participant.path.as_str();
+        let keeper = &self.arena.keeper;
+        match keeper.again(|port| port.set(path, REVOKE.to_vec(), None)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some(ErrorCode::NO_NODE) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Something held. Clones are the same hold entered once more (what threads are to Curator, clones
+/// are here): it ends when the last is released or dropped.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    held: Arc<Contender>,
+}
+
+impl Guard {
+    pub(crate) fn new(held: Contender) -> Guard {
+        Guard { held: Arc::new(held) }
+    }
+
+    pub(crate) fn contender(&self) -> &Contender {
+        &self.held
+    }
+
+    /// The fencing token.
+    pub fn token(&self) -> Token {
+        self.held.token()
+    }
+
+    /// The znode that stands for it.
+    pub fn path(&self) -> String {
+        self.held.path()
+    }
+
+    /// What is known of it now, without asking anybody.
+    pub fn hold(&self) -> Hold {
+        self.held.hold()
+    }
+
+    /// The first operation of a multi that must only happen while this is held: true fencing of
+    /// everything that is in the tree.
+    pub fn check(&self) -> Edit {
+        self.held.check()
+    }
+
+    /// Resolves when it is lost: the session over, or the znode deleted by somebody. While out of
+    /// touch nothing resolves; see [`Guard::hold`].
+    pub async fn lost(&self) {
+        self.held.lost().await;
+    }
+
+    /// Resolves when it is lost, or may be: the server keeps a session that is out of touch for so
+    /// long and not longer. What must not be done by two should stop here.
+    pub async fn lapsed(&self) {
+        self.held.lapsed().await;
+    }
+
+    /// Resolves when somebody asks for it back, or it is lost.
+    pub async fn revoked(&self) {
+        self.held.revoked().await;
+    }
+
+    /// Lets go and waits for the server's word. False if a clone holds it still, or if it had been
+    /// lost before. A guard that is dropped is released beside.
+    ///
+    /// # Errors
+    /// The session is over, which has released it too.
+    pub async fn release(self) -> Result<bool, Error> {
+        match Arc::try_unwrap(self.held) {
+            Ok(contender) => contender.leave().await,
+            Err(_) => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! One znode, kept at hand; and a value that is read from it and set by its version.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::background::{Background, Stop};
+use crate::error::Error;
+use crate::keeper::Keeper;
+use crate::port::{Kind, New, Stat};
+use crate::sessions::Sessions;
+use crate::value::AtomicValue;
+
+/// A znode as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its data.
+    pub data: Vec<u8>,
+    /// Its stat.
+    pub stat: Stat,
+}
+
+/// What a cache knows of its znode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cached {
+    /// Nothing yet.
+    Unread,
+    /// It is not there.
+    Absent,
+    /// It is this.
+    Present(Arc<Node>),
+    /// There is no session any more, and none to come; this is the last that was seen.
+    Ended,
+}
+
+impl Cached {
+    /// The znode, if it is there.
+    pub fn node(&self) -> Option<&Node> {
+        match self {
+            Cached::Present(node) => Some(node),
+            Cached::Unread | Cached::Absent | Cached::Ended => None,
+        }
+    }
+}
+
+/// Keeps one znode at hand (`NodeCache`).
+///
+/// # Guarantees
+/// - It never goes back, except that a new session may begin with a server that is behind.
+/// - It comes to the last state, however often the connection is lost; states between may be
+///   skipped.
+///
+/// # What it does not guarantee
+/// It is behind by as long as an event takes, and by any time while out of touch.
+///
+/// ```no_run
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::NodeCache;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// let mut settings = NodeCache::start(zk, "/app/settings").await?;
+/// while let Some(node) = settings.changed().await.node() {
+///     println!("version {}: {} bytes", node.stat.version, node.data.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct NodeCache {
+    seen: watch::Receiver<Cached>,
+    task: Background,
+}
+
+impl NodeCache {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// There is no session.
+    pub async fn start(sessions: impl Into<Sessions>, path: &str) -> Result<NodeCache, Error> {
+        let (sessions, path) = (sessions.into(), path.to_owned());
+        let keeper = sessions.current().await?;
+        let (tell, seen) = watch::channel(Cached::Unread);
+        let task = Background::spawn(&keeper, |stop| follow(sessions, path, stop, tell));
+        Ok(NodeCache { seen, task })
+    }
+
+    /// What is known now.
+    pub fn get(&self) -> Cached {
+        self.seen.borrow().clone()
+    }
+
+    /// Waits for the first or the next state, and tells it.
+    pub async fn changed(&mut self) -> Cached {
+        if self.seen.changed().await.is_err() {
+            return Cached::Ended;
+        }
+        self.seen.borrow_and_update().clone()
+    }
+
+    /// Ends it; when this returns its watch is gone.
+    pub async fn close(self) {
+        self.task.close().await;
+    }
+}
+
+async fn follow(sessions: Sessions, path: String, mut stop: Stop, tell: watch::Sender<Cached>) {
+    let following = async {
+        loop {
+            let Ok(keeper) = sessions.current().await else { break };
+            // An error ends the session, or is the server's refusal, which may pass.
+            if let Err(error) = follow_in(&keeper, &path, &tell).await
+                && !error.is_session_over()
+            {
+                keeper.sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
+        let _ = tell.send(Cached::Ended);
+    };
+    tokio::select! {
+        biased;
+        () = stop.asked() => {}
+        () = following => {}
+    }
+}
+
+async fn follow_in(keeper: &Keeper, path: &str, tell: &watch::Sender<Cached>) -> Result<(), Error> {
+    loop {
+        let (now, alarm) = match keeper.get_watched(path).await? {
+            Some((data, stat, alarm)) => (Cached::Present(Arc::new(Node { data, stat })), alarm),
+            None => match keeper.exists_watched(path).await? {
+                // It came between the two reads.
+                (Some(_), _) => continue,
+                (None, alarm) => (Cached::Absent, alarm),
+            },
+        };
+        tell.send_if_modified(|known| {
+            let news = *known != now;
+            *known = now;
+            news
+        });
+        alarm.await;
+    }
+}
+
+/// A value that everybody sees and anybody may set by its version (`SharedValue`).
+///
+/// Reading is a [`NodeCache`], setting an [`AtomicValue`]; their guarantees hold.
+///
+/// ```no_run
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::SharedValue;
+/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// let mut limit = SharedValue::start(zk, "/app/limit", b"10").await?;
+/// let now = limit.read().await?;
+/// limit.try_set(&now, b"20").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SharedValue {
+    sessions: Sessions,
+    path: String,
+    cache: NodeCache,
+}
+
+impl SharedValue {
+    /// Begins to watch; makes the znode with `seed` if it is not there.
+    ///
+    /// # Errors
+    /// There is no session, or the server refuses.
+    pub async fn start(
+        sessions: impl Into<Sessions>,
+        path: &str,
+        seed: &[u8],
+    ) -> Result<SharedValue, Error> {
+        let sessions = sessions.into();
+        let keeper = sessions.current().await?;
+        let new = New { path: path.to_owned(), data: seed.to_vec(), kind: Kind::Persistent };
+        keeper.create_shared(&new, Kind::Container).await?;
+        let cache = NodeCache::start(&sessions, path).await?;
+        Ok(SharedValue { sessions, path: path.to_owned(), cache })
+    }
+
+    /// The value as last seen, with its version: waits for the first.
+    ///
+    /// # Errors
+    /// There is no session any more, or the znode is gone.
+    pub async fn read(&mut self) -> Result<Arc<Node>, Error> {
+        loop {
+            match self.cache.get() {
+                Cached::Present(node) => return Ok(node),
+                Cached::Absent => return Err(Error::Gone { path: self.path.clone() }),
+                Cached::Ended => return Err(Error::SessionOver),
+                Cached::Unread => drop(self.cache.changed().await),
+            }
+        }
+    }
+
+    /// Waits until it changes, and tells what it is.
+    ///
+    /// # Errors
+    /// As [`SharedValue::read`].
+    pub async fn changed(&mut self) -> Result<Arc<Node>, Error> {
+        self.cache.changed().await;
+        self.read().await
+    }
+
+    /// Sets it if it is still what was seen; false if it is not.
+    ///
+    /// # Errors
+    /// As [`AtomicValue::compare_and_set`].
+    pub async fn try_set(&self, seen: &Node, value: &[u8]) -> Result<bool, Error> {
+        let keeper = self.sessions.current().await?;
+        let target = AtomicValue::new(&keeper, &self.path);
+        Ok(target.set_version(&seen.stat, value).await?.is_some())
+    }
+
+    /// Sets it, whatever it is.
+    ///
+    /// # Errors
+    /// As [`AtomicValue::force_set`].
+    pub async fn set(&self, value: &[u8]) -> Result<(), Error> {
+        let keeper = self.sessions.current().await?;
+        AtomicValue::new(&keeper, &self.path).force_set(value).await
+    }
+
+    /// Ends it; the znode stays.
+    pub async fn close(self) {
+        self.cache.close().await;
+    }
+}

@@ -1,0 +1,260 @@
+//! Elections, barriers, and jobs at their time: who leads by the server's tree, who passed too
+//! early, which tick ran twice or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
+
+use oxkeeper_recipes::{
+    Barrier, DoubleBarrier, Election, ElectionLayout, HandOver, Job, Layout, Led, Missed, Schedule,
+    Scheduler, WorkerState,
+};
+
+use crate::crew::{Complaints, Crew, Machine};
+use crate::locks::weather;
+use crate::seeds;
+use crate::world::{CALM, CUTS, MS, SECOND, STORM, Sim, World};
+
+fn layout(seed: u64) -> ElectionLayout {
+    let all = [ElectionLayout::Latch, ElectionLayout::Selector, ElectionLayout::Kazoo];
+    all[(seed / 3 % 3) as usize]
+}
+
+/// Terms that are on, by token.
+type Terms = Arc<StdMutex<BTreeMap<i64, String>>>;
+
+/// A term begins; complains if another is on whose candidate is there.
+fn begin(world: &World, terms: &Terms, path: &str, token: i64, complaints: &Complaints) {
+    let (mut terms, ground) = (terms.lock().unwrap(), world.lock());
+    if ground.czxid(path) == Some(token) {
+        for (other, at) in terms.iter().filter(|(other, _)| **other != token) {
+            if ground.czxid(at) == Some(*other) {
+                complaints.add(format!("{path} and {at} both lead"));
+            }
+        }
+    }
+    terms.insert(token, path.to_owned());
+}
+
+#[test]
+fn one_leads_and_when_it_goes_another_does() {
+    for seed in seeds(40) {
+        let (terms, complaints): (Terms, _) = (Arc::default(), Complaints::default());
+        let work = |mut own: Machine| {
+            let (terms, complaints) = (Arc::clone(&terms), complaints.clone());
+            async move {
+                let mut led = 0;
+                while led < 4 {
+                    let election = Election::new(own.keeper(), "/leader").layout(layout(seed));
+                    let (world, number, time) = (own.world.clone(), own.number, own.dice.below(90));
+                    let (began, heard) = (Arc::clone(&terms), complaints.clone());
+                    let term = election.lead(|leadership| async move {
+                        let token = leadership.token().0;
+                        begin(&world, &began, leadership.path(), token, &heard);
+                        world.rest(number, time * MS).await;
+                        began.lock().unwrap().remove(&token);
+                    });
+                    match term.await {
+                        Ok(Led::Done(())) => led += 1,
+                        Ok(Led::Lost) => {}
+                        Err(error) if error.is_session_over() => {}
+                        Err(error) => return complaints.add(error.to_string()),
+                    }
+                }
+            }
+        };
+        let mut crew = Crew::new(seed, weather(seed), 4, work);
+        let stuck = crew.finish();
+        complaints.none(seed);
+        assert!(stuck.is_empty(), "OXKEEPER_SEED={seed}: {stuck:?} wait for nothing");
+        assert_eq!(crew.sim.world.lock().names("/leader"), [""; 0], "OXKEEPER_SEED={seed}");
+    }
+}
+
+#[test]
+fn a_latch_leads_with_one_session_after_another_and_not_while_out_of_touch() {
+    for seed in seeds(30) {
+        let (terms, complaints): (Terms, _) = (Arc::default(), Complaints::default());
+        let work = |own: Machine| {
+            let (terms, complaints) = (Arc::clone(&terms), complaints.clone());
+            async move {
+                let sessions = own.sessions().await;
+                let mut latch = Election::new(&sessions, "/leader").stand().await.unwrap();
+                for _ in 0..3 {
+                    let Ok(leadership) = latch.elected().await else {
+                        return complaints.add("it stands no more".to_owned());
+                    };
+                    let token = leadership.token().0;
+                    begin(&own.world, &terms, leadership.path(), token, &complaints);
+                    // Leads for a while, or until it does not any more.
+                    tokio::select! {
+                        biased;
+                        _ = latch.changed() => {}
+                        () = own.rest(60 * MS) => {}
+                    }
+                    terms.lock().unwrap().remove(&token);
+                    if latch.leadership().is_some() {
+                        latch.close().await;
+                        own.rest(20 * MS).await;
+                        latch = Election::new(&sessions, "/leader").stand().await.unwrap();
+                    }
+                }
+                latch.close().await;
+            }
+        };
+        let mut crew = Crew::new(seed, weather(seed), 3, work);
+        let stuck = crew.finish();
+        complaints.none(seed);
+        assert!(stuck.is_empty(), "OXKEEPER_SEED={seed}: {stuck:?} wait for nothing");
+        assert_eq!(crew.sim.world.lock().names("/leader"), [""; 0], "OXKEEPER_SEED={seed}");
+    }
+}
+
+#[test]
+fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
+    for seed in seeds(20) {
+        let opened = Arc::new(StdMutex::new(false));
+        let complaints = Complaints::default();
+        let work = |mut own: Machine| {
+            let (opened, complaints) = (Arc::clone(&opened), complaints.clone());
+            async move {
+                loop {
+                    let barrier = Barrier::new(own.keeper(), "/gate/way");
+                    if own.number == 1 {
+                        let closed = barrier.close().await.is_ok();
+                        own.rest(3 * SECOND).await;
+                        *opened.lock().unwrap() = true;
+                        if closed && barrier.open().await.is_ok() {
+                            return;
+                        }
+                        continue;
+                    }
+                    own.rest(2 * SECOND).await;
+                    match barrier.passed().await {
+                        Ok(()) if *opened.lock().unwrap() => return,
+                        Ok(()) => return complaints.add("passed a closed barrier".to_owned()),
+                        Err(_) => {}
+                    }
+                }
+            }
+        };
+        let weather = if seed % 2 == 0 { CUTS } else { CALM };
+        let mut crew = Crew::new(seed, weather, 4, work);
+        assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
+        complaints.none(seed);
+    }
+}
+
+#[test]
+fn all_come_before_one_is_in_and_all_go_before_one_is_out() {
+    for seed in seeds(30) {
+        let layout = if seed % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
+        // Who has come, and who has begun to go.
+        let counts = Arc::new(StdMutex::new((0, 0)));
+        let complaints = Complaints::default();
+        let work = |mut own: Machine| {
+            let (counts, complaints) = (Arc::clone(&counts), complaints.clone());
+            async move {
+                own.idle(800 * MS).await;
+                let barrier = DoubleBarrier::new(own.keeper(), "/meeting", 4).layout(layout);
+                counts.lock().unwrap().0 += 1;
+                let inside = barrier.enter().await.unwrap();
+                if counts.lock().unwrap().0 < 4 {
+                    complaints.add("in before all had come".to_owned());
+                }
+                own.idle(300 * MS).await;
+                counts.lock().unwrap().1 += 1;
+                inside.leave().await.unwrap();
+                if counts.lock().unwrap().1 < 4 {
+                    complaints.add("out before all had gone".to_owned());
+                }
+            }
+        };
+        // kazoo's layout does not promise it to those who are out of touch.
+        let weather = if layout == Layout::Curator { CUTS } else { CALM };
+        let mut crew = Crew::new(seed, weather, 4, work);
+        assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
+        complaints.none(seed);
+        assert_eq!(crew.sim.world.lock().names("/meeting"), [""; 0], "OXKEEPER_SEED={seed}");
+    }
+}
+
+/// Ticks that were begun: due, attempt, token; and those that were finished.
+#[derive(Default)]
+struct Runs {
+    begun: Vec<(i64, u32, i64)>,
+    done: Vec<i64>,
+}
+
+fn jobs(seed: u64, hand_over: HandOver, missed: Missed) -> Runs {
+    let runs: Arc<StdMutex<Runs>> = Arc::default();
+    let weather = if seed % 4 == 3 { CALM } else { STORM };
+    let mut sim = Sim::new(seed, weather);
+    for machine in 0..3 {
+        let (world, runs) = (sim.world.clone(), Arc::clone(&runs));
+        let connecting = world.clone();
+        sim.spawn(machine, async move {
+            let connect = move || std::future::ready(Ok::<_, String>(connecting.connect(machine)));
+            let sessions = oxkeeper_recipes::Sessions::renewed(connect).await.unwrap();
+            let schedule = Schedule::every(Duration::from_millis(500)).unwrap();
+            let job = Job { hand_over, missed, ..Job::new("sweep", schedule) };
+            let run = move |tick: oxkeeper_recipes::Tick| {
+                let (world, runs) = (world.clone(), Arc::clone(&runs));
+                async move {
+                    let token = tick.token().0;
+                    runs.lock().unwrap().begun.push((tick.due_ms, tick.attempt, token));
+                    world.rest(machine, 120 * MS).await;
+                    runs.lock().unwrap().done.push(tick.due_ms);
+                }
+            };
+            let mut worker = Scheduler::new(&sessions, "/jobs").work(job, run).await.unwrap();
+            while !matches!(worker.changed().await, WorkerState::Ended(_)) {}
+        });
+    }
+    sim.pass(12 * SECOND);
+    if seed % 2 == 1 {
+        sim.kill((seed % 3) as usize);
+        sim.pass(12 * SECOND);
+    }
+    sim.calm();
+    sim.pass(20 * SECOND);
+    drop(sim);
+    std::mem::take(&mut *runs.lock().unwrap())
+}
+
+#[test]
+fn a_tick_runs_once_and_is_handed_over_when_its_worker_is_lost() {
+    let mut handed_over = 0;
+    for seed in seeds(24) {
+        let never = jobs(seed, HandOver::Never, Missed::Once);
+        let mut ticks: Vec<i64> = never.begun.iter().map(|(due, ..)| *due).collect();
+        let begun = ticks.len();
+        ticks.sort_unstable();
+        ticks.dedup();
+        assert_eq!(ticks.len(), begun, "OXKEEPER_SEED={seed}: a tick ran twice");
+        assert!(begun > 20, "OXKEEPER_SEED={seed}: only {begun} ticks");
+
+        let again = jobs(seed, HandOver::Again, Missed::All);
+        let mut seen: BTreeMap<i64, (u32, i64)> = BTreeMap::new();
+        for (due, attempt, token) in &again.begun {
+            match seen.insert(*due, (*attempt, *token)) {
+                None => {}
+                Some((before, older)) => {
+                    handed_over += 1;
+                    assert!(
+                        *attempt > before && *token >= older,
+                        "OXKEEPER_SEED={seed}: tick {due} twice as {before} and {attempt}"
+                    );
+                }
+            }
+        }
+        // None is left out between the first and the last.
+        let dues: Vec<i64> = seen.keys().copied().collect();
+        let gap = dues.windows(2).find(|pair| pair[1] - pair[0] != 500);
+        assert_eq!(gap, None, "OXKEEPER_SEED={seed}");
+        for due in dues.iter().rev().skip(1) {
+            assert!(again.done.contains(due), "OXKEEPER_SEED={seed}: {due} was never finished");
+        }
+    }
+    assert!(handed_over > 0, "no worker was lost in the middle of a tick");
+}
