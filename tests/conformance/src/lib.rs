@@ -103,12 +103,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let replay = Options { seed: Some(seed), ..options.clone() };
     if selected("golden") {
-        report.part("golden", |report| {
-            for (name, why) in golden::LEFT_OUT {
-                report.say(&format!("left out: {name}: {why}"));
-            }
-            run.golden()
-        });
+        report.part("golden", |report| run.golden(report));
     }
     if selected("differential") {
         report.say(&format!("seed {seed}"));
@@ -199,7 +194,10 @@ impl Run {
         Ok(found)
     }
 
-    fn golden(&self) -> Result<Findings> {
+    fn golden(&self, report: &mut Report) -> Result<Findings> {
+        for (name, why) in golden::LEFT_OUT {
+            report.say(&format!("left out: {name}: {why}"));
+        }
         let outcomes = golden::run(&self.server, &self.dir.join("golden"))?;
         let errors = outcomes
             .iter()
