@@ -256,7 +256,8 @@ pub const ROOMS: [Room; 15] = [
         name: "oxkeeper-conformance",
         core: false,
         product: false,
-        // The election port, which votes among Apache's servers; our client, and our recipes beside others'.
+        // The election port, which votes among Apache's servers; our client, and our recipes beside
+        // others'.
         knows: &[PROTO, ZAB, SERVER, CLIENT, RECIPES],
         tests_know: &[],
         budget: &[
