@@ -26,7 +26,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const HANDSHAKES: usize = 40;
 
 /// How long a connection to a server that starts may take to be made. When the queue of those not
-/// yet accepted is full, the system would try again after a second, and nobody would look meanwhile.
+/// yet accepted is full, the system would try again after a second, and nobody would look so long.
 const CONNECT_LOCAL: Duration = Duration::from_millis(5);
 
 /// What a client shows to go on with its session on another server.

@@ -221,8 +221,7 @@ impl Client {
         path: &str,
         read: Read<T>,
     ) -> Reply<T> {
-        let asked = Asked { root: Chroot::default(), watch: None };
-        Reply::new(Err(kind), op, path, asked, read)
+        Reply::known(Err(kind), op, path, read)
     }
 }
 

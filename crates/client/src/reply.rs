@@ -44,7 +44,8 @@ pub struct Reply<T> {
 
 enum At {
     Slot(Arc<Shared>, SlotId),
-    Refused(ErrorKind),
+    /// It needed no server.
+    Known(Result<Outcome, ErrorKind>),
     Fetched,
 }
 
@@ -58,9 +59,20 @@ impl<T> Reply<T> {
     ) -> Reply<T> {
         let at = match slot {
             Ok((shared, slot)) => At::Slot(shared, slot),
-            Err(kind) => At::Refused(kind),
+            Err(kind) => At::Known(Err(kind)),
         };
         Reply { at, asked, read, op, path: path.into() }
+    }
+
+    /// One whose outcome is known.
+    pub(crate) fn known(
+        outcome: Result<Outcome, ErrorKind>,
+        op: OpCode,
+        path: &str,
+        read: Read<T>,
+    ) -> Reply<T> {
+        let asked = Asked { root: Chroot::default(), watch: None };
+        Reply { at: At::Known(outcome), asked, read, op, path: path.into() }
     }
 }
 
@@ -77,8 +89,10 @@ impl<T> Future for Reply<T> {
                 reply.at = At::Fetched;
                 (reply.read)(outcome, &mut reply.asked)
             }
-            At::Refused(_) => match std::mem::replace(&mut reply.at, At::Fetched) {
-                At::Refused(kind) => Err(kind),
+            At::Known(_) => match std::mem::replace(&mut reply.at, At::Fetched) {
+                At::Known(known) => {
+                    known.and_then(|outcome| (reply.read)(outcome, &mut reply.asked))
+                }
                 At::Slot(..) | At::Fetched => unreachable!("looked at just now"),
             },
             At::Fetched => panic!("a reply is polled after its answer"),

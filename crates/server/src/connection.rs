@@ -16,7 +16,7 @@ use rustix::net::{SendFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::io_thread::IoThread;
+use crate::io_thread::{IoThread, Stopping};
 
 /// Bytes read at once. A pipelining client fills it; larger gains nothing measurable, and serving
 /// this many takes less than 200 µs under the lock.
@@ -73,7 +73,7 @@ where
         }
     })
     .await;
-    if thread.draining() {
+    if thread.stopping() != Stopping::No {
         let _ = tokio::time::timeout(LINGER_MAX, linger(&scratch, &mut stream)).await;
     }
     thread.connection_closed(id);
@@ -132,9 +132,15 @@ where
         if state.close_now || (state.close_after_output && !state.has_output) {
             return Poll::Ready(Ok(()));
         }
-        if thread.draining() {
-            let over = !state.has_output && thread.with(|state| state.front.is_quiet(id));
-            return if over { Poll::Ready(Ok(())) } else { Poll::Pending };
+        if thread.stopping() != Stopping::No {
+            if state.has_output || !thread.with(|state| state.front.is_quiet(id)) {
+                return Poll::Pending;
+            }
+            if thread.stopping() == Stopping::Closing {
+                return Poll::Ready(Ok(()));
+            }
+            thread.attend();
+            return Poll::Pending;
         }
         if !state.wants_input {
             // A client that goes away meanwhile is noticed when it is read or written to again.

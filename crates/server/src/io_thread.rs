@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread;
+use std::time::Duration;
 
 use oxkeeper_node::limits::APPLY_BATCH;
 use oxkeeper_node::{
@@ -45,6 +46,13 @@ pub struct CorePart {
     pub member: Option<Member>,
 }
 
+impl CorePart {
+    /// Whether this server leads others.
+    fn leads(&self) -> bool {
+        self.member.is_some() && self.core.state() == Some(ServerState::Leading)
+    }
+}
+
 /// A thread's own state.
 #[derive(Debug)]
 pub struct State {
@@ -77,10 +85,33 @@ pub struct IoThread {
     turn_wanted: Cell<bool>,
     /// What was taken of connections and other threads since the last batch for the log.
     taken: Cell<usize>,
-    draining: Cell<bool>,
-    /// Whether this leader hands over before it stops; unknown until it is to stop.
-    handing_over: Cell<Option<bool>>,
+    stopping: Cell<Stopping>,
+    /// This thread's clients have been answered, and the core's thread was told.
+    told_still: Cell<bool>,
+    /// On the core's thread: how many others have told so.
+    others_still: Cell<usize>,
+    /// On the core's thread: clients that do not take their answers are waited for no longer.
+    waited: Cell<bool>,
+    /// On the core's thread: it was told to lead no more.
+    retired: Cell<bool>,
 }
+
+/// How far the end of a server has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stopping {
+    /// Nobody has asked for it.
+    #[default]
+    No,
+    /// A leader's clients: nothing more is read, what was taken is answered, and they stay until
+    /// the lead is given up. Sent away earlier they would go to servers that lose their leader
+    /// next, and connect twice.
+    Still,
+    /// Nothing more is read, and whoever is answered is sent away.
+    Closing,
+}
+
+/// How long a leader that stops waits for clients to take their answers before it gives up leading.
+const STILL_MAX: Duration = Duration::from_millis(500);
 
 /// Why a thread's turns ended.
 #[derive(Debug)]
@@ -120,8 +151,11 @@ impl IoThread {
             scratch: connection::scratch(),
             turn_wanted: Cell::new(false),
             taken: Cell::new(0),
-            draining: Cell::new(false),
-            handing_over: Cell::new(None),
+            stopping: Cell::default(),
+            told_still: Cell::new(false),
+            others_still: Cell::new(0),
+            waited: Cell::new(false),
+            retired: Cell::new(false),
         })
     }
 
@@ -135,14 +169,39 @@ impl IoThread {
         &self.mailboxes[usize::from(self.id.0)]
     }
 
-    /// True once no more input is to be read.
-    pub fn draining(&self) -> bool {
-        self.draining.get()
+    /// Whether this server is to end, and how far that has come.
+    pub fn stopping(&self) -> Stopping {
+        self.stopping.get()
+    }
+
+    /// Begins the end of this server: everything taken is answered, a leader gives up leading, and
+    /// clients are sent away. For the core's thread.
+    pub fn retire(self: &Rc<Self>) {
+        let leads = self.with(|state| state.core.as_ref().is_some_and(CorePart::leads));
+        if !leads {
+            return self.stop_all(Stopping::Closing);
+        }
+        self.stop_all(Stopping::Still);
+        let thread = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(STILL_MAX).await;
+            thread.waited.set(true);
+            thread.want_turn();
+        });
+    }
+
+    fn stop_all(&self, stopping: Stopping) {
+        for (at, mailbox) in self.mailboxes.iter().enumerate() {
+            if at != usize::from(self.id.0) {
+                mailbox.put_work(Box::new(move |thread| thread.stop(stopping)));
+            }
+        }
+        self.stop(stopping);
     }
 
     /// Stops reading from all connections; what was taken is still answered.
-    pub fn drain(&self) {
-        self.draining.set(true);
+    fn stop(&self, stopping: Stopping) {
+        self.stopping.set(stopping);
         for waker in self.state.borrow().wakers.iter().flatten() {
             waker.wake_by_ref();
         }
@@ -290,11 +349,42 @@ impl IoThread {
         if more || unswept {
             self.want_turn();
         }
-        (self.draining() && self.is_done(now)).then_some(Ended::Stopped)
+        match self.stopping() {
+            Stopping::No => None,
+            Stopping::Still => {
+                self.give_up_lead(now);
+                None
+            }
+            Stopping::Closing => self.is_done(now).then_some(Ended::Stopped),
+        }
     }
 
-    /// Whether everything that was taken is answered, and nobody needs this server any more. A
-    /// leader hands over first.
+    /// While clients stay: once all are answered, a leader gives up leading, and with its role its
+    /// clients go.
+    fn give_up_lead(&self, now: Now) {
+        let mut state = self.state.borrow_mut();
+        let still = state.front.is_still();
+        let Some(part) = &mut state.core else {
+            if still && !self.told_still.replace(true) {
+                let count = |thread: &Rc<IoThread>| {
+                    thread.others_still.set(thread.others_still.get() + 1);
+                    thread.want_turn();
+                };
+                self.mailboxes[0].put_work(Box::new(count));
+            }
+            return;
+        };
+        if !part.leads() {
+            drop(state);
+            return self.stop_all(Stopping::Closing);
+        }
+        let all_still = still && self.others_still.get() + 1 == self.mailboxes.len();
+        if all_still || self.waited.get() {
+            self.lead_no_more(part, now);
+        }
+    }
+
+    /// Whether everything that was taken is answered, and nobody needs this server any more.
     fn is_done(&self, now: Now) -> bool {
         let mut state = self.state.borrow_mut();
         if state.front.connections() > 0 {
@@ -304,15 +394,21 @@ impl IoThread {
         if part.member.is_none() {
             return part.core.outstanding() == 0;
         }
-        if part.core.state() != Some(ServerState::Leading) {
-            return true;
+        // Elected while its clients went.
+        if part.leads() {
+            self.lead_no_more(part, now);
+            return false;
         }
-        let handing_over = self.handing_over.get().unwrap_or_else(|| part.core.hand_over(now));
-        self.handing_over.set(Some(handing_over));
-        if handing_over && part.core.has_work() {
+        true
+    }
+
+    fn lead_no_more(&self, part: &mut CorePart, now: Now) {
+        if !self.retired.replace(true) {
+            part.core.retire(now);
+        }
+        if part.core.has_work() || !part.leads() {
             self.want_turn();
         }
-        !handing_over
     }
 
     /// The turn of the thread that has the core. True if more is to be done at once.

@@ -290,9 +290,7 @@ impl Server {
         limit: Duration,
     ) -> Result<Ended, JoinError> {
         tracing::info!("stopping: no more requests are taken, those taken are answered");
-        for mailbox in self.mailboxes.iter() {
-            mailbox.put_work(Box::new(|thread| thread.drain()));
-        }
+        self.mailboxes[0].put_work(Box::new(|thread| thread.retire()));
         match tokio::time::timeout(limit, running).await {
             Ok(ended) => ended,
             Err(_) => {

@@ -63,7 +63,7 @@ pub fn json(acl: &Acl) -> Value {
     json!({"scheme": scheme(acl), "id": id(acl), "perms": letters(acl.perms)})
 }
 
-/// What [`json`] made.
+/// What [`json()`] made.
 pub fn from_json(value: &Value) -> Option<Acl> {
     let text = |key: &str| value.get(key)?.as_str();
     Some(entry_of(bits(text("perms")?)?, text("scheme")?, text("id")?))

@@ -29,7 +29,7 @@ pub enum Kind {
     Denied,
     /// The server cannot now or will not: quota, read-only, reconfiguration, throttling.
     Refused,
-    /// `diff` and `import --dry-run` style answers: the two sides differ.
+    /// `diff`: the two sides differ.
     Differs,
     /// The session is over; what it held is gone.
     SessionOver,

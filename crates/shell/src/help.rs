@@ -1,4 +1,6 @@
 //! `help`: all commands, one of them, or the exit codes.
+//!
+//! Everything it says comes from the table of commands, so it cannot fall behind them.
 
 use std::fmt::Write;
 

@@ -5,8 +5,8 @@
 //! it; it is held against recordings of the real one (`tests/fixtures/zkcli`). What goes beyond is
 //! in the [table] of commands, and in `docs/shell.md`.
 //!
-//! A [line] becomes words, the [table] says what they may be, [flags] reads the options, and
-//! [commands] and [subtree] do it. Every way to fail has a kind and an exit code ([failure]).
+//! A [line](mod@line) becomes words, the [table] says what they may be, [flags] reads the options,
+//! and [commands] and [subtree] do it. Every way to fail has a kind and an exit code ([failure]).
 
 pub mod acl;
 pub mod commands;

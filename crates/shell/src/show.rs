@@ -143,6 +143,8 @@ mod tests {
     #[test]
     fn a_date_is_javas() {
         assert_eq!(date(0, &TimeZone::UTC), "Thu Jan 01 00:00:00 UTC 1970");
+        let zone = TimeZone::posix("XST-3").unwrap();
+        assert_eq!(date(0, &zone), "Thu Jan 01 03:00:00 XST 1970");
         assert_eq!(date(1_795_212_733_999, &TimeZone::UTC), "Fri Nov 20 22:12:13 UTC 2026");
     }
 

@@ -103,26 +103,14 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let replay = Options { seed: Some(seed), ..options.clone() };
     if selected("golden") {
-        report.part("golden", |report| {
-            for (name, why) in golden::LEFT_OUT {
-                report.say(&format!("left out: {name}: {why}"));
-            }
-            run.golden()
-        });
+        report.part("golden", |report| run.golden(report));
     }
     if selected("differential") {
         report.say(&format!("seed {seed}"));
         report.part("differential", |report| run.differential(&replay, report));
     }
     if selected("cli") {
-        report.part("cli", |report| {
-            let binary = match &run.server {
-                ServerUnderTest::Oxkeeper { binary } => binary.clone(),
-                ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &dir, report)?,
-            };
-            let dir = run.dir.join("cli");
-            cli::run(&run.server, &binary, &dir, &mut |line| report.progress(line))
-        });
+        report.part("cli", |report| run.cli(report));
     }
     if selected("expiry") {
         report.part("expiry", |_| expiry::run(&run.server, &run.dir.join("expiry")));
@@ -190,6 +178,14 @@ impl Run {
         Ok(Findings { checks: checks.len(), errors })
     }
 
+    fn cli(&self, report: &mut Report) -> Result<Findings> {
+        let binary = match &self.server {
+            ServerUnderTest::Oxkeeper { binary } => binary.clone(),
+            ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &self.dir, report)?,
+        };
+        cli::run(&self.server, &binary, &self.dir.join("cli"), &mut |line| report.progress(line))
+    }
+
     fn recipes(&self, report: &mut Report) -> Result<Findings> {
         let opts = StartOpts::new(self.dir.join("recipes"), free_port()?).for_programs();
         let mut running = self.server.start(opts)?;
@@ -198,7 +194,10 @@ impl Run {
         Ok(found)
     }
 
-    fn golden(&self) -> Result<Findings> {
+    fn golden(&self, report: &mut Report) -> Result<Findings> {
+        for (name, why) in golden::LEFT_OUT {
+            report.say(&format!("left out: {name}: {why}"));
+        }
         let outcomes = golden::run(&self.server, &self.dir.join("golden"))?;
         let errors = outcomes
             .iter()
@@ -324,7 +323,9 @@ fn fresh_seed() -> u64 {
 pub(crate) fn free_port() -> Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..PORTS_COUNT {
-        let at = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS_COUNT;
+        // Runs that begin one after the other begin far from each other.
+        let first = std::process::id().wrapping_mul(97);
+        let at = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS_COUNT;
         let port = PORTS_FROM + u16::try_from(at)?;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);

@@ -249,14 +249,21 @@ pub const ROOMS: [Room; 15] = [
         // Everything that ships except what touches the machine.
         knows: &[PROTO, TREE, STORAGE, NODE, ZAB, SERVER, CLIENT],
         tests_know: &[],
-        budget: &[FLAGS, SLICES, ("tokio", "the sink that a snapshot on its way out takes")],
+        budget: &[
+            FLAGS,
+            SLICES,
+            EVENTS,
+            ("tokio", "the sink that a snapshot on its way out takes"),
+            ("tracing-subscriber", "shows what servers log between the lines of a trace"),
+        ],
         test_budget: &[],
     },
     Room {
         name: "oxkeeper-conformance",
         core: false,
         product: false,
-        // The election port, which votes among Apache's servers; our client, and our recipes beside others'.
+        // The election port, which votes among Apache's servers; our client, and our recipes beside
+        // others'.
         knows: &[PROTO, ZAB, SERVER, CLIENT, RECIPES],
         tests_know: &[],
         budget: &[

@@ -6,10 +6,10 @@
 //! sent after it. A write that was on its way when the fault came proves nothing, for it may have
 //! been agreed on before.
 //!
-//! After a fault all that lost their servers are at whichever served first, the new leader. The next
-//! fault would find them all there: what would be measured of a frozen leader is how long a client
-//! waits for an answer, and nothing of how long the others were without a leader. So each has a home
-//! among the servers, and goes there before the next fault ([`Writers::go_home`]).
+//! After a fault all that lost their servers are at whichever served first, the new leader. The
+//! next fault would find them all there: what would be measured of a frozen leader is how long a
+//! client waits for an answer, and nothing of how long the others were without a leader. So each
+//! has a home among the servers, and goes there before the next fault ([`Writers::go_home`]).
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -390,6 +390,23 @@ impl Client {
         self.watches.forget(watcher);
     }
 
+    /// Takes out all watchers at a path without asking the server, which may be out of reach; they
+    /// are told so, and their watches are not armed again. `kind` is what removeWatches would name.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// If it is no path or no kind.
+    pub fn forget_at(&mut self, path: &str, kind: i32) -> Result<usize, Refused> {
+        check_path(path, false)?;
+        let kinds = watches::kinds_of_removal(kind);
+        let kinds = kinds.ok_or(Refused::Watcher(OpCode::REMOVE_WATCHES))?;
+        let gone = self.watches.remove(kinds, &self.chroot.server_path(path.into()), None);
+        for watcher in &gone {
+            self.effects.push_back(Effect::Event(*watcher, WatchEvent::Lost(Loss::Removed)));
+        }
+        Ok(gone.len())
+    }
+
     /// Takes a new list of servers, as after a reconfiguration (`ZooKeeper.updateServerList`); its
     /// chroot is not looked at. Some clients leave their server for another, so that all servers
     /// have as many.

@@ -195,6 +195,14 @@ impl Shared {
         }
     }
 
+    /// Removes watches here alone.
+    pub(crate) fn forget_at(&self, path: &str, kind: i32) -> Result<usize, Refused> {
+        let mut inner = self.lock();
+        let gone = inner.client.forget_at(path, kind);
+        wake_task(inner);
+        gone
+    }
+
     pub(crate) fn state(&self) -> State {
         self.lock().states.current()
     }

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use oxkeeper_proto::request::{PathKind, ReconfigRequest};
-use oxkeeper_proto::{OpCode, Request};
+use oxkeeper_proto::{ErrorCode, OpCode, Request};
 
 use super::read::Data;
 use super::{awaited, done};
@@ -75,12 +75,30 @@ pub struct RemoveWatches<'a> {
     zk: &'a Client,
     path: &'a str,
     kind: WatcherKind,
+    local: bool,
 }
 
 impl RemoveWatches<'_> {
+    /// Removes them here alone if no server is in reach now, rather than waiting for one.
+    pub fn local(self) -> Self {
+        RemoveWatches { local: true, ..self }
+    }
+
     /// Submits it.
     pub fn send(self) -> Reply<()> {
         let kind = self.kind.number();
+        if self.local && !self.zk.state().is_connected() {
+            let full = self.zk.full(self.path, false).map_err(ErrorKind::from);
+            let gone = full.and_then(|path| {
+                self.zk.shared().forget_at(&path, kind).map_err(ErrorKind::Refused)
+            });
+            let zxid = self.zk.last_zxid();
+            let outcome = gone.map(|gone| match gone {
+                0 => Outcome::Failed { zxid, code: ErrorCode::NO_WATCHER },
+                _ => Outcome::Done { zxid, answer: Answer::Nothing },
+            });
+            return Reply::known(outcome, OpCode::REMOVE_WATCHES, self.path, nothing);
+        }
         let request = |path| Request::RemoveWatches(PathKind { path, kind });
         self.zk.ask(self.path, request, nothing)
     }
@@ -229,7 +247,7 @@ impl Client {
     /// Removes all of this session's watches of a kind at a path; those who hold them are told
     /// [`Loss::Removed`](crate::Loss::Removed). To remove one of several, drop it.
     pub fn remove_watches<'a>(&'a self, path: &'a str, kind: WatcherKind) -> RemoveWatches<'a> {
-        RemoveWatches { zk: self, path, kind }
+        RemoveWatches { zk: self, path, kind, local: false }
     }
 
     /// Adds an identity, proved now and on every later connection. For `digest` the proof is

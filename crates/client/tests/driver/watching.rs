@@ -126,7 +126,7 @@ async fn watches_survive_a_reconnect_and_tell_what_they_missed() {
     let (_, quiet) = zk.exists("/never").watch().await.unwrap();
     let mut states = zk.states();
     proxy.refuse(true);
-    while !matches!(states.next().await, Some(oxkeeper_client::State::Suspended { .. })) {}
+    while !matches!(soon(states.next()).await, Some(oxkeeper_client::State::Suspended { .. })) {}
     direct.set("/n", b"1").await.unwrap();
     direct.create("/later", b"").await.unwrap();
     proxy.refuse(false);
@@ -181,8 +181,26 @@ async fn a_dropped_watch_is_gone() {
     zk.sync("/").await.unwrap();
     proxy.cut();
     let mut states = zk.states();
-    while !matches!(states.next().await, Some(oxkeeper_client::State::Suspended { .. })) {}
+    while !matches!(soon(states.next()).await, Some(oxkeeper_client::State::Suspended { .. })) {}
     zk.sync("/").await.unwrap();
     assert_eq!(watches_of(server).await, 1);
     drop(kept);
+}
+
+#[tokio::test]
+async fn out_of_touch_a_watch_is_removed_here_if_that_is_asked_for() {
+    let server = start(&[]);
+    let proxy = Proxy::before(server).await;
+    let zk = Client::connect(&proxy.addr.to_string()).await.unwrap();
+    let mut stream = zk.add_watch("/a", AddWatchMode::Recursive).await.unwrap();
+    let mut states = zk.states();
+    proxy.refuse(true);
+    while !matches!(soon(states.next()).await, Some(oxkeeper_client::State::Suspended { .. })) {}
+    zk.remove_watches("/a", WatcherKind::Any).local().await.unwrap();
+    assert_eq!(soon(stream.next()).await, Some(WatchItem::Lost(Loss::Removed)));
+    let error = zk.remove_watches("/a", WatcherKind::Any).local().await.unwrap_err();
+    assert_eq!(error.code(), Some(oxkeeper_client::ErrorCode::NO_WATCHER));
+    proxy.refuse(false);
+    zk.sync("/").await.unwrap();
+    assert_eq!(watches_of(server).await, 0, "it is not armed again");
 }

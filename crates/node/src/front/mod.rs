@@ -327,6 +327,14 @@ impl Front {
         })
     }
 
+    /// True if that holds of every connection, and all answers have been taken.
+    pub fn is_still(&self) -> bool {
+        self.conns.iter().all(|(slot, conn)| {
+            let id = ConnId { slot: slot as u32, generation: conn.generation };
+            self.is_quiet(id) && !self.state(id).has_output
+        })
+    }
+
     /// Clears away some of what closed connections watched. True if there is more.
     pub fn sweep(&mut self) -> bool {
         self.watches.unswept() > 0 && {

@@ -77,7 +77,19 @@ impl Client {
 
     /// Goes on with a session; `None` if the server does not know it.
     pub fn resume(addr: SocketAddr, timeout_ms: i32, session: SessionId) -> Option<Client> {
-        let mut stream = dial(addr);
+        Client::try_resume(addr, timeout_ms, session).expect("an answer to the handshake")
+    }
+
+    /// The same with a server that may be going, or be between two leaders.
+    pub fn try_resume(
+        addr: SocketAddr,
+        timeout_ms: i32,
+        session: SessionId,
+    ) -> io::Result<Option<Client>> {
+        let mut stream = TcpStream::connect_timeout(&addr, DEADLINE)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        stream.set_nodelay(true)?;
         let mut out = Vec::new();
         let start = begin_frame(&mut out);
         let password = if session == SessionId::NONE { [0; 16] } else { session.password() };
@@ -91,15 +103,15 @@ impl Client {
         }
         .encode(&mut out);
         end_frame(&mut out, start);
-        stream.write_all(&out).unwrap();
-        let frame = read_frame(&mut stream).expect("an answer to the handshake");
+        stream.write_all(&out)?;
+        let frame = read_frame(&mut stream)?;
         let response = ConnectResponse::decode(&mut Reader::new(&frame)).unwrap();
-        (response.timeout_ms > 0).then_some(Client {
+        Ok((response.timeout_ms > 0).then_some(Client {
             stream,
             session: response.session,
             timeout_ms: response.timeout_ms,
             next_xid: 1,
-        })
+        }))
     }
 
     /// The frame of a request, with the next xid.

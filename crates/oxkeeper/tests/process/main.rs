@@ -8,6 +8,7 @@
 mod client;
 mod command_line;
 mod disk;
+mod lead_given_up;
 mod lifecycle;
 mod limits;
 mod member_words;

@@ -130,6 +130,8 @@ fn failures_tell_their_kind_by_the_exit_code_and_what_to_do() {
         ("delete /a", 7, "deleteall"),
         ("set /zookeeper/config x", 8, "addauth"),
         ("setquota -n 1 /a/b/c", 4, ""),
+        ("create /no/parent x", 4, "create -p"),
+        ("diff /a /nope", 4, "nothing to compare at /nope"),
         ("import /nonexistent /x", 12, ""),
     ] {
         let said = say(&server, line);
@@ -137,6 +139,9 @@ fn failures_tell_their_kind_by_the_exit_code_and_what_to_do() {
         assert!(said.err.contains(hint), "{line}: {}", said.err);
         assert_eq!(said.out, "", "{line}");
     }
+    let below = format!("{}/a", server.addr);
+    let said = run(&server, &["-q", "-server", &below], &["listquota".into(), "/b".into()], "");
+    assert!(said.exit == 2 && said.err.contains("name /a/b"), "{}", said.err);
     let said = run(&server, &["--json"], &["get".into(), "/nope".into()], "");
     let error: Value = serde_json::from_str(&said.err).unwrap();
     assert_eq!((error["error"]["kind"].as_str(), said.exit), (Some("no-node"), 4));

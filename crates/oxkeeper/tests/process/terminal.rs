@@ -1,8 +1,11 @@
 //! `oxkeeper shell` at a terminal, by way of script(1), which gives it one.
+//!
+//! Keys are pressed when the prompt is there: what is typed while a command runs, the terminal
+//! throws away.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
 use tempfile::TempDir;
@@ -68,13 +71,27 @@ impl Person {
         }
     }
 
-    fn leaves(mut self) -> (String, TempDir) {
+    /// Ends the shell, at its prompt; the lines that it has kept.
+    fn leaves(mut self) -> String {
         self.types("\x04");
-        while let Ok(bytes) = self.screen.recv_timeout(DEADLINE) {
-            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        loop {
+            match self.screen.recv_timeout(DEADLINE) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it goes on: {:?}", self.seen),
+            }
         }
         assert!(self.child.wait().unwrap().success(), "{}", self.seen);
-        (self.seen, self.home)
+        let history = self.home.path().join("oxkeeper/shell_history");
+        std::fs::read_to_string(history).unwrap()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // It is gone already, unless the test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -115,13 +132,14 @@ fn a_person_completes_remembers_and_is_told_of_watches() {
     person.sees("following /app");
     person.types("\x03");
     person.sees("stopped");
+    person.sees("(CONNECTED) 5] ");
     person.types("nosuch\r");
     person.sees("\x1b[31mCommand not found: nosuch\x1b[0m");
+    person.sees("(CONNECTED) 6] ");
     person.types("addauth digest user:secret\r");
     person.sees("(CONNECTED) 7] ");
     // The last command did well, so the shell does.
-    let (_, home) = person.leaves();
-    let history = std::fs::read_to_string(home.path().join("oxkeeper/shell_history")).unwrap();
+    let history = person.leaves();
     assert!(history.contains("get -w /app"), "{history}");
     assert!(!history.contains("secret"), "passwords are not kept: {history}");
 }
@@ -138,5 +156,6 @@ fn no_color_is_obeyed() {
     }
     person.types("ls /\r");
     person.sees("[zookeeper]");
+    person.sees("(CONNECTED) 2] ");
     person.leaves();
 }

@@ -5,8 +5,8 @@
 //! lives on the core's thread, inside its `LocalSet`, because a packet must not travel from thread
 //! to thread:
 //!
-//! * *In*: a link's task hands the packets of what it has read to the [`Upcall`] in one go, borrowed
-//!   from the bytes that they came in, and then asks once for a turn.
+//! * *In*: a link's task hands the packets of what it has read to the [`Upcall`] in one go,
+//!   borrowed from the bytes that they came in, and then asks once for a turn.
 //! * *Out*: [`QuorumPort::send`] encodes into the link's buffer, and [`QuorumPort::flush`] at the
 //!   end of the turn gives all of it to the system at once.
 //!

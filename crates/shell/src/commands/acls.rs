@@ -1,4 +1,7 @@
-//! getAcl, setAcl, addauth, whoami.
+//! getAcl, setAcl, addauth, whoami: who may do what, and who we are.
+//!
+//! A wrong entry of an ACL is told and left out, as ZooKeeper's shell does; only a list of which
+//! nothing is left is refused.
 
 use oxkeeper_client::ErrorCode;
 use serde_json::{Value, json};

@@ -1,4 +1,7 @@
 //! config and reconfig: the members of the ensemble.
+//!
+//! Options that do not go together are refused before anything is sent. Whether the members make
+//! sense is for the leader to say, which alone knows.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,7 @@
 //! setquota, listquota, delquota: znodes below `/zookeeper/quota`, in ZooKeeper's own form.
+//!
+//! A quota is two znodes that the server reads, limits and what is used. A path has no quota if one
+//! above or below it has, because the server counts for the nearest alone.
 
 use std::collections::BTreeMap;
 
@@ -73,6 +76,15 @@ impl std::fmt::Display for Track {
     }
 }
 
+/// Quotas lie in the server's own tree, which a chroot hides.
+fn whole_tree(zk: &Client, path: &str) -> Result<(), Failure> {
+    match zk.chroot() {
+        "" => Ok(()),
+        chroot => Err(Failure::usage("quotas lie outside the chroot")
+            .hint(format!("leave {chroot} out behind the servers, and name {chroot}{path}"))),
+    }
+}
+
 fn limits_path(path: &str) -> String {
     format!("{ROOT}{path}/{LIMITS}")
 }
@@ -108,6 +120,7 @@ pub async fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let Some((name, value)) = wanted else { return Ok(()) };
     path::check(&path)?;
     let zk = shell.zk()?;
+    whole_tree(&zk, &path)?;
     if zk.exists(&path).await.on(&path)?.is_none() {
         return Err(Failure::new(Kind::NoNode, format!("{path} does not exist.")));
     }
@@ -238,6 +251,7 @@ pub async fn list(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         shell.out.note(format!("absolute path is {limits_at}"));
     }
     let zk = shell.zk()?;
+    whole_tree(&zk, path)?;
     let none = format!("quota for {path} does not exist.");
     if path::check(&limits_at).is_err() || !path.starts_with('/') {
         return said(shell, &none);
@@ -268,6 +282,7 @@ pub async fn delete(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let path = &given.args[0];
     path::check(path)?;
     let zk = shell.zk()?;
+    whole_tree(&zk, path)?;
     let limits = limits_path(path);
     let Some(mut track) = read(&zk, &limits).await? else {
         shell.out.line(format!("Quota does not exist for {path}"));

@@ -1,4 +1,7 @@
 //! ls, stat, get, and what else only looks.
+//!
+//! With `-w` the read leaves a watch, which is held and told of until it fires. The old way to ask
+//! for one, by a second argument, still works and is told to be old.
 
 use oxkeeper_client::Stat;
 use serde_json::{Value, json};

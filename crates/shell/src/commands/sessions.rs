@@ -1,4 +1,6 @@
-//! connect, close, history, redo, printwatches, version.
+//! connect, close, history, redo, printwatches, version: the shell itself and its session.
+//!
+//! A shell may be without a session; then commands that need one say so and do nothing.
 
 use std::sync::atomic::Ordering;
 

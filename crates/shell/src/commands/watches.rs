@@ -1,4 +1,6 @@
-//! addWatch and removewatches.
+//! addWatch and removewatches: watches that stay until they are removed.
+//!
+//! What they see is told by the session, which lives longer than the command.
 
 use oxkeeper_client::{AddWatchMode, WatcherKind};
 

@@ -1,4 +1,7 @@
-//! create, set, delete, deleteall, edit.
+//! create, set, delete, deleteall, edit: what changes znodes.
+//!
+//! Whatever deletes or overwrites has a dry run, which asks the server everything that the change
+//! itself would ask, and says what would be refused.
 
 use std::io::Read;
 
@@ -70,7 +73,11 @@ pub async fn create(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
                 }
                 _ => {}
             }
-            return Err(Failure::of(&error, path));
+            let failure = Failure::of(&error, path);
+            return Err(match failure.kind {
+                Kind::NoNode => failure.hint("its parent is missing: create -p creates it too"),
+                _ => failure,
+            });
         }
     };
     if shell.json {

@@ -157,7 +157,7 @@ impl<R: Read> Entries<R> {
     ///
     /// # Errors
     /// If it is no archive of ours, damaged, or cut off.
-    pub fn next(&mut self) -> Result<Option<Node>, Failure> {
+    pub fn next_node(&mut self) -> Result<Option<Node>, Failure> {
         let mut said = Said::default();
         while !self.ended {
             let mut header = [0; BLOCK];
@@ -264,7 +264,7 @@ mod tests {
     fn read_all(bytes: &[u8]) -> Result<Vec<Node>, Failure> {
         let mut entries = Entries::new(bytes);
         let mut nodes = Vec::new();
-        while let Some(node) = entries.next()? {
+        while let Some(node) = entries.next_node()? {
             nodes.push(node);
         }
         Ok(nodes)

@@ -1,6 +1,6 @@
 //! `cp` and `mv`.
 //!
-//! A move of up to [`ATOMIC_NODES`] znodes and [`ATOMIC_BYTES`] is one transaction: nobody ever
+//! A move of up to `ATOMIC_NODES` znodes and `ATOMIC_BYTES` is one transaction: nobody ever
 //! sees both or neither. A larger one is copied first and then deleted version by version, so what
 //! changed meanwhile stays where it was.
 

@@ -38,8 +38,13 @@ pub async fn diff(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         Some(hosts) => session::connect(hosts, &shell.options).await?,
         None => zk.clone(),
     };
-    let mut ours = Side { walk: Walk::new(&zk, one, Want::Whole, None), root: one };
-    let mut theirs = Side { walk: Walk::new(&their_zk, other, Want::Whole, None), root: other };
+    let mut ours =
+        Side { walk: Walk::new(&zk, one, Want::Whole, None), root: one, host: &shell.host };
+    let mut theirs = Side {
+        walk: Walk::new(&their_zk, other, Want::Whole, None),
+        root: other,
+        host: with.unwrap_or(&shell.host),
+    };
     let (mut left, mut right) = (ours.next().await?, theirs.next().await?);
     let (mut same, mut different) = (0_u64, 0_u64);
     loop {
@@ -90,12 +95,20 @@ pub async fn diff(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 
 struct Side<'a> {
     walk: Walk,
+    host: &'a str,
     root: &'a str,
 }
 
 impl Side<'_> {
     async fn next(&mut self) -> Result<Option<Node>, Failure> {
-        while let Some(found) = self.walk.next().await? {
+        let on = |failure: Failure| match failure.kind {
+            Kind::NoNode => {
+                let text = format!("there is nothing to compare at {} on {}", self.root, self.host);
+                failure.hint(text)
+            }
+            _ => failure,
+        };
+        while let Some(found) = self.walk.next().await.map_err(on)? {
             if !is_systems(self.root, &found.path) {
                 return Ok(Some(Node::of(self.root, found)));
             }

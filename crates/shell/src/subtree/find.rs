@@ -1,4 +1,6 @@
 //! `find`: znodes by name, owner, kind, size or age.
+//!
+//! The conditions are those of find(1), and all have to hold. Nothing but stats is read.
 
 use oxkeeper_client::Stat;
 

@@ -1,4 +1,7 @@
 //! `watch`: a subtree, live.
+//!
+//! One persistent recursive watch sees every change of the subtree. Where the connection was away
+//! it says that something may be missing, instead of being silent.
 
 use oxkeeper_client::{AddWatchMode, EventType, WatchEvent, WatchItem};
 use serde_json::json;

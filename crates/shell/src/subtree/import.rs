@@ -1,4 +1,7 @@
 //! `import`: what was exported becomes znodes.
+//!
+//! Either form is read as a stream. A path in a file leads nowhere but below the path that was
+//! named, because it is checked like any other.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
@@ -48,10 +51,10 @@ impl Source {
         Ok(Source::Tar(Entries::new(BufReader::with_capacity(1 << 18, whole))))
     }
 
-    fn next(&mut self) -> Result<Option<Node>, Failure> {
+    fn next_node(&mut self) -> Result<Option<Node>, Failure> {
         match self {
-            Source::Json(lines) => lines.next(),
-            Source::Tar(entries) => entries.next(),
+            Source::Json(lines) => lines.next_node(),
+            Source::Tar(entries) => entries.next_node(),
         }
     }
 }
@@ -72,7 +75,7 @@ pub async fn import(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let mut source = Source::open(&given.args[0])?;
     let mut planter = Planter::new(&shell.zk()?, target, leave);
     let mut progress = Progress::new(&shell.out, None);
-    while let Some(node) = source.next()? {
+    while let Some(node) = source.next_node()? {
         progress.step(node.size());
         planter.plant(shell, node).await?;
     }

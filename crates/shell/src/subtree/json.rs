@@ -82,7 +82,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// If a line is no znode, or there is no end.
-    pub fn next(&mut self) -> Result<Option<Node>, Failure> {
+    pub fn next_node(&mut self) -> Result<Option<Node>, Failure> {
         if self.ended {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ mod tests {
     fn read_all(bytes: &[u8]) -> Result<Vec<Node>, Failure> {
         let mut lines = Lines::open(bytes)?;
         let mut nodes = Vec::new();
-        while let Some(node) = lines.next()? {
+        while let Some(node) = lines.next_node()? {
             nodes.push(node);
         }
         Ok(nodes)

@@ -1,7 +1,7 @@
 //! Creating znodes on a server: the end of `cp` and `import`.
 //!
 //! Requests of a session are done in their order, so a child's create is sent without waiting for
-//! its parent's answer. [`AHEAD`] are under way at a time.
+//! its parent's answer. `AHEAD` are under way at a time.
 
 use std::collections::VecDeque;
 
@@ -43,12 +43,15 @@ pub struct Tally {
     pub ephemerals: u64,
 }
 
+/// A create that was sent: of which path, what it holds, and its answer.
+type UnderWay = (String, Node, BoxFuture<Result<Created, Error>>);
+
 /// Creates znodes, parents before children, below one path.
 pub struct Planter {
     zk: Client,
     target: String,
     leave: Leave,
-    under_way: VecDeque<(String, Node, BoxFuture<Result<Created, Error>>)>,
+    under_way: VecDeque<UnderWay>,
     /// What was done so far.
     pub tally: Tally,
 }

@@ -1,4 +1,7 @@
 //! `top`: what changes most, round by round.
+//!
+//! A recursive watch is counted by path. A server tells of changes, not of reads, and tells of
+//! several changes of a znode in a moment one by one.
 
 use std::collections::HashMap;
 use std::time::Duration;

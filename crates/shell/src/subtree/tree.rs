@@ -1,4 +1,7 @@
-//! `tree`: a subtree as it lies.
+//! `tree`: a subtree as it lies, drawn with lines.
+//!
+//! A line is drawn as soon as its znode is known: whether more siblings follow is known from the
+//! parent, which comes first.
 
 use serde_json::{Value, json};
 

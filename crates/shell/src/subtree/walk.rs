@@ -2,7 +2,7 @@
 //!
 //! [`Walk`] gives parents before their children and siblings by name, which is the order in which
 //! a subtree can be created again. It keeps the names of what is still to be visited along one
-//! branch, and answers for [`AHEAD`] znodes; never the subtree. [`Levels`] gives ZooKeeper's order
+//! branch, and answers for `AHEAD` znodes; never the subtree. [`Levels`] gives ZooKeeper's order
 //! for `ls -R`: all children of a znode, then what is below each.
 //!
 //! What is deleted while we walk is passed over, unless it is where we began.
@@ -47,7 +47,8 @@ pub struct Found {
 
 struct Asked {
     children: Reply<(Vec<String>, Stat)>,
-    whole: Option<(Reply<Data>, Reply<(Vec<Acl>, Stat)>)>,
+    data: Option<Reply<Data>>,
+    acl: Option<Reply<(Vec<Acl>, Stat)>>,
 }
 
 struct Waiting {
@@ -82,11 +83,10 @@ impl Walk {
 
     fn ask(&self, path: &str) -> Asked {
         let children = self.zk.children(path).with_stat().send();
-        let whole = match self.want {
-            Want::Stat => None,
-            Want::Whole => Some((self.zk.get(path).send(), self.zk.acl(path).send())),
-        };
-        Asked { children, whole }
+        let whole = self.want == Want::Whole;
+        let data = whole.then(|| self.zk.get(path).send());
+        let acl = whole.then(|| self.zk.acl(path).send());
+        Asked { children, data, acl }
     }
 
     /// The next znode.
@@ -152,7 +152,7 @@ impl Walk {
             Err(error) => return Err(error),
         };
         children.sort();
-        let whole = match asked.whole {
+        let whole = match asked.data.zip(asked.acl) {
             None => None,
             Some((data, acl)) => {
                 let (data, (acl, _)) = (data.await?, acl.await?);

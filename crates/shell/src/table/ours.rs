@@ -1,4 +1,6 @@
 //! The commands that ZooKeeper's shell does not have.
+//!
+//! Their options are named as those of the Unix commands that do the like.
 
 use super::{DRY_RUN, Id, PLAIN, Spec};
 use crate::flags::Flag;

@@ -1,4 +1,7 @@
 //! The commands of ZooKeeper's shell, 3.9.
+//!
+//! Names, usage lines and what options are called in usages are ZooKeeper's, letter by letter. What
+//! we add to a command stands under `more`, and `help` shows it.
 
 use super::{DRY_RUN, Id, PLAIN, Spec};
 use crate::flags::{Flag, OneOf};

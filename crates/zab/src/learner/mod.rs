@@ -45,8 +45,8 @@ const DIALS_MAX: u32 = 5;
 /// The pause while a leader that was named by the one before may not know it.
 const REDIAL_APPOINTED_MS: u64 = 20;
 
-/// Payloads are copied into pieces of memory of this size, many into one. A piece is kept as long as
-/// any of them is, so that the committed window keeps up to one more than it needs.
+/// Payloads are copied into pieces of memory of this size, many into one. A piece is kept as long
+/// as any of them is, so that the committed window keeps up to one more than it needs.
 const PIECE_BYTES: usize = 64 << 10;
 /// Larger payloads have memory of their own.
 const PIECE_PAYLOAD_BYTES_MAX: usize = 4 << 10;
@@ -301,16 +301,14 @@ impl Learner {
             Packet::Trunc { zxid } => self.trunc(ledger, packet, *zxid)?,
             Packet::Snap { zxid } => self.snap(ledger, link, packet, *zxid)?,
             Packet::Proposal { zxid, entry } => {
-                let entry = self.entry(*zxid, entry);
-                self.take(ledger, packet, Held::Proposal(entry))?
+                self.take_entry(ledger, packet, *zxid, entry, Held::Proposal)?
             }
             Packet::Commit { zxid } => self.take(ledger, packet, Held::Commit(*zxid, None))?,
             Packet::CommitAndActivate { zxid, designated_leader } => {
                 self.take(ledger, packet, Held::Commit(*zxid, Some(*designated_leader)))?
             }
             Packet::Inform { zxid, entry } => {
-                let entry = self.entry(*zxid, entry);
-                self.take(ledger, packet, Held::Inform(entry, None))?
+                self.take_entry(ledger, packet, *zxid, entry, |entry| Held::Inform(entry, None))?
             }
             Packet::InformAndActivate { zxid, designated_leader, entry } => {
                 let entry = self.entry(*zxid, entry);
@@ -361,13 +359,25 @@ impl Learner {
             let phase = "no such handover is possible";
             return Violation::Unexpected { packet: "HANDOVER", phase }.into();
         }
-        // Who got a snapshot stands at the bare zxid of an epoch, where its leader, which has written
-        // nothing in it, stands at the transaction before: the same place.
+        // Who got a snapshot stands at the bare zxid of an epoch, where its leader, which has
+        // written nothing in it, stands at the transaction before: the same place.
         let same = |zxid: Zxid, other: Zxid| zxid == other || zxid.max(other).counter() == 0;
         if !same(zxid, committed) || !same(zxid, ledger.cursors().appended) {
             return Violation::HandoverElsewhere { told: zxid, committed }.into();
         }
         Why::Appointed(successor)
+    }
+
+    fn take_entry(
+        &mut self,
+        ledger: &mut Ledger,
+        packet: &Packet<'_>,
+        zxid: Zxid,
+        payload: &[u8],
+        held: impl FnOnce(Entry) -> Held,
+    ) -> Result<(), Why> {
+        let entry = self.entry(zxid, payload);
+        self.take(ledger, packet, held(entry))
     }
 
     fn entry(&mut self, zxid: Zxid, payload: &[u8]) -> Entry {

@@ -20,7 +20,11 @@ pub struct Client {
     pub session: i64,
     /// The timeout that the server granted.
     pub timeout_ms: i32,
+    password: Vec<u8>,
 }
+
+/// What a session is known by: its id and its password.
+pub type Identity = (i64, Vec<u8>);
 
 impl Client {
     /// Begins a session.
@@ -28,15 +32,39 @@ impl Client {
     /// # Errors
     /// When the server does not give one.
     pub fn connect(addr: SocketAddr, timeout_ms: i32) -> Result<Self> {
+        let begun = Self::greet(addr, &ConnectRequest::new(timeout_ms))?;
+        begun.context("the server refused a session")
+    }
+
+    /// Goes on with a session; none if the server says that there is no such session.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub fn resume(addr: SocketAddr, timeout_ms: i32, known: &Identity) -> Result<Option<Self>> {
+        let mut first = ConnectRequest::new(timeout_ms);
+        first.session = known.0;
+        first.password = Blob(Some(known.1.clone()));
+        Self::greet(addr, &first)
+    }
+
+    fn greet(addr: SocketAddr, first: &ConnectRequest) -> Result<Option<Self>> {
         let mut connection =
             Connection::open(addr).with_context(|| format!("connecting to {addr}"))?;
-        connection.send(&ConnectRequest::new(timeout_ms).frame());
+        connection.send(&first.frame());
         let Received::Frame(frame) = connection.receive()? else { bail!("no handshake") };
         let greeting = reply::parse_connect(&frame);
         let session = greeting["sessionId"].as_i64().context("no session")?;
         let timeout = greeting["timeOut"].as_i64().context("no timeout")?;
-        ensure!(session != 0, "the server refused a session: {greeting}");
-        Ok(Self { connection, next_xid: 1, session, timeout_ms: i32::try_from(timeout)? })
+        // version, timeout and id, then the password with its length.
+        let password = frame.get(20..36).context("no password")?.to_vec();
+        let timeout_ms = i32::try_from(timeout)?;
+        let client = Self { connection, next_xid: 1, session, timeout_ms, password };
+        Ok((session != 0).then_some(client))
+    }
+
+    /// What the session is known by.
+    pub fn identity(&self) -> Identity {
+        (self.session, self.password.clone())
     }
 
     /// Begins a session and logs in as the superuser of the test configuration.

@@ -58,6 +58,17 @@ pub struct Mixture {
     pub observing: Option<Kind>,
 }
 
+impl Mixture {
+    /// The same of Java's alone.
+    pub fn without_ours(&mut self) {
+        for kind in self.voting.iter_mut().chain(&mut self.observing) {
+            if *kind == Kind::Oxkeeper {
+                *kind = Kind::JAVA;
+            }
+        }
+    }
+}
+
 /// `java,java,ours`, or observed by another `java,java,java+ours`.
 impl FromStr for Mixture {
     type Err = Error;

@@ -73,6 +73,9 @@ pub struct Plan {
     /// Members that are configured nowhere but with themselves, as observers; they join by
     /// reconfiguration.
     joiners: Vec<Kind>,
+    /// Followers serve observers; each member has a loopback address of its own then, because all
+    /// of them do so at the same port.
+    observer_masters: bool,
 }
 
 impl Plan {
@@ -85,6 +88,7 @@ impl Plan {
             config: Vec::new(),
             properties: Vec::new(),
             joiners: Vec::new(),
+            observer_masters: false,
         }
     }
 
@@ -98,6 +102,13 @@ impl Plan {
             "DigestAuthenticationProvider.superDigest",
             "super:lK75jTNcA+U9vtVEw5vB51mj/w4=",
         )
+    }
+
+    /// Lets followers serve observers (`observerMasterPort`).
+    #[must_use]
+    pub fn observer_masters(mut self) -> Plan {
+        self.observer_masters = true;
+        self
     }
 
     /// Adds an observer.
@@ -122,9 +133,11 @@ impl Plan {
     }
 }
 
-/// The ports of a member.
+/// Where a member listens, or where another believes it to.
 #[derive(Clone, Copy, Debug)]
 struct Ports {
+    /// Of the ports for other members.
+    host: Ipv4Addr,
     client: u16,
     quorum: u16,
     election: u16,
@@ -134,14 +147,14 @@ impl Ports {
     /// The value of `server.N` as files have it that are not to change.
     fn static_line(self, role: Role) -> String {
         let role = if role == Role::Observer { ":observer" } else { "" };
-        format!("127.0.0.1:{}:{}{role}", self.quorum, self.election)
+        format!("{}:{}:{}{role}", self.host, self.quorum, self.election)
     }
 
     /// The value of `server.N` as reconfigurations have it.
     fn dynamic_line(self, role: Role) -> String {
         let role = if role == Role::Observer { "observer" } else { "participant" };
-        let Ports { quorum, election, client } = self;
-        format!("127.0.0.1:{quorum}:{election}:{role};127.0.0.1:{client}")
+        let Ports { host, quorum, election, client } = self;
+        format!("{host}:{quorum}:{election}:{role};127.0.0.1:{client}")
     }
 }
 
@@ -175,7 +188,9 @@ impl Ensemble {
         };
         let joiners = plan.joiners.iter().map(|&kind| (kind, Role::Observer));
         for (sid, (kind, role)) in (1..).zip(plan.members.iter().copied().chain(joiners)) {
+            let host = if plan.observer_masters { own_host(sid)? } else { Ipv4Addr::LOCALHOST };
             let ports = Ports {
+                host,
                 client: crate::free_port()?,
                 quorum: crate::free_port()?,
                 election: crate::free_port()?,
@@ -207,17 +222,28 @@ impl Ensemble {
         let known = self.sids().into_iter().take(plan.members.len());
         let known = known.collect::<Vec<_>>();
         let all: Vec<_> = self.members.iter().map(|(&sid, m)| (sid, m.ports, m.role)).collect();
+        let masters = plan.observer_masters.then(crate::free_port).transpose()?;
         for (&me, member) in &mut self.members {
             let opts = member.server.opts_mut();
+            opts.config.extend(masters.map(|port| ("observerMasterPort".into(), port.to_string())));
             for &(sid, ports, role) in &all {
                 if sid != me && !known.contains(&sid) {
                     continue;
                 }
                 let mut ports = ports;
                 if let Some(wires) = self.wires.as_ref().filter(|_| sid != me) {
-                    let Ports { quorum, election, .. } = ports;
-                    ports.quorum = wires.lay(me, sid, Port::Quorum, local(quorum))?;
-                    ports.election = wires.lay(me, sid, Port::Election, local(election))?;
+                    let real = ports;
+                    let target = |port| SocketAddr::from((real.host, port));
+                    if masters.is_some() {
+                        ports.host = wire_host(me, sid)?;
+                    }
+                    let at = |port| SocketAddr::from((ports.host, port));
+                    let (pair, Ports { quorum, election, .. }) = ((me, sid), real);
+                    ports.quorum = wires.lay(pair, Port::Quorum, at(0), target(quorum))?;
+                    ports.election = wires.lay(pair, Port::Election, at(0), target(election))?;
+                    if let Some(port) = masters {
+                        wires.lay(pair, Port::Observers, at(port), target(port))?;
+                    }
                 }
                 let line = if plan.joiners.is_empty() {
                     ports.static_line(role)
@@ -278,6 +304,14 @@ impl Ensemble {
         Ok(())
     }
 
+    /// `java 3, ours 1`: two members by their kinds, for messages.
+    ///
+    /// # Errors
+    /// There is no such member.
+    pub fn pair(&self, one: i64, other: i64) -> Result<String> {
+        Ok(format!("{} {one}, {} {other}", self.kind(one)?, self.kind(other)?))
+    }
+
     /// `1 java, 2 ours, …`, for messages.
     pub fn describe(&self) -> String {
         let each = self.members.iter().map(|(sid, member)| format!("{sid} {}", member.kind));
@@ -310,14 +344,57 @@ impl Ensemble {
     /// # Errors
     /// When its `zoo.cfg` names none.
     pub fn listed(&mut self, sid: i64) -> Result<Vec<i64>> {
-        let dir = self.opts_mut(sid)?.dir.clone();
-        let zoo_cfg = fs::read_to_string(dir.join("zoo.cfg"))?;
-        let named = zoo_cfg.lines().find_map(|line| line.strip_prefix("dynamicConfigFile="));
-        let named = named.with_context(|| format!("no dynamicConfigFile in\n{zoo_cfg}"))?;
-        let text = fs::read_to_string(dir.join(named))?;
+        let (current, files) = self.dynamic_files(sid)?;
+        let text = files.get(&current).with_context(|| format!("{current} is not there"))?;
         let sids = text.lines().filter_map(|line| line.strip_prefix("server."));
         let sids = sids.filter_map(|line| line.split_once('=')?.0.parse().ok());
         Ok(sids.collect())
+    }
+
+    /// A member's dynamic configuration files by name, and the name of the one that its `zoo.cfg`
+    /// names.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn dynamic_files(&self, sid: i64) -> Result<(String, BTreeMap<String, String>)> {
+        let zoo_cfg = self.member(sid)?.server.dir().join("zoo.cfg");
+        let text = fs::read_to_string(&zoo_cfg)?;
+        let named = text.lines().find_map(|line| line.strip_prefix("dynamicConfigFile="));
+        let named = named.with_context(|| format!("no dynamicConfigFile in\n{text}"))?;
+        let dir = zoo_cfg.parent().context("a directory")?;
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with("zoo.cfg.dynamic") {
+                files.insert(name, fs::read_to_string(&path)?);
+            }
+        }
+        let named = Path::new(named).file_name().unwrap_or_default();
+        Ok((named.to_string_lossy().into_owned(), files))
+    }
+
+    /// A text with ports in place of their names: `q4`, `e4` and `c4` are server 4's.
+    pub fn with_ports(&self, text: &str) -> String {
+        self.port_names()
+            .into_iter()
+            .fold(text.to_owned(), |text, (name, port)| text.replace(&name, &port.to_string()))
+    }
+
+    /// A text with names in place of ports: the reverse of [`with_ports`](Self::with_ports).
+    pub fn with_names(&self, text: &str) -> String {
+        self.port_names()
+            .into_iter()
+            .fold(text.to_owned(), |text, (name, port)| text.replace(&port.to_string(), &name))
+    }
+
+    fn port_names(&self) -> Vec<(String, u16)> {
+        let each = self.members.iter().flat_map(|(sid, member)| {
+            let Ports { quorum, election, client, .. } = member.ports;
+            [('q', quorum), ('e', election), ('c', client)]
+                .map(|(letter, port)| (format!("{letter}{sid}"), port))
+        });
+        each.collect()
     }
 
     /// Whether these bytes are in a member's transaction log.
@@ -578,6 +655,16 @@ impl Ensemble {
 
 fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+/// The loopback address of a member that has one of its own.
+fn own_host(sid: i64) -> Result<Ipv4Addr> {
+    Ok(Ipv4Addr::new(127, 0, 1, u8::try_from(sid)?))
+}
+
+/// Where the wires from `dialler` to such a member begin.
+fn wire_host(dialler: i64, sid: i64) -> Result<Ipv4Addr> {
+    Ok(Ipv4Addr::new(127, 1, u8::try_from(dialler)?, u8::try_from(sid)?))
 }
 
 fn local(port: u16) -> SocketAddr {

@@ -33,6 +33,8 @@ impl fmt::Debug for Seen {
 /// How a learner was brought up to its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sync {
+    /// By whom.
+    pub leader: i64,
     /// DIFF, TRUNC or SNAP.
     pub mode: Seen,
     /// What the learner said that it has logged (ACKEPOCH).
@@ -43,13 +45,15 @@ pub struct Sync {
     pub complete: bool,
 }
 
-/// One connection between a learner and a leader.
+/// One connection between a learner and a leader, or an observer and the follower that serves it.
 #[derive(Debug)]
 pub struct Tape {
     /// Who opened it.
     pub learner: i64,
     /// Who accepted it.
     pub leader: i64,
+    /// It was accepted where followers serve observers.
+    pub by_master: bool,
     /// When.
     pub opened: Instant,
     /// From the learner.
@@ -59,9 +63,9 @@ pub struct Tape {
 }
 
 impl Tape {
-    pub(super) fn new(learner: i64, leader: i64) -> Tape {
+    pub(super) fn new(learner: i64, leader: i64, by_master: bool) -> Tape {
         let (up, down) = (Track::default(), Track::default());
-        Tape { learner, leader, opened: Instant::now(), up, down }
+        Tape { learner, leader, by_master, opened: Instant::now(), up, down }
     }
 
     /// How the learner was synchronised; none if it did not come to that.
@@ -74,6 +78,7 @@ impl Tape {
         let end = rest.iter().position(|seen| seen.kind == PacketKind::NEW_LEADER);
         let before = &rest[..end.unwrap_or(rest.len())];
         Some(Sync {
+            leader: self.leader,
             mode: down[at],
             learner_has,
             proposals: before.iter().filter(|seen| seen.kind == PacketKind::PROPOSAL).count(),
@@ -176,7 +181,7 @@ mod tests {
         let new_leader = Packet::NewLeader { zxid: Zxid(0x2_0000_0000), config: None };
         down.extend(bytes_of(&[proposal, ping, new_leader, Packet::UpToDate]));
         for size in [1, 7, down.len()] {
-            let mut tape = Tape::new(2, 1);
+            let mut tape = Tape::new(2, 1, false);
             let info = LearnerInfo {
                 sid: Sid(2),
                 protocol_version: LearnerInfo::PROTOCOL_VERSION,

@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -63,6 +63,8 @@ pub enum Port {
     Quorum,
     /// Where everybody hears votes.
     Election,
+    /// Where a follower awaits observers (`observerMasterPort`).
+    Observers,
 }
 
 /// Who dials whom where.
@@ -87,7 +89,7 @@ struct Shared {
     /// By who sends and who is to receive.
     flows: Mutex<HashMap<(i64, i64), watch::Sender<Flow>>>,
     /// Where each wire begins.
-    ports: Mutex<HashMap<Wire, u16>>,
+    beginnings: Mutex<HashMap<Wire, SocketAddr>>,
     tapes: Mutex<Vec<Arc<Mutex<Tape>>>>,
 }
 
@@ -108,22 +110,28 @@ impl Wires {
         Ok(Wires { handle, shared, ending: Some(ending), thread: Some(thread) })
     }
 
-    /// Lays a wire on which `dialler` reaches `port` of `to`, which listens at `target`. Returns
-    /// the port that `dialler` is to be told of.
+    /// Lays a wire on which `dialler` reaches `port` of `to`, which listens at `target`. It begins
+    /// at `at`, where a port of 0 is any. Returns the port that `dialler` is to be told of.
     ///
     /// # Errors
     /// When no port is free.
-    pub fn lay(&self, dialler: i64, to: i64, port: Port, target: SocketAddr) -> Result<u16> {
+    pub fn lay(
+        &self,
+        (dialler, to): (i64, i64),
+        port: Port,
+        at: SocketAddr,
+        target: SocketAddr,
+    ) -> Result<u16> {
         let _inside = self.handle.enter();
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = std::net::TcpListener::bind(at).with_context(|| format!("wire at {at}"))?;
         listener.set_nonblocking(true)?;
-        let at = listener.local_addr()?.port();
+        let at = listener.local_addr()?;
         let listener = TcpListener::from_std(listener).context("listening")?;
         let wire = Wire { dialler, to, port };
-        lock(&self.shared.ports).insert(wire, at);
+        lock(&self.shared.beginnings).insert(wire, at);
         let shared = Arc::clone(&self.shared);
         self.handle.spawn(shared.carry(wire, listener, target));
-        Ok(at)
+        Ok(at.port())
     }
 
     /// Changes how bytes from `from` to `to` fare, on all connections between the two.
@@ -198,8 +206,9 @@ impl Shared {
         let far = reach(wire.port, target).await?;
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
-        let tape = (wire.port == Port::Quorum).then(|| {
-            let tape = Arc::new(Mutex::new(Tape::new(wire.dialler, wire.to)));
+        let tape = (wire.port != Port::Election).then(|| {
+            let tape = Tape::new(wire.dialler, wire.to, wire.port == Port::Observers);
+            let tape = Arc::new(Mutex::new(tape));
             lock(&self.tapes).push(Arc::clone(&tape));
             tape
         });
@@ -207,7 +216,7 @@ impl Shared {
         let (far_in, mut far_out) = far.into_split();
         if wire.port == Port::Election {
             let dial_back = Wire { dialler: wire.to, to: wire.dialler, port: Port::Election };
-            let address = lock(&self.ports).get(&dial_back).copied();
+            let address = lock(&self.beginnings).get(&dial_back).copied();
             pass_hello(&mut near_in, &mut far_out, address).await?;
         }
         let up_tape = tape.clone();
@@ -245,11 +254,11 @@ async fn reach(port: Port, target: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// Passes the hello on, with the port at which its sender is to be dialled from the other end.
+/// Passes the hello on, with the address at which its sender is to be dialled from the other end.
 async fn pass_hello(
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,
-    port: Option<u16>,
+    address: Option<SocketAddr>,
 ) -> io::Result<()> {
     let mut bytes = Vec::new();
     loop {
@@ -258,9 +267,9 @@ async fn pass_hello(
         }
         match Hello::split(&bytes) {
             Ok(Split::Whole(mut hello, rest)) => {
-                if let (Some(port), [first, ..]) = (port, hello.addresses.as_mut_slice()) {
-                    first.host = Ipv4Addr::LOCALHOST.to_string().into();
-                    first.port = port;
+                if let (Some(address), [first, ..]) = (address, hello.addresses.as_mut_slice()) {
+                    first.host = address.ip().to_string().into();
+                    first.port = address.port();
                     hello.addresses.truncate(1);
                 }
                 let mut out = Vec::new();

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::disk::client::Client;
 use crate::disk::served::Served;
 use crate::ensemble::PATIENCE;
-use crate::mixed::load::history::{Entry, Fate, What, judge};
+use crate::mixed::load::history::{Behind, Entry, Fate, What, judge};
 use crate::peers::Peers;
 
 /// Timeout of the session that reads the tree, ms.
@@ -182,7 +182,7 @@ fn entry(line: &Value, clock: &Clock) -> Option<Entry> {
     let what = match line.get("op")?.as_str()? {
         "set" => What::Set { path, value: text("value")? },
         // What the server had read is not told by kazoo; that a sync is obeyed it checks itself.
-        "read" => What::Read { path, synced: false },
+        "read" => What::Read { path, behind: Behind::Nothing },
         "create" => What::Create { path },
         "delete" => What::Delete { path },
         "sequential" => What::Sequential { prefix: path },

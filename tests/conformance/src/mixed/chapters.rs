@@ -12,13 +12,20 @@ use oxkeeper_proto::PacketKind;
 use super::load::session::{Session, Told};
 use super::load::{TOP, create, set};
 use super::stage::Stage;
+use crate::disk::client::Client;
+use crate::ensemble::tape::Sync;
 use crate::ensemble::{Flow, Mode, SYNC_LIMIT, TICK_MS};
 use crate::wire::{Connection, Received, Request, op, reply};
 
 /// Requests answered between two events of a chapter.
-const SOME: usize = 150;
+pub(super) const SOME: usize = 150;
 /// More transactions than any leader keeps in memory for learners (500).
-const MANY: usize = 1_600;
+pub(super) const MANY: usize = 1_600;
+
+/// How often everybody falls silent.
+const SILENCES: usize = 15;
+/// Timeout of the sessions that ask then, ms.
+const TIMEOUT_MS: i32 = 30_000;
 
 /// A part of the story.
 #[derive(Clone, Copy)]
@@ -32,8 +39,9 @@ pub struct Chapter {
 }
 
 /// All of them, in the order in which they are told.
-pub const CHAPTERS: [Chapter; 14] = [
+pub const CHAPTERS: [Chapter; 15] = [
     Chapter { name: "forwarding", quick: true, run: forwarding },
+    Chapter { name: "silent-sync", quick: false, run: silent_sync },
     Chapter { name: "follower-diff-memory", quick: true, run: follower_diff_memory },
     Chapter { name: "follower-diff-log", quick: false, run: follower_diff_log },
     Chapter { name: "follower-wiped", quick: true, run: follower_wiped },
@@ -49,28 +57,9 @@ pub const CHAPTERS: [Chapter; 14] = [
     Chapter { name: "storm", quick: false, run: super::storm::run },
 ];
 
-impl Stage {
-    fn leader(&mut self) -> Result<i64> {
-        self.ensemble.await_leader(None)
-    }
-
-    /// Every follower once, so that each kind has its turn.
-    fn followers(&mut self) -> Result<Vec<i64>> {
-        let leader = self.leader()?;
-        let mut sids = self.ensemble.participants();
-        sids.retain(|&sid| sid != leader);
-        Ok(sids)
-    }
-
-    fn await_all(&mut self) -> Result<()> {
-        let all = self.ensemble.running();
-        self.ensemble.await_serving(&all)
-    }
-}
-
 /// Moves a session to one server of its list. A server that is behind what the session has seen
 /// refuses it, rightly, so it may take a while.
-fn go_to(session: &mut Session, place: usize) -> Result<()> {
+pub(super) fn go_to(session: &mut Session, place: usize) -> Result<()> {
     let began = Instant::now();
     while session.server() != place || session.is_away() {
         ensure!(began.elapsed() < limit(), "does not take the session");
@@ -133,17 +122,36 @@ fn forwarding(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+/// A sync at each member when all others have just fallen silent: if the answer to it, or to one
+/// before it, is lost, nothing comes behind it that could be taken for it.
+fn silent_sync(stage: &mut Stage) -> Result<()> {
+    for round in 0..SILENCES {
+        stage.load.await_progress(SOME / 3)?;
+        stage.load.pause()?;
+        for sid in stage.ensemble.running() {
+            let mut client = Client::connect(stage.ensemble.addr(sid)?, TIMEOUT_MS)?;
+            let told = client.ask(Request::Path { op: op::SYNC, path: Some(TOP.to_owned()) });
+            let told = told.with_context(|| format!("server {sid}, round {round}"))?;
+            ensure!(told["err"] == 0, "server {sid} does not sync: {told}");
+            client.close()?;
+            stage.checked();
+        }
+        stage.load.resume();
+    }
+    Ok(())
+}
+
 /// What is done with a follower that is away.
 ///
 /// With few transactions the load waits for the follower, so that it finds what it missed in the
 /// leader's memory; otherwise it goes on.
-fn follower_away(
+pub(super) fn follower_away(
     stage: &mut Stage,
     sid: i64,
     txns: usize,
     mode: PacketKind,
     away: impl FnOnce(&mut Stage) -> Result<()>,
-) -> Result<()> {
+) -> Result<Sync> {
     stage.let_one_die(sid)?;
     stage.ensemble.kill(sid)?;
     away(stage)?;
@@ -161,7 +169,8 @@ fn follower_away(
     }
     stage.checked();
     stage.await_all()?;
-    stage.load.await_progress(SOME)
+    stage.load.await_progress(SOME)?;
+    Ok(sync)
 }
 
 /// An observer comes to an ensemble that works, is told of what is committed, and serves.
@@ -195,7 +204,7 @@ fn follower_diff_memory(stage: &mut Stage) -> Result<()> {
 
 fn follower_diff_log(stage: &mut Stage) -> Result<()> {
     let sid = *stage.followers()?.last().context("a follower")?;
-    follower_away(stage, sid, MANY, PacketKind::DIFF, |_| Ok(()))
+    follower_away(stage, sid, MANY, PacketKind::DIFF, |_| Ok(())).map(drop)
 }
 
 fn follower_wiped(stage: &mut Stage) -> Result<()> {
@@ -222,7 +231,7 @@ fn await_given_up(stage: &mut Stage, leader: i64, before: usize) -> Result<()> {
 }
 
 /// Many times as long as a leader and its learners may be out of touch.
-fn limit() -> Duration {
+pub(super) fn limit() -> Duration {
     Duration::from_millis(20 * SYNC_LIMIT * TICK_MS)
 }
 
@@ -307,18 +316,18 @@ fn leader_stopped(stage: &mut Stage) -> Result<()> {
 }
 
 /// What a leader logged that nobody else heard of.
-struct Extra {
+pub(super) struct Extra {
     /// The old leader. It does not run.
-    leader: i64,
+    pub leader: i64,
     /// How the names of its znodes begin.
-    path: String,
+    pub path: String,
     /// Who asked for them. Its session is left open: to close it would be another transaction.
-    scribe: Session,
+    pub scribe: Session,
 }
 
 /// Lets the leader log what nobody else hears of, kills it, and waits for the next one. The load is
 /// to be paused.
-fn leave_extra_entry(stage: &mut Stage) -> Result<Extra> {
+pub(super) fn leave_extra_entry(stage: &mut Stage) -> Result<Extra> {
     let leader = stage.leader()?;
     let followers = stage.followers()?;
     let path = format!("{TOP}/never");
@@ -353,7 +362,7 @@ fn leave_extra_entry(stage: &mut Stage) -> Result<Extra> {
 }
 
 /// Proposals on the newest connection between these two.
-fn proposed(stage: &Stage, leader: i64, follower: i64) -> Result<usize> {
+pub(super) fn proposed(stage: &Stage, leader: i64, follower: i64) -> Result<usize> {
     let newest = stage.on_tape(follower, |tape| {
         (tape.leader == leader).then(|| tape.down.count(PacketKind::PROPOSAL))
     })?;
@@ -363,6 +372,11 @@ fn proposed(stage: &Stage, leader: i64, follower: i64) -> Result<usize> {
 /// An old leader comes back with entries that nobody else has, before anything else was decided:
 /// it is told to forget them.
 fn leader_truncated(stage: &mut Stage) -> Result<()> {
+    truncated(stage)?;
+    stage.load.await_progress(SOME)
+}
+
+pub(super) fn truncated(stage: &mut Stage) -> Result<Sync> {
     stage.load.pause()?;
     let Extra { leader: old, path, scribe } = leave_extra_entry(stage)?;
     let since = Instant::now();
@@ -376,7 +390,7 @@ fn leader_truncated(stage: &mut Stage) -> Result<()> {
     never(stage, &path)?;
     scribe.close()?;
     stage.load.resume();
-    stage.load.await_progress(SOME)
+    Ok(sync)
 }
 
 /// The same, but the others have gone on meanwhile.
@@ -397,7 +411,7 @@ fn leader_overtaken(stage: &mut Stage) -> Result<()> {
 }
 
 /// None of the znodes that a lost leader logged alone is served by anybody.
-fn never(stage: &mut Stage, path: &str) -> Result<()> {
+pub(super) fn never(stage: &mut Stage, path: &str) -> Result<()> {
     for sid in stage.ensemble.running() {
         let mut session = stage.session_at(sid)?;
         let told = session.ask(Request::Read {

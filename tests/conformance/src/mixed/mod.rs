@@ -14,10 +14,16 @@
 //! ```
 
 mod chapters;
+mod groups;
 pub mod load;
+mod local_sessions;
+mod masters;
 mod reconfiguration;
+mod refusals;
+mod rolling;
 pub(crate) mod stage;
 mod storm;
+mod syncs;
 mod takeover;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +55,67 @@ struct Story {
     chapters: Vec<Chapter>,
 }
 
+/// What a scenario with an ensemble of its own is told in.
+struct Setting<'a> {
+    programs: &'a Programs,
+    seed: u64,
+    progress: &'a mut dyn FnMut(&str),
+}
+
+/// A scenario that needs an ensemble of its own.
+#[derive(Clone, Copy)]
+struct Tale {
+    /// Its name on the command line.
+    name: &'static str,
+    /// Part of the short selection.
+    quick: bool,
+    /// The mixtures that it is told with, of which the first may have to do.
+    mixtures: fn(quick: bool) -> Vec<Mixture>,
+    /// The number of its checks.
+    run: fn(&mut Setting<'_>, &Mixture, &Path) -> Result<usize>,
+}
+
+const TALES: [Tale; 6] = [
+    Tale { name: "sync-modes", quick: false, mixtures: syncs::mixtures, run: syncs::run },
+    Tale { name: "rolling-restart", quick: false, mixtures: rolling::mixtures, run: rolling::run },
+    Tale { name: "observer-masters", quick: false, mixtures: masters::mixtures, run: masters::run },
+    Tale {
+        name: "local-sessions",
+        quick: false,
+        mixtures: local_sessions::mixtures,
+        run: local_sessions::run,
+    },
+    Tale { name: "groups", quick: false, mixtures: groups::mixtures, run: groups::run },
+    Tale { name: "refusals", quick: false, mixtures: refusals::mixtures, run: refusals::run },
+];
+
+impl Tale {
+    /// Which mixtures are to be told of.
+    fn wanted(self, request: &Request, have_ours: bool) -> Vec<Mixture> {
+        let only = request.scenario.as_deref();
+        let among_others = only.is_none() && request.members.is_none();
+        if only != Some(self.name) && (!among_others || (request.quick && !self.quick)) {
+            return Vec::new();
+        }
+        match &request.members {
+            Some(mixture) => vec![mixture.clone()],
+            None => {
+                let mut mixtures = (self.mixtures)(request.quick);
+                if !have_ours {
+                    mixtures.truncate(1);
+                    mixtures.iter_mut().for_each(Mixture::without_ours);
+                }
+                mixtures
+            }
+        }
+    }
+}
+
+/// A mixture that is written here.
+fn mixture(text: &str) -> Mixture {
+    text.parse().expect("the mixtures of the tales are well formed")
+}
+
 /// A scenario that is not a chapter: servers replaced on their directories.
 const TAKEOVER: &str = "takeover";
 /// Another: servers replaced by others that join.
@@ -67,10 +134,13 @@ pub fn run(
 ) -> Result<Findings> {
     let wanted = |name: &str| request.scenario.as_deref().is_none_or(|only| only == name);
     let names = CHAPTERS.iter().map(|chapter| chapter.name).chain([TAKEOVER, RECONFIGURATION]);
+    let names = names.chain(TALES.iter().map(|tale| tale.name));
     let known = names.clone().any(wanted);
     ensure!(known, "the scenarios are {}", names.collect::<Vec<_>>().join(", "));
     let stories = stories(request, oxkeeper.is_some());
+    let tales = TALES.map(|tale| (tale, tale.wanted(request, oxkeeper.is_some())));
     let mixtures = stories.iter().map(|story| &story.mixture);
+    let mixtures = mixtures.chain(tales.iter().flat_map(|(_, mixtures)| mixtures));
     let kinds = mixtures.flat_map(|mixture| mixture.voting.iter().chain(&mixture.observing));
     let kinds = kinds.copied().chain(takeover::kinds(request, oxkeeper.is_some()));
     // The reconfiguration begins and ends with Java's.
@@ -85,6 +155,15 @@ pub fn run(
         let dir = dir.join(format!("story-{at}"));
         let told = tell(story, &programs, &dir, request.seed, progress);
         note(&story.mixture.to_string(), told);
+    }
+    for (tale, mixtures) in &tales {
+        for (at, mixture) in mixtures.iter().enumerate() {
+            let name = format!("{}: {mixture}", tale.name);
+            progress(&name);
+            let dir = dir.join(format!("{}-{at}", tale.name));
+            let mut setting = Setting { programs: &programs, seed: request.seed, progress };
+            note(&name, (tale.run)(&mut setting, mixture, &dir));
+        }
     }
     let of_one_mixture = request.members.is_some() && request.scenario.is_none();
     if wanted(TAKEOVER) && !of_one_mixture {
@@ -138,7 +217,14 @@ fn stories(request: &Request, have_ours: bool) -> Vec<Story> {
                 stories.push(Story { mixture, chapters: chapters.clone() });
             }
             // The older releases; of those that are no longer maintained, the beginnings.
-            let few = ["forwarding", "follower-diff-memory", "follower-wiped", "leader-killed"];
+            let few = [
+                "forwarding",
+                "follower-diff-memory",
+                "follower-wiped",
+                "follower-frozen",
+                "follower-cut",
+                "leader-killed",
+            ];
             for release in Release::ALL.into_iter().filter(|&release| release != Release::V3_9) {
                 let of_interest = |c: &Chapter| few.contains(&c.name) || release == Release::V3_8;
                 let old = Kind::Apache(release);

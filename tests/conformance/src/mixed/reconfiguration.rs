@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::refusals::text_of;
 use super::stage::Stage;
 use crate::disk::client::Client;
 use crate::ensemble::{Ensemble, Kind, Mode, PATIENCE, Plan, Programs, Role};
@@ -94,11 +95,10 @@ fn reconfigure(stage: &mut Stage, joining: Option<String>, leaving: Option<Strin
         let Ok(answer) = client.ask(request) else { continue };
         match answer["err"].as_i64() {
             Some(0) => {
-                let text = answer["data"].as_str().map(str::to_owned).unwrap_or_default();
                 stage.checked();
                 // Whoever was asked may be the one that leaves.
                 client.close().ok();
-                return said(&answer, joining.as_deref(), leaving.as_deref(), &text);
+                return said(&answer, joining.as_deref(), leaving.as_deref());
             }
             Some(code) if NOT_NOW.contains(&code) => {
                 client.close().ok();
@@ -111,21 +111,8 @@ fn reconfigure(stage: &mut Stage, joining: Option<String>, leaving: Option<Strin
 }
 
 /// The answer tells the configuration that was made.
-fn said(
-    answer: &serde_json::Value,
-    joining: Option<&str>,
-    leaving: Option<&str>,
-    text: &str,
-) -> Result<()> {
-    let text = match answer["data"]["hex"].as_str() {
-        // It has several lines, which makes it a buffer here.
-        Some(hex) => {
-            let bytes =
-                (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16));
-            String::from_utf8(bytes.collect::<Result<Vec<u8>, _>>()?)?
-        }
-        None => text.to_owned(),
-    };
+fn said(answer: &serde_json::Value, joining: Option<&str>, leaving: Option<&str>) -> Result<()> {
+    let text = text_of(&answer["data"])?;
     if let Some(joining) = joining {
         ensure!(text.lines().any(|line| line == joining), "{joining} is not in\n{text}");
     }

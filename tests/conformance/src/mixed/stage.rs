@@ -13,7 +13,7 @@ use super::load::{EPHEMERALS, Load, create};
 use crate::disk::client::Client;
 use crate::disk::served::Served;
 use crate::ensemble::tape::{Sync, Tape};
-use crate::ensemble::{Ensemble, PATIENCE, Plan, Programs};
+use crate::ensemble::{Ensemble, Kind, PATIENCE, Plan, Programs};
 use crate::wire::{Request, op};
 
 /// Timeout of the sessions that check, ms.
@@ -61,9 +61,19 @@ impl Stage {
     ) -> Result<Stage> {
         let opened = Instant::now();
         ensemble.start_all(starting)?;
-        let load = Load::start(&ensemble.addrs(), seed)?;
+        let load = Load::start(&ensemble.addrs(), javas(&ensemble)?, seed)?;
         let (dir, wired) = (plan.dir.clone(), plan.wired);
         Ok(Stage { ensemble, load, seed, opened, dir, wired, mortals: Vec::new(), checks: 0 })
+    }
+
+    /// Makes a stopped member one of another kind, on the same directory.
+    ///
+    /// # Errors
+    /// As [`Ensemble::replace`].
+    pub fn replace(&mut self, sid: i64, kind: Kind) -> Result<()> {
+        self.ensemble.replace(sid, kind)?;
+        self.load.served_by(javas(&self.ensemble)?);
+        Ok(())
     }
 
     /// What chance goes by.
@@ -83,6 +93,46 @@ impl Stage {
     pub fn session_at(&self, sid: i64) -> Result<Session> {
         let first = self.place(sid)?;
         Session::begin(&self.ensemble.addrs(), first, TIMEOUT_MS)
+    }
+
+    /// The one that leads.
+    ///
+    /// # Errors
+    /// When nobody does, for long.
+    pub fn leader(&mut self) -> Result<i64> {
+        self.ensemble.await_leader(None)
+    }
+
+    /// Every follower, so that each kind has its turn.
+    ///
+    /// # Errors
+    /// As [`leader`](Self::leader).
+    pub fn followers(&mut self) -> Result<Vec<i64>> {
+        let leader = self.leader()?;
+        let mut sids = self.ensemble.participants();
+        sids.retain(|&sid| sid != leader);
+        Ok(sids)
+    }
+
+    /// One voter of each kind, the one that wins among equals.
+    ///
+    /// # Errors
+    /// None.
+    pub fn one_of_each_kind(&self) -> Result<Vec<i64>> {
+        let mut by_kind = BTreeMap::new();
+        for sid in self.ensemble.participants() {
+            by_kind.insert(self.ensemble.kind(sid)?, sid);
+        }
+        Ok(by_kind.into_values().collect())
+    }
+
+    /// Waits until all that run serve.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn await_all(&mut self) -> Result<()> {
+        let all = self.ensemble.running();
+        self.ensemble.await_serving(&all)
     }
 
     /// Where a member stands in the lists of servers.
@@ -304,4 +354,10 @@ impl Stage {
         std::fs::remove_dir_all(&self.dir).context("clearing away")?;
         Ok(self.checks)
     }
+}
+
+/// Which members are Java's, in the order of the lists of servers.
+fn javas(ensemble: &Ensemble) -> Result<Vec<bool>> {
+    let java = |sid| Ok(ensemble.kind(sid)? != Kind::Oxkeeper);
+    ensemble.sids().into_iter().map(java).collect()
 }

@@ -59,7 +59,7 @@ fn replace_all(stage: &mut Stage, kind: Kind) -> Result<()> {
         let step = || format!("server {sid}");
         stage.let_one_die(sid)?;
         stage.ensemble.stop(sid).with_context(step)?;
-        stage.ensemble.replace(sid, kind)?;
+        stage.replace(sid, kind)?;
         stage.ensemble.start(sid).with_context(step)?;
         let all = stage.ensemble.running();
         stage.ensemble.await_serving(&all).with_context(step)?;

@@ -231,6 +231,11 @@ impl RunningServer {
         &self.kind
     }
 
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        &self.opts.dir
+    }
+
     /// Everything the server has printed since its directory was made.
     pub fn log_path(&self) -> PathBuf {
         self.opts.dir.join("server.log")

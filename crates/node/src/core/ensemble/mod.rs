@@ -276,6 +276,18 @@ impl Core {
         self.absorb(now);
     }
 
+    /// Leads no more, now and until this server has ended: [`hand_over`](Self::hand_over) if that
+    /// is possible, or else an election among the others.
+    pub fn retire(&mut self, now: Now) {
+        if self.hand_over(now) {
+            return;
+        }
+        let Some(ensemble) = &mut self.ensemble else { return };
+        ensemble.peer.may_lead(now.mono_ms(), false);
+        ensemble.peer.step_down(now.mono_ms());
+        self.absorb(now);
+    }
+
     /// Gives up leading in favour of a learner that has everything: a leader does so before it
     /// stops. False if there is nothing to give up, or nobody to give it to.
     pub fn hand_over(&mut self, now: Now) -> bool {

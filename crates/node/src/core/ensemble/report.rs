@@ -51,7 +51,7 @@ impl Core {
             ..MemberView::default()
         };
         if mode == Mode::Observer {
-            view.observer_master_id = Some(peer.leader().map_or(-1, |sid| sid.0));
+            view.observer_master_id = Some(peer.learner_master().map_or(-1, |sid| sid.0));
         }
         if let Some(leader) = peer.leading() {
             let config = peer.membership().current();

@@ -132,6 +132,8 @@ impl Gate {
 /// What the threads share.
 struct Shared {
     servers: Vec<SocketAddr>,
+    /// At which of them a sync is a loose one, see [`history::Behind`].
+    loose: Mutex<Vec<bool>>,
     gate: Gate,
     over: AtomicBool,
     give_up: Arc<AtomicBool>,
@@ -152,6 +154,10 @@ impl Shared {
     /// A session of the load.
     fn begin(&self, first: usize) -> Result<Session> {
         Session::begin_until(&self.servers, first, TIMEOUT_MS, Arc::clone(&self.give_up))
+    }
+
+    fn is_loose(&self, server: usize) -> bool {
+        lock(&self.loose).get(server).copied().unwrap_or(false)
     }
 
     fn tell(&self, entry: Entry) {
@@ -175,11 +181,11 @@ pub struct Load {
 }
 
 impl Load {
-    /// Prepares the tree and sets the clients going.
+    /// Prepares the tree and sets the clients going. Of each server is said whether it is Java's.
     ///
     /// # Errors
     /// When the ensemble does not take them.
-    pub fn start(servers: &[SocketAddr], seed: u64) -> Result<Load> {
+    pub fn start(servers: &[SocketAddr], java: Vec<bool>, seed: u64) -> Result<Load> {
         let mut own = Session::begin(servers, 0, TIMEOUT_MS)?;
         let registers = (0..REGISTERS).map(register);
         let paths = [TOP, UNIQUE, QUEUE, EPHEMERALS, LOCK, KEPT_LOCK, PAIR[0], PAIR[1]];
@@ -194,6 +200,7 @@ impl Load {
         }
         let shared = Arc::new(Shared {
             servers: servers.to_vec(),
+            loose: Mutex::new(java),
             gate: Gate::default(),
             over: AtomicBool::new(false),
             give_up: Arc::default(),
@@ -225,6 +232,11 @@ impl Load {
             Contender::begin(shared, &shared.kept_lock, 1)?.run(true)
         });
         Ok(load)
+    }
+
+    /// Says of each server whether it is Java's from now on.
+    pub fn served_by(&self, java: Vec<bool>) {
+        *lock(&self.shared.loose) = java;
     }
 
     fn spawn(&mut self, name: String, work: impl FnOnce(&Shared) -> Result<()> + Send + 'static) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::history::{Entry, Fate, What};
+use super::history::{Behind, Entry, Fate, What};
 use super::session::{Session, Told};
 use super::{EPHEMERALS, PAIR, QUEUE, REGISTERS, Shared, UNIQUE, register};
 use crate::differential::rng::Rng;
@@ -169,7 +169,11 @@ impl<'a> Worker<'a> {
         }
         requests.push(Request::Read { op: op::GET_DATA, path: Some(path.clone()), watch });
         let told = self.session.ask_all(&requests)?;
-        let synced = synced && told[0].done().is_some();
+        let behind = match synced && told[0].done().is_some() {
+            false => Behind::Nothing,
+            true if self.shared.is_loose(self.session.server()) => Behind::LooseSync,
+            true => Behind::Sync,
+        };
         match told.last().context("an answer")? {
             Told::Unknown => Ok(()),
             Told::Refused(code) => bail!("reading {path} is refused with {code}"),
@@ -182,7 +186,7 @@ impl<'a> Worker<'a> {
                 }
                 self.tell(
                     asked,
-                    What::Read { path, synced },
+                    What::Read { path, behind },
                     Fate::Done { zxid: *zxid, version, text },
                 );
                 Ok(())
