@@ -67,6 +67,8 @@ pub enum Event {
     Storm,
     /// The power fails for many.
     Blackout,
+    /// Something happens to a server that was waited for.
+    Ambush(usize),
     /// A fault ends.
     Relief(usize),
 }

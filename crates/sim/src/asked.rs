@@ -9,7 +9,7 @@ use oxkeeper_proto::codec::Put;
 use oxkeeper_proto::data::encode_strings;
 use oxkeeper_proto::request::{
     CreateRequest, MultiOp, MultiReadOp, MultiReadRequest, MultiRequest, PathKind, PathVersion,
-    PathWatch, SetAclRequest, SetDataRequest,
+    PathWatch, ReconfigRequest, SetAclRequest, SetDataRequest,
 };
 use oxkeeper_proto::{CreateMode, OPEN_ACL_UNSAFE, OpCode, Reader, Request, StringList, Zxid};
 
@@ -67,6 +67,19 @@ impl Rewatch {
     }
 }
 
+/// A change of the ensemble's members.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reconfig {
+    /// Lines of servers that join.
+    pub joining: Option<String>,
+    /// Ids of servers that leave.
+    pub leaving: Option<String>,
+    /// All members, instead of both.
+    pub members: Option<String>,
+    /// The version that it starts from, −1 for any.
+    pub version: i64,
+}
+
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
@@ -102,6 +115,8 @@ pub enum Asked {
     Ping,
     /// setWatches2.
     SetWatches(Rewatch),
+    /// reconfig.
+    Reconfig(Reconfig),
     /// closeSession.
     Close,
 }
@@ -126,13 +141,21 @@ impl Asked {
             Asked::Sync(_) => OpCode::SYNC,
             Asked::Ping => OpCode::PING,
             Asked::SetWatches(_) => OpCode::SET_WATCHES2,
+            Asked::Reconfig(_) => OpCode::RECONFIG,
             Asked::Close => OpCode::CLOSE_SESSION,
         }
     }
 
     /// True if it takes a zxid.
     pub fn is_write(&self) -> bool {
-        matches!(self, Asked::Edit(_) | Asked::SetAcl(..) | Asked::Multi(_) | Asked::Close)
+        matches!(
+            self,
+            Asked::Edit(_)
+                | Asked::SetAcl(..)
+                | Asked::Multi(_)
+                | Asked::Reconfig(_)
+                | Asked::Close
+        )
     }
 
     /// Appends the body of the request.
@@ -182,6 +205,13 @@ impl Asked {
                     encode_strings(out, list);
                 }
             }
+            Asked::Reconfig(change) => Request::Reconfig(ReconfigRequest {
+                joining: change.joining.as_deref().map(Cow::Borrowed),
+                leaving: change.leaving.as_deref().map(Cow::Borrowed),
+                new_members: change.members.as_deref().map(Cow::Borrowed),
+                current_config_id: change.version,
+            })
+            .encode(out),
             Asked::Close => Request::CloseSession.encode(out),
         }
     }
@@ -226,9 +256,14 @@ impl Asked {
                 persistent: set.persistent.map(names).unwrap_or_default(),
                 recursive: set.recursive.map(names).unwrap_or_default(),
             }),
+            Request::Reconfig(change) => Asked::Reconfig(Reconfig {
+                joining: change.joining.map(Cow::into_owned),
+                leaving: change.leaving.map(Cow::into_owned),
+                members: change.new_members.map(Cow::into_owned),
+                version: change.current_config_id,
+            }),
             Request::CloseSession => Asked::Close,
             Request::Check(_)
-            | Request::Reconfig(_)
             | Request::CheckWatches(_)
             | Request::DeleteContainer(_)
             | Request::Auth(_)
@@ -395,6 +430,11 @@ mod tests {
             Asked::SetWatches(Rewatch { data: vec!["/a".into()], ..Rewatch::default() }),
             Asked::AddWatch("/a".into(), true),
             Asked::Sync("/".into()),
+            Asked::Reconfig(Reconfig {
+                joining: Some("server.4=d:1:2:observer".into()),
+                version: 7,
+                ..Reconfig::default()
+            }),
             Asked::Close,
         ] {
             let mut body = Vec::new();

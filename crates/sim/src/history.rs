@@ -11,12 +11,16 @@ use std::collections::BTreeMap;
 use oxkeeper_node::Batch;
 use oxkeeper_proto::response::EventType;
 use oxkeeper_proto::{ErrorCode, OpCode, Payload, SessionId, Txn, Zxid};
+use oxkeeper_zab::messages::Violation;
 
-use crate::agenda::Micros;
+use crate::agenda::{MS, Micros};
 use crate::asked::Asked;
 use crate::model::State;
 use crate::net::WireId;
 use crate::report::Volume;
+
+/// What the stages of a server may take to notice something.
+pub const NOTICED: Micros = 60 * MS;
 
 /// A reply as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,11 +106,45 @@ pub struct Conn {
     pub open: bool,
 }
 
+/// When a server is at its most vulnerable: what a storm may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It is about to write the epoch that it is in.
+    Establishes,
+    /// It is about to cut its log.
+    Cuts,
+    /// It is about to take over a snapshot.
+    Installs,
+    /// It says that the history that it was sent is on disk.
+    Stands,
+    /// It begins to serve.
+    Serves,
+}
+
+impl Moment {
+    /// All of them.
+    pub const ALL: [Moment; 5] =
+        [Moment::Establishes, Moment::Cuts, Moment::Installs, Moment::Stands, Moment::Serves];
+}
+
+/// A server puts a configuration of the ensemble in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    /// Which server.
+    pub server: usize,
+    /// The configuration's version; 0 if it was given by hand.
+    pub version: i64,
+    /// All of it.
+    pub text: String,
+}
+
 /// What an entry of a log is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// A client's request; the model knows what it must come to.
     Request,
+    /// A client's change of the ensemble, done.
+    Reconfig,
     /// A session begins.
     Begin {
         /// Its timeout, ms.
@@ -231,6 +269,12 @@ pub struct History {
     pub served: Vec<Served>,
     /// What leaders proposed.
     pub proposals: Vec<Proposal>,
+    /// Moments at which something might happen to a server.
+    pub moments: Vec<(Moment, usize)>,
+    /// Configurations put in force.
+    pub configured: Vec<Configured>,
+    /// The version that each member has in force at the end.
+    pub members_configured: Vec<(usize, i64)>,
     /// Servers that said of others that they break the protocol.
     pub accusations: Vec<String>,
     /// What servers held.
@@ -252,7 +296,8 @@ pub struct History {
     /// What should have come to pass after the storm and did not.
     pub unfinished: Vec<String>,
     wires: BTreeMap<WireId, usize>,
-    contacts: BTreeMap<SessionId, Micros>,
+    /// When a session was heard of last, and before that.
+    contacts: BTreeMap<SessionId, (Micros, Micros)>,
     boots: Vec<Micros>,
     lives: u64,
     stints: Vec<u64>,
@@ -260,6 +305,8 @@ pub struct History {
     firsts: BTreeMap<(Zxid, u64), Entry>,
     /// What snapshots that were sent on wires had behind them.
     sent: BTreeMap<WireId, Vec<Entry>>,
+    /// What servers without a log were told, by server and zxid.
+    told: BTreeMap<(usize, Zxid), Entry>,
     /// Snapshots that servers were making theirs.
     installing: BTreeMap<usize, Vec<Entry>>,
 }
@@ -293,7 +340,11 @@ impl History {
     pub fn contact(&mut self, at: Micros, wire: WireId) {
         let Some(conn) = self.conn_of(wire).map(|conn| &self.conns[conn]) else { return };
         if conn.heard.iter().any(|(_, heard)| matches!(heard, Heard::Session { .. })) {
-            self.contacts.insert(conn.session, at);
+            let contact = self.contacts.entry(conn.session).or_insert((at, at));
+            if at - contact.1 > NOTICED {
+                contact.0 = contact.1;
+            }
+            contact.1 = at;
         }
     }
 
@@ -334,9 +385,15 @@ impl History {
                 let (zxid, hash) = (entry.zxid, entry.hash);
                 self.proposals.push(Proposal { server, epoch, zxid, hash, behind: before });
             }
-            entry.chain = (before ^ entry.hash).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+            entry.chain = behind(before, entry.hash);
             self.logs[server].push(entry);
         }
+    }
+
+    /// A server that keeps no log is told of a transaction.
+    pub fn told(&mut self, at: Micros, server: usize, payload: &[u8]) {
+        let entry = self.entry(at, server, payload);
+        self.told.insert((server, entry.zxid), entry);
     }
 
     /// A server begins to serve clients.
@@ -344,6 +401,7 @@ impl History {
         self.boots[server] = at;
         let chain = self.chain_at(server, zxid);
         self.served.push(Served { server, life, zxid, chain });
+        self.moments.push((Moment::Serves, server));
     }
 
     /// A leader begins to send a snapshot on a wire.
@@ -359,7 +417,11 @@ impl History {
     }
 
     /// A server says that another has broken the protocol.
-    pub fn accused(&mut self, server: usize, violation: &oxkeeper_zab::messages::Violation) {
+    pub fn accused(&mut self, server: usize, violation: &Violation) {
+        // Who was sent a snapshot has nothing in its log to cut there, and no leader can know that.
+        if matches!(violation, Violation::TruncatedElsewhere { .. }) {
+            return;
+        }
         self.accusations.push(format!("server {server} says: {violation}"));
     }
 
@@ -392,11 +454,15 @@ impl History {
         let kind = match (&payload.txn, header.op) {
             (Txn::CreateSession(timeout_ms), _) => Kind::Begin { timeout_ms: *timeout_ms },
             (Txn::CloseSession(_), _) if header.cxid == 0 => {
-                let contact = self.contacts.get(&header.session).copied();
+                let contact = self.contacts.get(&header.session);
+                // What came when its end was already on its way did not count.
+                let counts = |(before, last)| if at - last > NOTICED { last } else { before };
+                let contact = contact.copied().map(counts);
                 let since = contact.unwrap_or_default().max(self.boots[server]);
                 Kind::Expiry { silent: at - since }
             }
             (Txn::Error(ErrorCode::SESSION_MOVED), _) => Kind::Moved,
+            (Txn::SetData(_), OpCode::RECONFIG) => Kind::Reconfig,
             (Txn::Delete(path), OpCode::DELETE_CONTAINER) => Kind::Reap(path.to_string()),
             (Txn::Error(_), _) if header.session == SessionId::NONE => Kind::Nothing,
             _ => Kind::Request,
@@ -410,7 +476,14 @@ impl History {
 
     /// A server has applied a transaction that is in its log.
     pub fn applied(&mut self, server: usize, life: u64, served: bool, zxid: Zxid, digest: i64) {
-        let log = &self.logs[server];
+        let log = &mut self.logs[server];
+        // Who keeps no log has in its place what it was told last.
+        if log.last().is_none_or(|last| last.zxid < zxid)
+            && let Some(entry) = self.told.get(&(server, zxid))
+        {
+            let before = log.last().map_or(0, |before| before.chain);
+            log.push(Entry { chain: behind(before, entry.hash), ..entry.clone() });
+        }
         let entry = log.binary_search_by_key(&zxid, |entry| entry.zxid).ok().map(|at| &log[at]);
         let (hash, chain) = entry.map_or((0, 0), |entry| (entry.hash, entry.chain));
         let stint = self.stints[server];
@@ -445,6 +518,11 @@ impl History {
             expired: ledger.iter().filter(|e| matches!(e.kind, Kind::Expiry { .. })).count() as u64,
         }
     }
+}
+
+/// What stands for a transaction and everything before it.
+fn behind(before: u64, hash: u64) -> u64 {
+    (before ^ hash).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
 }
 
 /// FNV-1a.

@@ -77,6 +77,9 @@ pub struct Who {
 /// How owners are read: all kinds of znodes exist in simulations.
 pub const OWNERS: OwnerRules = OwnerRules { extended_types: true, emulate_353: false };
 
+/// Where an ensemble's configuration is.
+const CONFIG: &str = "/zookeeper/config";
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
@@ -105,7 +108,7 @@ impl State {
         let paths: BTreeSet<&String> = self.znodes.keys().chain(other.znodes.keys()).collect();
         for path in paths {
             // Members write their configuration there when they start, each for itself.
-            if path == "/zookeeper/config" {
+            if path == CONFIG {
                 continue;
             }
             let (mine, theirs) = (self.znodes.get(path), other.znodes.get(path));
@@ -356,6 +359,7 @@ impl Model {
             | Asked::Edit(_)
             | Asked::SetAcl(..)
             | Asked::Multi(_)
+            | Asked::Reconfig(_)
             | Asked::Close => return None,
         }))
     }
@@ -453,6 +457,11 @@ impl Model {
         self.digest = self.digest.wrapping_sub(digest_of(path, &znode));
         self.change(parent_of(path), |parent| parent.stat.pzxid = zxid);
         self.note(EventType::NodeDeleted, path);
+    }
+
+    /// The ensemble has another configuration. What it is like is the servers' business.
+    pub fn reconfigured(&mut self) {
+        self.note(EventType::NodeDataChanged, CONFIG);
     }
 
     fn note(&mut self, event: EventType, path: &str) {

@@ -163,7 +163,9 @@ impl<'a> Replay<'a> {
                     self.truth.unasked.push(format!("{zxid} removes {path}, which is not due"));
                 }
             }
-            Kind::Request => self.request(entry, Who { session, zxid, time_ms }),
+            Kind::Request | Kind::Reconfig => {
+                self.request(entry, Who { session, zxid, time_ms });
+            }
         }
         let step = Step { zxid, changes: self.model.take_changes(), digest: self.model.digest() };
         self.truth.steps.push(step);
@@ -181,6 +183,17 @@ impl<'a> Replay<'a> {
         }
         if let Some(before) = self.truth.places[number].replace(zxid) {
             self.truth.repeated.push(format!("op {number} is done at {before} and at {zxid}"));
+        }
+        let reconfigures = matches!(op.asked, Asked::Reconfig(_));
+        if !reconfigures && entry.kind == Kind::Reconfig {
+            self.truth.unasked.push(format!("{zxid} changes the ensemble, and op {number} not"));
+        }
+        if reconfigures {
+            // Whether it may be depends on who is connected, which is not the model's to know.
+            if entry.kind == Kind::Reconfig {
+                self.model.reconfigured();
+            }
+            return;
         }
         let answer = self.model.write(who, &op.asked);
         self.truth.answers[number] = Some(answer);

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::invariants::{Violation, judge};
 use crate::trace::Trace;
-use crate::world::{Outcome, Plan, World};
+use crate::world::{Outcome, Plan, Weather, World};
 
 /// What is broken when a server, or a client, panics.
 pub const NO_PANIC: &str = "no_panic";
@@ -24,6 +24,8 @@ pub struct Report {
     pub seed: u64,
     /// How many servers vote.
     pub voters: usize,
+    /// What its storm leans to.
+    pub weather: Weather,
     /// What was found.
     pub violations: Vec<Violation>,
     /// What happened.
@@ -77,7 +79,7 @@ impl fmt::Display for Volume {
 impl Report {
     /// Runs a plan and judges it.
     pub fn of(plan: Plan) -> Report {
-        let seed = plan.seed;
+        let (seed, weather) = (plan.seed, plan.weather);
         let voters = plan.server.ensemble.as_ref().map_or(1, |ensemble| ensemble.voters);
         let mut world = World::new(plan);
         let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
@@ -90,7 +92,7 @@ impl Report {
                 vec![Violation { invariant: NO_PANIC, what: text.unwrap_or_default() }]
             }
         };
-        Report { seed, voters, violations, trace, volume: history.volume() }
+        Report { seed, voters, weather, violations, trace, volume: history.volume() }
     }
 
     /// True if nothing was found.
@@ -113,8 +115,8 @@ impl fmt::Display for Report {
             let end = what.len().min(BREACH_BYTES_MAX);
             writeln!(f, "  {invariant}: {}", &what[..what.floor_char_boundary(end)])?;
         }
-        let (seed, voters) = (self.seed, self.voters);
+        let (seed, voters, weather) = (self.seed, self.voters, self.weather.name());
         write!(f, "replay: cargo run --profile storm -p oxkeeper-sim --bin storm -- ")?;
-        writeln!(f, "--servers {voters} --seed {seed} --trace")
+        writeln!(f, "--servers {voters} --weather {weather} --seed {seed} --trace")
     }
 }

@@ -39,6 +39,7 @@ impl Trace {
         for byte in line.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
+        tracing::trace!(target: "storm", "{line}");
         self.count += 1;
         self.lines.push_back(line);
     }

@@ -312,6 +312,14 @@ impl Client {
         }
     }
 
+    /// Asks something at once that its work would not come to.
+    pub fn ask_now(&mut self, ground: &mut Ground, asked: Asked) {
+        if !self.gone && self.core.pending() < WINDOW {
+            self.ask(ground, asked);
+            self.effects(ground);
+        }
+    }
+
     fn ask(&mut self, ground: &mut Ground, asked: Asked) {
         let mut body = Vec::new();
         asked.encode(&mut body);

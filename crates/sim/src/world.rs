@@ -9,7 +9,11 @@
 //! Whole ensembles come in by more servers and by wires between them: a server is addressed by its
 //! number everywhere, a wire joins any two parties, and cuts are between any two.
 
+mod storm;
+
 use std::fmt;
+
+use oxkeeper_proto::Sid;
 
 use crate::agenda::{Agenda, Event, MS, Micros, SECOND};
 use crate::dice::Dice;
@@ -18,7 +22,8 @@ use crate::net::{Net, Party};
 use crate::server::{Ensemble, Outage, Server, ServerSettings};
 use crate::trace::Trace;
 use crate::workload::{Client, Phase};
-use oxkeeper_storage::sim_disk::Fault;
+use storm::Ambush;
+pub use storm::Weather;
 
 /// What everybody in the world stands on.
 #[derive(Debug)]
@@ -51,6 +56,10 @@ pub struct Plan {
     pub pace_ms: u64,
     /// How long the storm lasts.
     pub storm: Micros,
+    /// What it leans to.
+    pub weather: Weather,
+    /// Fewer members that vote than these are never asked for.
+    pub voters_least: usize,
     /// The servers.
     pub server: ServerSettings,
     /// Whether all of the trace is kept.
@@ -69,7 +78,9 @@ impl Plan {
         };
         let clients = dice.between(2, 7) as usize;
         let pace_ms = *dice.pick(&[40, 20, 6]);
-        Plan { seed, clients, pace_ms, storm: 6 * SECOND, server, whole_trace: false }
+        let (weather, voters_least) = (Weather::Open, 3);
+        let storm = 6 * SECOND;
+        Plan { seed, clients, pace_ms, storm, weather, voters_least, server, whole_trace: false }
     }
 
     /// A run of so many servers that vote, and perhaps some that do not: one alone, or an ensemble.
@@ -91,6 +102,46 @@ impl Plan {
         }
         plan
     }
+
+    /// A run of so many servers that vote in some weather. One server has no other than the open.
+    pub fn in_weather(seed: u64, voters: usize, weather: Weather) -> Plan {
+        let mut plan = Plan::of_servers(seed, voters);
+        let Some(ensemble) = &mut plan.server.ensemble else { return plan };
+        plan.weather = weather;
+        let mut dice = Dice::fork(seed, weather.name());
+        match weather {
+            Weather::Open => {}
+            Weather::Epochs => {
+                plan.clients = plan.clients.max(4);
+                plan.pace_ms = *dice.pick(&[4, 8]);
+                (ensemble.init_limit, ensemble.sync_limit) = (4, 2);
+                ensemble.sync_enabled = !dice.one_in(2);
+            }
+            Weather::Members => {
+                ensemble.reconfig = true;
+                ensemble.observers = dice.between(0, 2) as usize;
+                // Drawn for what is not asked here any more: seeds keep their storms.
+                dice.draw();
+                plan.voters_least = *dice.pick(&[2, 3, 3]);
+            }
+        }
+        plan
+    }
+
+    /// A run as it is done when all that can be asked for is to have its share.
+    pub fn of_all(seed: u64) -> Plan {
+        use Weather::{Epochs, Members, Open};
+        let (voters, weather) = match seed % 12 {
+            0 | 6 => (1, Open),
+            1 | 7 => (3, Open),
+            2 | 8 => (5, Open),
+            3 | 9 => (3, Epochs),
+            4 | 10 => (3, Members),
+            5 => (5, Epochs),
+            _ => (5, Members),
+        };
+        Plan::in_weather(seed, voters, weather)
+    }
 }
 
 /// Within this time after the storm all clients must have all their answers.
@@ -110,6 +161,9 @@ pub struct World {
     phase: Phase,
     /// The power fails for many when the next of them begins to serve.
     lurking: Option<usize>,
+    ambush: Option<Ambush>,
+    /// When the last rolling restart will be over.
+    restless_until: Micros,
     dice: Dice,
 }
 
@@ -143,6 +197,8 @@ impl World {
                 .collect(),
             phase: Phase::Storm,
             lurking: None,
+            ambush: None,
+            restless_until: 0,
             dice: Dice::fork(seed, "storm"),
             plan,
         }
@@ -182,11 +238,23 @@ impl World {
 
     /// Who should serve and does not, and who has not got as far as the others.
     fn all_serve_alike(&mut self) {
+        // Who is no member may have lost the others for good.
+        let configs = self.servers.iter().filter_map(|server| server.config());
+        let newest = configs.max_by_key(|config| config.version());
+        let is_member = |at: usize| {
+            let sid = Sid(at as i64 + 1);
+            newest.as_ref().is_none_or(|config| config.server(sid).is_some())
+        };
+        let versions = self.servers.iter().enumerate().filter_map(|(at, server)| {
+            Some((at, server.config()?.version())).filter(|_| is_member(at))
+        });
         let history = &mut self.ground.history;
+        history.members_configured = versions.collect();
         let last = &history.holdings[history.last_holdings.unwrap_or(0)..];
         let furthest = last.iter().map(|holding| holding.zxid).max();
         let behind = |holding: &&Holding| !holding.serving || Some(holding.zxid) != furthest;
-        let behind = last.iter().filter(behind).map(|holding| {
+        let last = last.iter().filter(|holding| is_member(holding.server));
+        let behind = last.filter(behind).map(|holding| {
             let (server, zxid) = (holding.server, holding.zxid);
             format!("server {server}, serving {}, is at {zxid} of {furthest:?}", holding.serving)
         });
@@ -208,6 +276,7 @@ impl World {
                 self.lurking = None;
                 self.ground.agenda.plan(self.dice.below(8) * MS, Event::Blackout);
             }
+            self.look_out();
             if self.ground.agenda.count() > EVENTS_MAX {
                 return self.ground.history.unfinished.push("events without end".to_owned());
             }
@@ -247,6 +316,7 @@ impl World {
             Event::Client(client) => self.clients[client].turn(ground, self.phase),
             Event::Storm => self.storm(),
             Event::Blackout => self.blackout(),
+            Event::Ambush(server) => self.ambush(server),
             Event::Relief(server) => {
                 if let Some(server) = self.servers.get_mut(server) {
                     server.slow_disk(1);
@@ -270,6 +340,7 @@ impl World {
             | Event::Client(_)
             | Event::Storm
             | Event::Blackout
+            | Event::Ambush(_)
             | Event::Relief(_) => {
                 return None;
             }
@@ -278,156 +349,19 @@ impl World {
         (until > self.ground.agenda.now()).then_some(until)
     }
 
-    /// One more thing goes wrong.
-    fn storm(&mut self) {
-        if self.phase != Phase::Storm {
-            return;
-        }
-        if self.servers.len() > 1 && self.dice.one_in(3) {
-            return self.ensemble_storm();
-        }
-        let at = self.dice.below(self.servers.len() as u64) as usize;
-        let server = &mut self.servers[at];
-        let ground = &mut self.ground;
-        let now = ground.agenda.now();
-        match self.dice.below(20) {
-            kind @ 0..3 => {
-                let outage = if kind == 0 { Outage::Kill } else { Outage::Power };
-                server.fail(ground, outage);
-                let down = self.dice.between(10, 1500) * MS;
-                ground.agenda.plan(down, Event::Start { server: at });
-            }
-            3 | 4 => {
-                let fault = *self.dice.pick(&[Fault::Stop, Fault::NoSpace, Fault::Io]);
-                ground.note(format_args!("the disk of server {at} will fail: {fault:?}"));
-                server.plan_disk_fault(fault);
-            }
-            5 | 6 => {
-                let times = self.dice.between(5, 60);
-                ground.note(format_args!("the disk of server {at} is {times} times slower"));
-                server.slow_disk(times);
-                ground.agenda.plan(self.dice.between(100, 1000) * MS, Event::Relief(at));
-            }
-            7 | 8 => {
-                let long = self.dice.between(5, 1800) * MS;
-                ground.note(format_args!("server {at} is frozen for {long} us"));
-                server.freeze(now + long);
-            }
-            9 => {
-                let by_ms = self.dice.between(0, 7_200_000) as i64 - 3_600_000;
-                ground.note(format_args!("the clock of server {at} jumps by {by_ms} ms"));
-                server.jump_clock(by_ms);
-            }
-            10..14 => {
-                let client = self.dice.below(self.clients.len() as u64) as usize;
-                let (a, b) = (Party::Client(client), Party::Server(at));
-                let way = self.dice.below(3);
-                ground.note(format_args!("a cut between client {client} and server {at}: {way}"));
-                if way != 1 {
-                    ground.net.cut(a, b);
-                }
-                if way != 0 {
-                    ground.net.cut(b, a);
-                }
-                ground.agenda.plan(self.dice.between(50, 2500) * MS, Event::Relief(at));
-            }
-            _ => {}
-        }
-        ground.agenda.plan(self.dice.between(20, 700) * MS, Event::Storm);
-    }
-
-    /// One more thing goes wrong between servers, or with their number.
-    fn ensemble_storm(&mut self) {
-        let count = self.servers.len();
-        let at = self.dice.below(count as u64) as usize;
-        let ground = &mut self.ground;
-        let now = ground.agenda.now();
-        match self.dice.below(12) {
-            // When history has just been exchanged is the worst of all moments.
-            8..10 => self.lurking = Some(ground.history.served.len()),
-            10 => ground.agenda.plan(0, Event::Blackout),
-            // One disk is slow and the rest is fast: what is acknowledged and what is written drift
-            // apart.
-            11 => {
-                let times = self.dice.between(20, 200);
-                ground.note(format_args!("the disk of server {at} is {times} times slower"));
-                self.servers[at].slow_disk(times);
-                ground.agenda.plan(self.dice.between(500, 4000) * MS, Event::Relief(at));
-            }
-            // Nobody hears it, it hears nobody, or both, of one other or of all.
-            0..4 => {
-                let other = (at + 1 + self.dice.below(count as u64 - 1) as usize) % count;
-                let others = if self.dice.one_in(2) { vec![other] } else { (0..count).collect() };
-                let way = self.dice.below(3);
-                ground.note(format_args!("a cut between server {at} and {others:?}: {way}"));
-                for other in others.into_iter().filter(|other| *other != at) {
-                    let (a, b) = (Party::Server(at), Party::Server(other));
-                    if way != 1 {
-                        ground.net.cut(a, b);
-                    }
-                    if way != 0 {
-                        ground.net.cut(b, a);
-                    }
-                }
-                ground.agenda.plan(self.dice.between(50, 4000) * MS, Event::Relief(at));
-            }
-            // As SIGSTOP does, longer than the others wait.
-            4 => {
-                let long = self.dice.between(500, 4000) * MS;
-                ground.note(format_args!("server {at} is stopped for {long} us"));
-                self.servers[at].freeze(now + long);
-            }
-            5 => {
-                ground.note(format_args!("a rolling restart"));
-                for turn in 0..count {
-                    let server = (at + turn) % count;
-                    let begin = turn as u64 * self.dice.between(800, 2000) * MS;
-                    ground.agenda.plan(begin, Event::Stop { server, down: None });
-                    let down = Some(self.dice.between(50, 400) * MS);
-                    let patience = self.dice.between(100, 600) * MS;
-                    ground.agenda.plan(begin + patience, Event::Stop { server, down });
-                }
-            }
-            6 => {
-                // What a quorum has acknowledged must still be with one of a quorum.
-                let whole = self.servers.iter().all(|server| !server.is_wiped());
-                if whole {
-                    self.servers[at].wipe(ground);
-                    let down = self.dice.between(10, 1500) * MS;
-                    ground.agenda.plan(down, Event::Start { server: at });
-                }
-            }
-            _ => self.servers[at].step_down(ground),
-        }
-        ground.agenda.plan(self.dice.between(20, 700) * MS, Event::Storm);
-    }
-
-    /// The power fails for several servers at once, or for all.
-    fn blackout(&mut self) {
-        if self.phase != Phase::Storm {
-            return;
-        }
-        let all = self.dice.one_in(2);
-        self.ground.note(format_args!("a blackout"));
-        for at in 0..self.servers.len() {
-            if all || self.dice.one_in(2) {
-                self.servers[at].fail(&mut self.ground, Outage::Power);
-                let down = self.dice.between(10, 1500) * MS;
-                self.ground.agenda.plan(down, Event::Start { server: at });
-            }
-        }
-    }
-
     /// Everything that went wrong ends.
     fn heal(&mut self) {
         self.phase = Phase::Calm;
         let ground = &mut self.ground;
         ground.note(format_args!("calm"));
-        ground.history.calm_from = ground.agenda.now();
+        // Who is stopped is so to the end, and a rolling restart goes its way.
+        let stopped = self.servers.iter().map(Server::frozen_until).max();
+        let calm_from = ground.agenda.now().max(stopped.unwrap_or(0)).max(self.restless_until);
+        ground.history.calm_from = calm_from;
         ground.net.heal(&mut ground.agenda);
         for (id, server) in self.servers.iter_mut().enumerate() {
             server.repair();
-            server.freeze(0);
+            server.hurry(ground);
             if !server.is_up() {
                 ground.agenda.plan(0, Event::Start { server: id });
             }

@@ -39,6 +39,9 @@ pub const NO_DATABASE: Zxid = Zxid(-1);
 
 /// Strangers whose last answer is remembered while we look. More of them at a time are not
 /// answered: in no ensemble do so many observers start at once.
+/// Looking for so long without an end is not usual.
+const LOOKS_LONG_MS: u64 = 2_000;
+
 const STRANGERS_MAX: usize = 256;
 
 /// What can be configured.
@@ -120,6 +123,8 @@ pub struct Election {
     /// The round (`logicalclock`). It wraps around, should anybody drive it that far: others join
     /// whatever is later, and nothing depends on there being one that is.
     round: i64,
+    /// When it began to look the last time.
+    looks_since_ms: u64,
     /// The vote of the last election, or ourselves before the first (`currentVote`).
     settled_on: Vote,
     phase: Phase,
@@ -172,6 +177,7 @@ impl Election {
             membership,
             standing,
             round: 0,
+            looks_since_ms: 0,
             settled_on: own_vote(my_sid, standing),
             phase: Phase::Delayed { until_ms: u64::MAX },
             candidate: true,
@@ -188,6 +194,7 @@ impl Election {
     /// not wait).
     pub fn look(&mut self, now_ms: u64, standing: Standing, delay_ms: u64) {
         self.standing = standing;
+        self.looks_since_ms = now_ms;
         if delay_ms > 0 {
             self.phase = Phase::Delayed { until_ms: now_ms.saturating_add(delay_ms) };
         } else {
@@ -407,7 +414,23 @@ impl Election {
         round.settled.insert(from, received);
         if self.is_joined_by_quorum(&received, |round| &round.settled) {
             self.round = vote.election_epoch;
-            self.decide(vote);
+            return self.decide(vote);
+        }
+        self.come_round(now_ms, from, received);
+    }
+
+    /// Who has found nobody for long, and hears of a better server that it leads, votes for it.
+    /// Some may look while others lead and wait, in turns and for ever; what is said by who leads
+    /// would count for nothing without a quorum.
+    fn come_round(&mut self, now_ms: u64, from: Sid, Received { vote, state, .. }: Received) {
+        let eligible = self.membership.weight(from) != 0 && vote.leader == from;
+        let long = now_ms.saturating_sub(self.looks_since_ms) >= LOOKS_LONG_MS;
+        let Phase::Looking(round) = &mut self.phase else { return };
+        let vote = Vote { election_epoch: self.round, ..vote };
+        if state == PeerState::Leading && eligible && long && vote.beats(&round.proposal) {
+            round.proposal = vote;
+            self.send_to_voters(now_ms);
+            self.weigh(now_ms);
         }
     }
 

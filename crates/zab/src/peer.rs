@@ -522,7 +522,13 @@ impl Peer {
 
     /// Takes what the election wants, and tells it what changed.
     fn gather(&mut self, now_ms: u64) {
+        // Told first, it would go back to the configuration before the one that it has adopted.
+        self.take_election(now_ms);
         self.tell_election(now_ms);
+        self.take_election(now_ms);
+    }
+
+    fn take_election(&mut self, now_ms: u64) {
         while let Some(effect) = self.election.poll_effect() {
             match effect {
                 election::Effect::Send { to, state, vote, config } => {

@@ -249,7 +249,13 @@ pub const ROOMS: [Room; 15] = [
         // Everything that ships except what touches the machine.
         knows: &[PROTO, TREE, STORAGE, NODE, ZAB, SERVER, CLIENT],
         tests_know: &[],
-        budget: &[FLAGS, SLICES, ("tokio", "the sink that a snapshot on its way out takes")],
+        budget: &[
+            FLAGS,
+            SLICES,
+            EVENTS,
+            ("tokio", "the sink that a snapshot on its way out takes"),
+            ("tracing-subscriber", "shows what servers log between the lines of a trace"),
+        ],
         test_budget: &[],
     },
     Room {

@@ -150,6 +150,9 @@ impl Core {
                 if op == OpCode::CLOSE_SESSION && self.close_local(front, conn, nth, session) {
                     return;
                 }
+                if self.has_left(session, (front, conn)) {
+                    return self.close_other(Some((front, conn)));
+                }
                 let refused = self.upgrade_for(shared, now, session, op, body).err();
                 // A multi says itself how each of its operations fared.
                 let refused = refused.filter(|_| op != OpCode::MULTI);

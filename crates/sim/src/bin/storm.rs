@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use clap::Parser;
+use oxkeeper_sim::world::Weather;
 use oxkeeper_sim::{Plan, Report, Volume};
 
 /// Lets servers and clients live through storms in virtual time, and holds what was seen against
@@ -32,10 +33,17 @@ struct Flags {
     /// How many servers vote: more than one are an ensemble; 0 for one, three and five in turns
     #[arg(long, default_value_t = 1)]
     servers: usize,
+    /// What storms lean to: open (nothing), epochs (the beginning of epochs), members (changes of
+    /// the ensemble), or all: servers and weathers in turns
+    #[arg(long, default_value = "open", value_parser = weather)]
+    weather: Lean,
     /// Make a mistake of `oxkeeper_zab::wrong`, by its name
     #[cfg(feature = "wrong")]
     #[arg(long)]
     wrong: Option<String>,
+    /// Print what servers log, and the trace between it
+    #[arg(long)]
+    log: bool,
     /// Go on after a seed that fails
     #[arg(long)]
     keep_going: bool,
@@ -45,6 +53,21 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     let parts = text.split_once("..").ok_or("FIRST..BEYOND is expected")?;
     let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
     Ok((number(parts.0)?, number(parts.1)?))
+}
+
+/// Which weathers.
+#[derive(Debug, Clone, Copy)]
+enum Lean {
+    One(Weather),
+    All,
+}
+
+fn weather(text: &str) -> Result<Lean, String> {
+    if text == "all" {
+        return Ok(Lean::All);
+    }
+    let found = Weather::ALL.iter().find(|(name, _)| *name == text);
+    found.map(|(_, weather)| Lean::One(*weather)).ok_or(format!("{text:?} is no weather"))
 }
 
 fn main() -> ExitCode {
@@ -63,6 +86,10 @@ fn run(flags: &Flags, out: &mut impl Write) -> io::Result<bool> {
     {
         writeln!(out, "{name} is no mistake")?;
         return Ok(false);
+    }
+    if flags.log {
+        let levels = tracing_subscriber::filter::LevelFilter::TRACE;
+        tracing_subscriber::fmt().with_max_level(levels).without_time().with_ansi(false).init();
     }
     let began = Instant::now();
     let (first, beyond) = match (flags.random_for, flags.seed) {
@@ -85,9 +112,13 @@ fn run(flags: &Flags, out: &mut impl Write) -> io::Result<bool> {
             0 => [1, 3, 5][(seed % 3) as usize],
             servers => servers,
         };
+        let plan = match flags.weather {
+            Lean::One(weather) => Plan::in_weather(seed, servers, weather),
+            Lean::All => Plan::of_all(seed),
+        };
         done += 1;
         let storm = flags.seconds * oxkeeper_sim::agenda::SECOND;
-        let plan = Plan { whole_trace: flags.trace, storm, ..Plan::of_servers(seed, servers) };
+        let plan = Plan { whole_trace: flags.trace, storm, ..plan };
         let report = Report::of(plan);
         total += report.volume;
         if !report.is_good() {

@@ -13,11 +13,9 @@ use oxkeeper_tree::EphemeralType;
 
 use super::Case;
 use crate::agenda::MS;
-use crate::history::Kind;
+use crate::history::{Kind, NOTICED};
 use crate::model::OWNERS;
 
-/// What the stages of a server may take to notice.
-const SLACK: u64 = 60 * MS;
 /// Within this time after the storm an ensemble has its leader.
 const SETTLED: u64 = 10_000 * MS;
 
@@ -40,14 +38,14 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
                     _ => (case.history.tick, entry.at > calm + SETTLED + timeout),
                 };
                 // On a connection that its session has just left a server may still read something.
-                if hears && silent + SLACK + late < timeout {
+                if hears && silent + NOTICED + late < timeout {
                     breaches.push(format!("{entry:?}: silent for less than {timeout} us"));
                 }
-                if undisturbed && silent > timeout + case.history.tick + SLACK + late {
+                if undisturbed && silent > timeout + case.history.tick + NOTICED + late {
                     breaches.push(format!("{entry:?}: should have ended after {timeout} us"));
                 }
             }
-            Kind::Request | Kind::Reap(_) | Kind::Nothing | Kind::Moved => {}
+            Kind::Request | Kind::Reconfig | Kind::Reap(_) | Kind::Nothing | Kind::Moved => {}
         }
     }
     for holding in &case.history.holdings {

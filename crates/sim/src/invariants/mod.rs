@@ -16,6 +16,7 @@ mod integrity;
 mod linearizable_writes;
 mod liveness;
 mod local_primary_order;
+mod one_configuration;
 mod prefix_consistency;
 mod primary_integrity;
 mod protocol_kept;
@@ -52,7 +53,7 @@ pub struct Violation {
 type Check = fn(&Case<'_>) -> Vec<String>;
 
 /// All of them by name.
-pub const ALL: [(&str, Check); 19] = [
+pub const ALL: [(&str, Check); 20] = [
     ("prefix_consistency", prefix_consistency::check),
     ("integrity", integrity::check),
     ("agreement", agreement::check),
@@ -68,6 +69,7 @@ pub const ALL: [(&str, Check); 19] = [
     ("watch_once_in_order", watch_once_in_order::check),
     ("ephemeral_dies_with_session", ephemeral_dies_with_session::check),
     ("sequence_numbers", sequence_numbers::check),
+    ("one_configuration", one_configuration::check),
     ("protocol_kept", protocol_kept::check),
     ("recovery_clean", recovery_clean::check),
     ("client_tells_true", client_tells_true::check),

@@ -20,7 +20,8 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
     let closes: BTreeSet<Zxid> = closes.filter_map(|(_, place)| *place).collect();
     for entry in case.ledger {
         let ends = closes.contains(&entry.zxid) || matches!(entry.kind, Kind::Expiry { .. });
-        if entry.kind == Kind::Request && !ended.contains(&entry.session) {
+        let asked = matches!(entry.kind, Kind::Request | Kind::Reconfig);
+        if asked && !ended.contains(&entry.session) {
             let before = last.insert(entry.session, entry.cxid);
             if before.is_some_and(|before| before >= entry.cxid) {
                 breaches.push(format!("{entry:?} comes after its request {before:?}"));

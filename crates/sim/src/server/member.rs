@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oxkeeper_node::{Core, Now};
+use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{Capabilities, Sid};
 use oxkeeper_server::history_thread::HistoryCommand;
 use oxkeeper_server::log_thread::LogCommand;
@@ -13,12 +14,13 @@ use oxkeeper_zab as zab;
 use zab::messages::Effect as PeerEffect;
 use zab::quorum::{Membership, QuorumVerifier};
 use zab::wrong::{self, Wrong};
-use zab::{Input, LinkId, Recovered, State, election};
+use zab::{Input, LinkId, Outgoing, Recovered, State, election};
 
 use super::archive::{Found, Inlet};
 use super::ports::{Link, Ports, Told};
 use super::running::Running;
 use super::{DATA, Ensemble, Outage, Server};
+use crate::history::{Configured, Moment};
 use crate::net::{Delivery, Port, WireId};
 use crate::world::Ground;
 
@@ -34,17 +36,40 @@ fn membership(ensemble: &Ensemble) -> Membership {
     Membership::new(Arc::new(config), None)
 }
 
+/// What an operator gives a server that is not, or no longer, a member: where the members are, and
+/// itself as an observer, which nobody counts.
+fn guest(sid: Sid, membership: &Membership) -> Membership {
+    let lines = membership.current().to_string();
+    let lines = lines.lines().filter(|line| !line.starts_with("version="));
+    let mut text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let _ = write!(text, "server.{sid}=server-{sid}:2888:3888:observer\nversion=0");
+    let config = QuorumVerifier::parse(&text, false).expect("the members make an ensemble");
+    Membership::new(Arc::new(config), None)
+}
+
 impl Server {
     /// Makes the core a member, if there is an ensemble.
-    pub(super) fn join(&self, core: &mut Core, recovered: Recovered, now: Now) -> Option<Ports> {
+    pub(super) fn join(
+        &mut self,
+        ground: &mut Ground,
+        core: &mut Core,
+        recovered: Recovered,
+        now: Now,
+    ) -> Option<Ports> {
         let ensemble = self.settings.ensemble.as_ref()?;
         let sid = Sid(self.id as i64 + 1);
-        let membership = membership(ensemble);
+        let membership = match self.membership.take() {
+            Some(membership) if membership.current().server(sid).is_some() => membership,
+            Some(membership) => guest(sid, &membership),
+            None => membership(ensemble),
+        };
+        self.membership = Some(membership.clone());
         let mut settings = zab::Settings::new(sid);
         settings.tick_time_ms = self.settings.tick_ms.into();
         settings.init_limit = ensemble.init_limit;
         settings.sync_limit = ensemble.sync_limit;
-        settings.observer = self.id >= ensemble.voters;
+        settings.observer = membership.current().is_observer(sid);
+        settings.reconfig_enabled = ensemble.reconfig;
         settings.sync_enabled = ensemble.sync_enabled;
         settings.force_snapshot = ensemble.force_snapshot;
         settings.snapshot_size_permille = ensemble.snapshot_size_permille;
@@ -54,10 +79,34 @@ impl Server {
                 Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING | Capabilities::CUMULATIVE;
         }
         let ports = Ports::new(sid, &membership);
-        let voting = election::Settings { interval_max_ms: 4000, ..Default::default() };
+        let voting = election::Settings {
+            interval_max_ms: 4000,
+            reconfig_enabled: ensemble.reconfig,
+            ..Default::default()
+        };
+        let config = membership.current();
+        let (version, text) = (config.version(), config.to_string());
+        ground.history.configured.push(Configured { server: self.id, version, text });
         let peer = zab::Peer::new(settings, voting, membership, recovered);
         core.join(peer, self.settings.fronts as u16, now);
         Some(ports)
+    }
+
+    /// The configuration that its files say is in force; none before it has started.
+    pub fn config(&self) -> Option<Arc<QuorumVerifier>> {
+        self.membership.as_ref().map(|membership| Arc::clone(membership.current()))
+    }
+
+    /// Its number, if observers keep no log.
+    pub(super) fn without_log(&self) -> Option<usize> {
+        let ensemble = self.settings.ensemble.as_ref()?;
+        (!ensemble.sync_enabled).then_some(self.id)
+    }
+
+    /// True if it leads, or means to.
+    pub fn leads(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| running.core.state() == Some(State::Leading))
     }
 
     /// True if its data is gone, and the others have not given it theirs yet.
@@ -172,7 +221,49 @@ impl Server {
     }
 }
 
+/// What a server is about to do to its files.
+fn moment_of(effect: &PeerEffect) -> Option<Moment> {
+    match effect {
+        PeerEffect::SaveEpochs(epochs) if epochs.accepted == epochs.current => {
+            Some(Moment::Establishes)
+        }
+        PeerEffect::Truncate { .. } => Some(Moment::Cuts),
+        PeerEffect::ReceiveSnapshot { .. } => Some(Moment::Installs),
+        _ => None,
+    }
+}
+
+/// The transaction that a packet brings.
+fn payload_of<'a>(packet: &'a Packet<'_>) -> Option<&'a [u8]> {
+    match packet {
+        Packet::Proposal { entry, .. }
+        | Packet::Inform { entry, .. }
+        | Packet::InformAndActivate { entry, .. } => Some(entry),
+        _ => None,
+    }
+}
+
 impl Running {
+    /// The agreement has got another configuration: the ports know, and the files have it at once.
+    pub(super) fn configured(
+        &mut self,
+        ground: &mut Ground,
+        server: usize,
+        in_force: bool,
+    ) -> Option<Membership> {
+        let membership = self.core.peer()?.membership().clone();
+        if let Some(ports) = &mut self.ports {
+            ports.votes.configure(&membership);
+        }
+        if in_force {
+            let (version, text) =
+                (membership.current().version(), membership.current().to_string());
+            ground.note(format_args!("server {server} is configured: {text:?}"));
+            ground.history.configured.push(Configured { server, version, text });
+        }
+        Some(membership)
+    }
+
     /// Carries out what the agreement wants. False if it wants the server to end.
     pub(super) fn peer_effect(
         &mut self,
@@ -184,7 +275,14 @@ impl Running {
         let Some(ports) = &mut self.ports else { return true };
         match effect {
             PeerEffect::Dial(sid) => ports.dial(ground, sid),
-            PeerEffect::Send(link, packet) => ports.send(ground, link, &packet),
+            PeerEffect::Send(link, packet) => {
+                if let Outgoing::Ack(zxid) = packet
+                    && zxid.counter() == 0
+                {
+                    ground.history.moments.push((Moment::Stands, server));
+                }
+                ports.send(ground, link, &packet);
+            }
             PeerEffect::Close(link, why) => {
                 ground.note(format_args!("server {server} closes link {}: {why}", link.0));
                 if let zab::messages::Drop::Violation(violation) = why {
@@ -212,14 +310,17 @@ impl Running {
             PeerEffect::SaveEpochs(_)
             | PeerEffect::Truncate { .. }
             | PeerEffect::ReceiveSnapshot { .. }
-            | PeerEffect::Reload { .. } => self.disk_effect(effect),
+            | PeerEffect::Reload { .. } => {
+                let moment = moment_of(&effect).map(|moment| (moment, server));
+                ground.history.moments.extend(moment);
+                self.disk_effect(effect);
+            }
             PeerEffect::Notify { to, state, vote, config } => {
                 let mut message = Vec::new();
                 vote.notification(state, &config).encode(&mut message);
                 ports.votes.send(now.mono_ms(), to, message.into());
                 self.election_calls(ground, now);
             }
-            PeerEffect::ConfigSeen(_) | PeerEffect::ConfigActive(_) => {}
             PeerEffect::State(state) => self.enter(ground, server, now, state),
             PeerEffect::Fatal(why) => {
                 ground.note(format_args!("server {server} gives up: {why}"));
@@ -338,7 +439,11 @@ impl Running {
     fn packets(&mut self, ground: &mut Ground, now: Now, id: LinkId) {
         let Running { core, shared, ports: Some(ports), .. } = self else { return };
         let Some(link) = ports.links.get_mut(&id) else { return };
+        let (at, without_log) = (ground.agenda.now(), self.without_log);
         let taken = Link::each_packet(&mut link.inbox, |packet| {
+            if let (Some(server), Some(payload)) = (without_log, payload_of(packet)) {
+                ground.history.told(at, server, payload);
+            }
             core.packet(shared, now, id, packet);
         });
         match taken {

@@ -34,6 +34,8 @@ use oxkeeper_storage::sim_disk::Fault;
 use oxkeeper_storage::{Compression, SimDisk, TxnLog, TxnLogOptions};
 use oxkeeper_tree::TreeOptions;
 use oxkeeper_zab::Recovered;
+use oxkeeper_zab::messages::Effect as PeerEffect;
+use oxkeeper_zab::quorum::Membership;
 
 use archive::{Archive, LogQueue};
 pub use mistake::Mistake;
@@ -104,6 +106,8 @@ pub struct Ensemble {
     pub sync_enabled: bool,
     /// Whether members do what only ours can do with each other.
     pub ours: bool,
+    /// Whether members may be changed (`reconfigEnabled`), by anyone (`skipACL`).
+    pub reconfig: bool,
     /// Whether batches that are alone are, now and then, written by the core's thread.
     pub writes_alone: bool,
 }
@@ -120,6 +124,7 @@ impl Default for Ensemble {
             snapshot_size_permille: Some(330),
             sync_enabled: true,
             ours: true,
+            reconfig: false,
             writes_alone: false,
         }
     }
@@ -157,6 +162,8 @@ pub struct Server {
     fault: Option<Fault>,
     /// Its data is gone, and the others have not given it theirs yet.
     wiped: bool,
+    /// Who is in the ensemble, as its files say; none before it starts, and of one server alone.
+    membership: Option<Membership>,
     dice: Dice,
 }
 
@@ -174,6 +181,7 @@ impl Server {
             slowness: 1,
             fault: None,
             wiped: false,
+            membership: None,
             dice: Dice::fork(seed, &format!("server {id}")),
         }
     }
@@ -221,7 +229,7 @@ impl Server {
             .note(format_args!("server {} starts life {} at {}", self.id, self.life, holding.zxid));
         let log = self.log_worker(&booted, options.clone(), holding.zxid);
         let archive = Archive::new(Arc::clone(&booted.dir));
-        let ports = recovered.and_then(|recovered| self.join(&mut core, recovered, now));
+        let ports = recovered.and_then(|recovered| self.join(ground, &mut core, recovered, now));
         let shared = booted.shared;
         ground.history.booted(ground.agenda.now(), holding);
         let io = (0..self.settings.fronts)
@@ -241,6 +249,7 @@ impl Server {
             reports: Reports::default(),
             committed: Committed::default(),
             planned: BTreeMap::new(),
+            without_log: self.without_log(),
             mistake: self.settings.mistake,
             held: Vec::new(),
         }));
@@ -294,6 +303,8 @@ impl Server {
             ..Settings::default()
         };
         settings.rules.owners = OWNERS;
+        let reconfig = self.settings.ensemble.as_ref().is_some_and(|ensemble| ensemble.reconfig);
+        (settings.rules.reconfig_enabled, settings.rules.skip_acl) = (reconfig, reconfig);
         settings
     }
 
@@ -326,6 +337,15 @@ impl Server {
         self.disk.repair();
         self.fault = None;
         self.slowness = 1;
+    }
+
+    /// What the disk was slow with is done soon.
+    pub fn hurry(&mut self, ground: &mut Ground) {
+        let Some(running) = &mut self.running else { return };
+        for stage in [Stage::Log, Stage::Snapshots, Stage::History] {
+            running.planned.remove(&stage);
+        }
+        self.plan_all(ground);
     }
 
     /// Lets the disk fail at one of its next operations.
@@ -397,11 +417,13 @@ impl Server {
             }
             Delivery::Bytes(bytes) => match running.find(wire) {
                 Some((io, conn)) => {
-                    ground.history.contact(ground.agenda.now(), wire);
                     if let Some(socket) = running.io[io].sockets.get_mut(&conn) {
                         socket.inbox.extend(bytes);
                     }
-                    running.feed(now, io, conn, self.dice.one_in(8));
+                    // Half a request keeps nobody alive.
+                    if running.feed(now, io, conn, self.dice.one_in(8)) {
+                        ground.history.contact(ground.agenda.now(), wire);
+                    }
                     running.flush(ground, now, io);
                 }
                 // A connection of an earlier life.
@@ -577,6 +599,12 @@ impl Server {
                 Effect::SnapshotEnd => running.to_snapshots.push_back(SnapshotCommand::End),
                 Effect::SnapshotAbandon => {
                     running.to_snapshots.push_back(SnapshotCommand::Abandon);
+                }
+                Effect::Peer(PeerEffect::ConfigSeen(_)) => {
+                    self.membership = running.configured(ground, self.id, false);
+                }
+                Effect::Peer(PeerEffect::ConfigActive(_)) => {
+                    self.membership = running.configured(ground, self.id, true);
                 }
                 Effect::Peer(effect) => {
                     if !running.peer_effect(ground, self.id, now, effect) {

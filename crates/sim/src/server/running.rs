@@ -41,6 +41,8 @@ pub(super) struct Running {
     pub(super) reports: Reports,
     pub(super) committed: Committed,
     pub(super) planned: BTreeMap<Stage, Micros>,
+    /// Its number, if it may be an observer that keeps no log.
+    pub(super) without_log: Option<usize>,
     pub(super) mistake: Option<Mistake>,
     /// For [`Mistake::HoldsMessages`] alone: until when, and of which connection.
     pub(super) held: Vec<(Micros, FrontId, OwnedToCore)>,
@@ -233,14 +235,16 @@ impl Running {
         thread.front.caught_up(shared, now, &mut link);
     }
 
-    /// Hands a Front what was read for one of its connections; `in_pieces` as a kernel might.
-    pub(super) fn feed(&mut self, now: Now, index: usize, conn: ConnId, in_pieces: bool) {
+    /// Hands a Front what was read for one of its connections; `in_pieces` as a kernel might. True
+    /// if it took any of it.
+    pub(super) fn feed(&mut self, now: Now, index: usize, conn: ConnId, in_pieces: bool) -> bool {
         if index > 0 && self.mistake != Some(Mistake::ReadsBeforeMail) {
             self.take_mail(now, index);
         }
         let Running { core, shared, io, to_core, .. } = self;
         let Io { front, sockets, .. } = &mut io[index];
-        let Some(Socket { inbox, .. }) = sockets.get_mut(&conn) else { return };
+        let Some(Socket { inbox, .. }) = sockets.get_mut(&conn) else { return false };
+        let came = inbox.len();
         let upto = if in_pieces { inbox.len().div_ceil(2) } else { inbox.len() };
         for end in [upto, inbox.len()] {
             let end = end.min(inbox.len());
@@ -253,6 +257,7 @@ impl Running {
             };
             inbox.drain(..used);
         }
+        inbox.len() < came
     }
 
     /// The turn of a thread without the core.
@@ -296,8 +301,8 @@ impl Running {
             }
             if state.close_now || state.close_after_output {
                 self.drop_conn(ground, now, index, conn);
-            } else if state.wants_input && held_back {
-                self.feed(now, index, conn, false);
+            } else if state.wants_input && held_back && self.feed(now, index, conn, false) {
+                ground.history.contact(ground.agenda.now(), wire);
             }
             self.io[index].front.drain_dirty(&mut dirty);
         }

@@ -95,8 +95,12 @@ impl Leader {
                 link.stage = Stage::Synchronized;
                 link.syncing = None;
                 let early = std::mem::take(&mut link.early_ack);
-                if counts {
+                // Who still observes and votes in a configuration that is on its way has the
+                // history as well: the new quorum may need it before anything is proposed to it.
+                if counts || (ledger.membership.is_voter(sid) && ledger.settings.sync_enabled) {
                     self.history_acks.insert(sid);
+                }
+                if counts {
                     let early = if wrong::is(Wrong::Z4785) { self.proposed } else { early };
                     self.count(sid, early);
                 }
@@ -219,10 +223,31 @@ impl Leader {
 
     /// A sync: complete when everything outstanding now is committed (`processSync`).
     pub(super) fn sync_asked(&mut self, ledger: &mut Ledger, syncer: Syncer) {
-        if self.proposals.is_empty() {
+        if self.proposals.is_empty() && self.is_followed(ledger) {
             self.synced(ledger, syncer);
         } else {
             self.syncs.push_back((self.proposed, syncer));
+        }
+    }
+
+    /// False if others may be led by another server, which may have committed more: it was named by
+    /// a reconfiguration, or so many have hung up that they may have elected it. A process that was
+    /// stopped finds that out when it reads on, long before its clock tells.
+    fn is_followed(&self, ledger: &Ledger) -> bool {
+        let me = ledger.settings.sid;
+        let follows = |sid| self.links.values().any(|link| link.sid() == sid && link.forwards());
+        self.below
+            || (self.successor.is_none()
+                && ledger.membership.is_quorum(|sid| sid == me || follows(sid)))
+    }
+
+    /// Answers syncs that came when too few followed.
+    pub(super) fn release_syncs(&mut self, ledger: &mut Ledger) {
+        if self.syncs.is_empty() || !self.proposals.is_empty() || !self.is_followed(ledger) {
+            return;
+        }
+        for (_, syncer) in std::mem::take(&mut self.syncs) {
+            self.synced(ledger, syncer);
         }
     }
 

@@ -63,7 +63,10 @@ impl Leader {
         }
         // It can never follow this leader. Apache lets it try for ever; one more election is the
         // price of having it back.
-        self.outpromised |= promised > self.epoch && ledger.membership.current().is_voter(info.sid);
+        if promised > self.epoch && ledger.membership.current().server(info.sid).is_some() {
+            self.outpromised = true;
+            return Ok(());
+        }
         if self.phase != Phase::Promising {
             self.tell_epoch(ledger, id);
         }

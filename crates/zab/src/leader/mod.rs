@@ -351,6 +351,11 @@ impl Leader {
             self.ping(ledger);
             return Ok(());
         }
+        // All that were told are on their way to the next leader. Who stayed would be found by
+        // others, and they would follow one that commits nothing any more.
+        if self.successor.is_some() {
+            return Err(self.quorum_lost());
+        }
         self.look_at_ensemble_id(ledger);
         self.half_tick = !self.half_tick;
         if !self.half_tick {
@@ -358,6 +363,7 @@ impl Leader {
             if !self.has_quorum(ledger) {
                 return Err(self.quorum_lost());
             }
+            self.release_syncs(ledger);
         }
         let limit_ms = ledger.settings.sync_limit_ms();
         if self.own_write.is_some_and(|(_, begun_ms)| now_ms.saturating_sub(begun_ms) > limit_ms) {
@@ -372,7 +378,7 @@ impl Leader {
         let alive: BTreeSet<Sid> = self
             .links
             .values()
-            .filter(|link| !link.observes() && self.tick <= link.alive_until_tick)
+            .filter(|link| self.tick <= link.alive_until_tick)
             .map(Link::sid)
             .collect();
         let me = ledger.settings.sid;

@@ -151,7 +151,12 @@ impl Leader {
         link.stage = Stage::NewLeader;
         link.holds = if link.observes() { committed } else { appended };
         let zxid = Zxid(i64::from(self.epoch) << 32);
-        let config = ledger.config_last_seen().to_string();
+        // With its epoch a leader puts in force what was under way. What it proposes afterwards
+        // comes as a proposal: said here, it would be in force with UPTODATE, come what may.
+        let config = match self.phase {
+            Phase::Broadcast => ledger.membership.current().to_string(),
+            _ => ledger.config_last_seen().to_string(),
+        };
         ledger.send(id, Outgoing::NewLeader(zxid, config));
     }
 

@@ -91,7 +91,9 @@ impl Core {
         let me = ensemble.peer.sid();
         let synced = |sid| {
             let links = ensemble.peer.leading().into_iter().flat_map(zab::leader::Leader::links);
-            sid == me || links.into_iter().any(|(_, link)| link.sid() == sid && link.synchronized())
+            // An observer is not asked for its acknowledgement: it could not help to commit.
+            let has_it = |link: &zab::leader::Link| link.synchronized() && !link.observes();
+            sid == me || links.into_iter().any(|(_, link)| link.sid() == sid && has_it(link))
         };
         let rules = zab::reconfig::Rules {
             enabled: self.settings.rules.reconfig_enabled,

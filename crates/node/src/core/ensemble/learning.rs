@@ -75,6 +75,20 @@ impl Core {
         true
     }
 
+    /// Whether a session of the ensemble is not, or no longer, this connection's. What it still
+    /// had to say must not follow the question of the connection that came after it: to the leader
+    /// it would be that one's.
+    pub(in crate::core) fn has_left(
+        &self,
+        session: SessionId,
+        connection: (FrontId, ConnId),
+    ) -> bool {
+        let Some(ensemble) = self.ensemble.as_ref().filter(|_| self.forwards()) else {
+            return false;
+        };
+        !ensemble.locals.is_open(session) && ensemble.connected.get(&session) != Some(&connection)
+    }
+
     /// Asks the leader for a new session.
     pub(in crate::core) fn forward_session(
         &mut self,
