@@ -139,6 +139,11 @@ impl Client {
         }
     }
 
+    /// The same session without the namespace.
+    pub(crate) fn whole(&self) -> Client {
+        Client { session: Arc::clone(&self.session), root: Chroot::default() }
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.session.shared
     }

@@ -15,6 +15,7 @@ use crate::driver::{Registration, Shared};
 use crate::error::ErrorKind;
 use crate::ops::CONFIG_PATH;
 use crate::reply::{Asked, Reply};
+use crate::retry::pause;
 use crate::watch::{Held, OneShot};
 
 type Seen = (Option<Vec<u8>>, OneShot);
@@ -31,6 +32,7 @@ fn read(outcome: Outcome, asked: &mut Asked) -> Result<Seen, ErrorKind> {
 
 /// Reads and watches until the session is over, or the server refuses for good.
 pub(crate) async fn follow(session: Weak<Shared>) {
+    let mut tried = 0;
     loop {
         let Some(shared) = session.upgrade() else { return };
         let request = Request::GetData(PathWatch { path: CONFIG_PATH.into(), watch: true });
@@ -51,10 +53,15 @@ pub(crate) async fn follow(session: Weak<Shared>) {
                 }
                 watch
             }
-            Err(error) if error.is_temporary() => continue,
+            Err(error) if error.is_temporary() => {
+                tried += 1;
+                pause(tried).await;
+                continue;
+            }
             Err(_) => return,
         };
         drop(shared);
+        tried = 0;
         if watch.await.is_err() {
             return;
         }

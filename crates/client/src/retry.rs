@@ -63,15 +63,25 @@ impl RetryPolicy {
         if self.times.is_some_and(|times| tried > times) {
             return None;
         }
-        let doubled = 1u32.checked_shl(tried.saturating_sub(1)).unwrap_or(u32::MAX);
-        let window = self.first.saturating_mul(doubled).min(self.max);
-        let drawn = RandomState::new().hash_one(tried) % 1024;
-        let pause = window.mul_f64((drawn + 1) as f64 / 1024.0);
+        let pause = drawn(self.first, self.max, tried);
         match self.until {
             Some(until) if Instant::now() + pause > until => None,
             _ => Some(pause),
         }
     }
+}
+
+/// A pause within a window that doubles with every try.
+fn drawn(first: Duration, max: Duration, tried: u32) -> Duration {
+    let doubled = 1u32.checked_shl(tried.saturating_sub(1)).unwrap_or(u32::MAX);
+    let window = first.saturating_mul(doubled).min(max);
+    let drawn = RandomState::new().hash_one(tried) % 1024;
+    window.mul_f64((drawn + 1) as f64 / 1024.0)
+}
+
+/// What goes on until it succeeds does not hammer a server in trouble.
+pub(crate) async fn pause(tried: u32) {
+    tokio::time::sleep(drawn(Duration::from_millis(5), Duration::from_secs(1), tried)).await;
 }
 
 impl Default for RetryPolicy {

@@ -19,9 +19,9 @@ use crate::io_thread::IoThread;
 use crate::mailbox::Mailbox;
 use crate::seldom::Seldom;
 
-/// How many connections may wait to be accepted. When a server goes, all of its clients come here at
-/// once, and whoever finds the queue full tries again after a whole second: Java's 50 are soon full.
-/// The system may have a lower bound of its own.
+/// How many connections may wait to be accepted. When a server goes, all of its clients come here
+/// at once, and whoever finds the queue full tries again after a whole second: Java's 50 are soon
+/// full. The system may have a lower bound of its own.
 const BACKLOG_DEFAULT: u32 = 4096;
 
 /// How long to leave the port alone when there are no descriptors left. Long enough not to spin,

@@ -238,7 +238,51 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Instant;
+
     use super::*;
+    use crate::canned::Canned;
+
+    fn serve(port: u16) -> SocketAddr {
+        let server = Canned::bind((Ipv4Addr::LOCALHOST, port).into()).unwrap();
+        let address = server.address().unwrap();
+        std::thread::spawn(move || server.run());
+        address
+    }
+
+    fn until(mut over: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !over() {
+            assert!(start.elapsed() < Duration::from_secs(20), "it does not happen");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn writers_go_back_to_their_own_servers() {
+        let there = serve(0);
+        // Nobody listens here, until somebody does.
+        let away = Canned::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap().address().unwrap();
+        let writers = Writers::start(&[there, away], "/r", 4, 6000).unwrap();
+        let written = |count: u64| {
+            let before = writers.acknowledged();
+            until(|| writers.acknowledged() >= before + count);
+        };
+        written(100);
+        writers.go_home();
+        until(|| writers.shared.at_home.load(Ordering::SeqCst) == 2);
+        // Two are at home and write; the others' server is away, and elsewhere is not home.
+        written(100);
+        assert!(!writers.are_home());
+        serve(away.port());
+        until(|| writers.are_home());
+        written(100);
+        let Writers { shared, threads, .. } = writers;
+        shared.stop.store(true, Ordering::SeqCst);
+        let counts: Vec<u64> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    }
 
     #[test]
     fn a_write_says_its_number() {

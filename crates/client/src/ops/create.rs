@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::core::{Answer, Fate, Outcome};
 use crate::error::{Error, ErrorKind};
 use crate::reply::{Asked, Reply};
+use crate::retry::pause;
 use crate::{Acl, BoxFuture, uuid};
 
 /// A znode that was created.
@@ -251,6 +252,9 @@ impl Future for Creating {
     }
 }
 
+/// How often missing parents are made before whoever deletes them has won.
+const PARENTS_TRIES: usize = 16;
+
 /// A create that takes several requests.
 struct Owned {
     zk: Client,
@@ -275,34 +279,47 @@ impl Owned {
     }
 
     /// Creates the znode, and what is missing above it when the server says so. Whoever deletes
-    /// them meanwhile makes it begin anew.
+    /// them meanwhile makes it begin anew, but not for ever.
     async fn with_parents(self, first: Reply<Created>) -> Result<Created, Error> {
         let mut last = first.await;
-        loop {
+        for _ in 0..PARENTS_TRIES {
             match last {
-                Err(error) if error.is_no_node() => self.make_parents().await?,
+                Err(error) if error.is_no_node() => self.make_parents(error).await?,
                 last => return last,
             }
             last = self.as_create(&self.path).submit().await;
         }
+        last
     }
 
-    async fn make_parents(&self) -> Result<(), Error> {
-        let above = self.path.match_indices('/').map(|(at, _)| &self.path[..at]);
-        let mut refused = None;
+    /// Creates what is above the znode, the namespace included. Where nothing can be missing, as
+    /// when it is the chroot that is, the error stays what it was.
+    async fn make_parents(&self, missing: Error) -> Result<(), Error> {
+        let zk = self.zk.whole();
+        let path = match self.zk.full(&self.path, true) {
+            Ok(path) => path,
+            Err(_) => return Err(missing),
+        };
+        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
         let sent: Vec<_> = above
             .filter(|path| !path.is_empty())
-            .map(|path| Create { kind: Kind::default(), data: Some(b""), ..self.as_create(path) })
+            .map(|path| Create {
+                zk: &zk,
+                kind: Kind::default(),
+                data: Some(b""),
+                ..self.as_create(path)
+            })
             .map(|create| create.submit())
             .collect();
+        let mut last = Err(missing);
         for reply in sent {
-            match reply.await {
+            last = match reply.await {
                 // NOAUTH may come of a znode that is there: what matters is the last.
-                Err(error) if !error.is_node_exists() => refused = Some(error),
-                Ok(_) | Err(_) => refused = None,
-            }
+                Err(error) if !error.is_node_exists() => Err(error),
+                Ok(_) | Err(_) => Ok(()),
+            };
         }
-        refused.map_or(Ok(()), Err)
+        last
     }
 
     async fn protected(self) -> Result<Created, Error> {
@@ -310,17 +327,21 @@ impl Owned {
             // It is no path, and is refused as such.
             return self.as_create(&self.path).submit().await;
         };
+        let parent = parent.to_owned();
         let prefix = format!("_c_{}-", uuid::random());
         let path = format!("{parent}/{prefix}{name}");
-        let mut orphan = Orphan { zk: self.zk.clone(), at: None };
-        loop {
-            orphan.at = Some((parent.to_owned(), prefix.clone()));
-            let error = match self.as_create(&path).submit().await {
-                Err(error) if error.is_no_node() && self.parents => {
+        let own = Owned { path, ..self };
+        let mut orphan = Orphan { zk: own.zk.clone(), at: None };
+        let mut parents_tried = 0;
+        for tried in 1.. {
+            orphan.at = Some((parent.clone(), prefix.clone()));
+            let error = match own.as_create(&own.path).submit().await {
+                Err(error)
+                    if error.is_no_node() && own.parents && parents_tried < PARENTS_TRIES =>
+                {
                     orphan.at = None;
-                    let parents =
-                        Owned { path: path.clone(), zk: self.zk.clone(), ..self.shallow() };
-                    parents.make_parents().await?;
+                    parents_tried += 1;
+                    own.make_parents(error).await?;
                     continue;
                 }
                 Err(error) if error.fate() == Fate::Unknown && error.is_temporary() => error,
@@ -330,22 +351,13 @@ impl Owned {
                 }
             };
             tracing::debug!(%error, "looking for a protected znode");
-            if let Some(found) = find(&self.zk, parent, &prefix).await? {
+            if let Some(found) = find(&own.zk, &parent, &prefix).await? {
                 orphan.at = None;
                 return Ok(found);
             }
+            pause(tried).await;
         }
-    }
-
-    fn shallow(&self) -> Owned {
-        Owned {
-            zk: self.zk.clone(),
-            path: String::new(),
-            data: None,
-            kind: self.kind,
-            acl: self.acl.clone(),
-            parents: false,
-        }
+        unreachable!("counted for ever")
     }
 }
 
@@ -363,9 +375,10 @@ impl Drop for Orphan {
         let zk = self.zk.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            while let Ok(Some(found)) = find(&zk, &parent, &prefix).await {
+            for tried in 1.. {
+                let Ok(Some(found)) = find(&zk, &parent, &prefix).await else { return };
                 match zk.delete(&found.path).await {
-                    Err(error) if error.is_temporary() => {}
+                    Err(error) if error.is_temporary() => pause(tried).await,
                     Ok(()) | Err(_) => return,
                 }
             }
@@ -376,12 +389,15 @@ impl Drop for Orphan {
 /// The znode that bears this number. A lost connection is followed up: to look again is safe.
 async fn find(zk: &Client, parent: &str, prefix: &str) -> Result<Option<Created>, Error> {
     let parent = if parent.is_empty() { "/" } else { parent };
-    loop {
+    for tried in 1.. {
         // A follower may be behind the one that took the create.
         let synced = zk.sync(parent).send();
         let listed = zk.children(parent).send();
         let names = match (synced.await, listed.await) {
-            (Err(error), _) | (_, Err(error)) if error.is_temporary() => continue,
+            (Err(error), _) | (_, Err(error)) if error.is_temporary() => {
+                pause(tried).await;
+                continue;
+            }
             (Err(error), _) | (_, Err(error)) if error.is_no_node() => return Ok(None),
             (synced, listed) => {
                 synced?;
@@ -393,12 +409,13 @@ async fn find(zk: &Client, parent: &str, prefix: &str) -> Result<Option<Created>
         };
         let path = format!("{}/{name}", parent.trim_end_matches('/'));
         match zk.exists(&path).await {
-            Err(error) if error.is_temporary() => {}
+            Err(error) if error.is_temporary() => pause(tried).await,
             Err(error) => return Err(error),
             Ok(None) => return Ok(None),
             Ok(stat) => return Ok(Some(Created { path, stat })),
         }
     }
+    unreachable!("counted for ever")
 }
 
 impl Client {

@@ -81,6 +81,13 @@ async fn parents_are_made_where_they_are_missing() {
     zk.delete_all("/x").await.unwrap();
     assert_eq!(zk.exists("/x").await.unwrap(), None);
     zk.delete_all("/x").await.unwrap();
+    // A namespace is made as well; a chroot cannot be made from inside.
+    let ns = zk.namespace("/new/ns").unwrap();
+    ns.create("/a", b"").parents().await.unwrap();
+    assert_eq!(zk.children("/new/ns").await.unwrap(), ["a"]);
+    let lost = Client::connect(&format!("{}/no-such-chroot", addr())).await.unwrap();
+    assert!(lost.create("/a", b"").parents().await.unwrap_err().is_no_node());
+    assert!(lost.create("/a", b"").parents().protected().await.unwrap_err().is_no_node());
 }
 
 #[tokio::test]
