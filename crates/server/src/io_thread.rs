@@ -523,7 +523,7 @@ impl IoThread {
             match effect {
                 Effect::Append(batch) => {
                     let alone = self.taken.replace(0) <= TAKEN_ALONE_MAX;
-                    match alone && part.member.is_some() {
+                    match alone && part.member.is_some() && !part.leads() {
                         true => part.log.hold(batch),
                         false => part.log.send(LogCommand::Append(batch)),
                     }

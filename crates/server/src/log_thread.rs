@@ -16,11 +16,12 @@
 //! ([`LogThread::write_held`]): with the same worker, which is behind a lock, and only if
 //! everything that was handed over before is done, so that the order stays what it was.
 //!
-//! What it costs: a sync that is slow all the same keeps the core's thread, where a quorum of the
-//! others would have done without it. One in 64 can do so at most, because after it the disk has to
-//! prove itself again; and a disk that hangs looks to the others like a server that does, which
-//! they find out sooner. A server without others leaves everything to this thread: while its disk
-//! hangs, nobody else answers an operator's questions.
+//! What it costs: a sync that is slow all the same keeps the core's thread. One in 64 can do so at
+//! most, because after it the disk has to prove itself again; and a disk that hangs looks to the
+//! others like a server that does, which they find out sooner. It is for followers and observers
+//! only. A leader is to commit by the others' word while its own disk is slow, and to step down
+//! when it is stuck; and while the disk of a server without others hangs, nobody else answers an
+//! operator's questions.
 //!
 //! In an ensemble the same thread saves the epochs and exchanges the history (module
 //! [`crate::member`]): those are writes that must not overtake each other, nor the appends.
