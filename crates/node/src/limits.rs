@@ -58,7 +58,7 @@ pub const LISTINGS_KEPT: usize = 4;
 pub const LISTING_KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// Below this many children walking over them costs no more than looking for what is kept.
-pub const LISTING_KEPT_CHILDREN_MIN: i32 = 64;
+pub const LISTING_KEPT_CHILDREN_MIN: usize = 64;
 
 /// Runs of a long listing written in one step: about as many names.
 pub const LISTED_RUNS_PER_STEP: usize = 8;

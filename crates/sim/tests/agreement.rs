@@ -1,5 +1,5 @@
 //! The net holds for ensembles: what once went wrong in Apache's, put back into ours by
-//! `oxkeeper_zab::wrong`, is found by the invariants in this many of the first seeds.
+//! `oxkeeper_zab::wrong`, is found by the invariants among these seeds.
 //!
 //! The choice of a mistake is one for the whole process, so this is one test.
 

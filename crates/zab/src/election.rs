@@ -37,11 +37,11 @@ use crate::vote::{Received, Vote};
 /// (`db.autocreate=false`). It has no vote to cast and nobody may vote for it.
 pub const NO_DATABASE: Zxid = Zxid(-1);
 
-/// Strangers whose last answer is remembered while we look. More of them at a time are not
-/// answered: in no ensemble do so many observers start at once.
 /// Looking for so long without an end is not usual.
 const LOOKS_LONG_MS: u64 = 2_000;
 
+/// Strangers whose last answer is remembered while we look. More of them at a time are not
+/// answered: in no ensemble do so many observers start at once.
 const STRANGERS_MAX: usize = 256;
 
 /// What can be configured.

@@ -32,12 +32,21 @@ struct Kept {
 }
 
 impl Listings {
-    /// Appends the children of the znode at `path`, whose stat this is, as a vector of strings.
-    pub fn encode(&mut self, tree: &Tree, path: &str, stat: &Stat, out: &mut Vec<u8>) {
-        if stat.num_children < LISTING_KEPT_CHILDREN_MIN {
+    /// Appends the children of the znode at `path`, so many, as a vector of strings. Its stat is
+    /// only asked for if there are enough of them.
+    pub fn encode(
+        &mut self,
+        tree: &Tree,
+        path: &str,
+        children: usize,
+        stat: impl FnOnce() -> Stat,
+        out: &mut Vec<u8>,
+    ) {
+        if children < LISTING_KEPT_CHILDREN_MIN {
             tree.encode_children(path, out);
             return;
         }
+        let stat = stat();
         let as_of = (stat.czxid.0, stat.pzxid.0, stat.cversion);
         let same = |kept: &&mut Kept| kept.as_of == as_of && *kept.path == *path;
         match self.kept.iter_mut().find(same) {
@@ -80,8 +89,10 @@ mod tests {
 
     use super::*;
 
-    fn stat(czxid: i64, pzxid: i64, num_children: i32) -> Stat {
-        Stat { czxid: Zxid(czxid), pzxid: Zxid(pzxid), num_children, ..Stat::default() }
+    const LARGE: usize = LISTING_KEPT_CHILDREN_MIN;
+
+    fn stat() -> Stat {
+        Stat { pzxid: Zxid(5), ..Stat::default() }
     }
 
     /// What is kept for a path, as bytes.
@@ -94,15 +105,15 @@ mod tests {
         let tree = Tree::new(TreeOptions::default());
         let mut listings = Listings::default();
         let mut out = Vec::new();
-        listings.encode(&tree, "/", &stat(0, 5, LISTING_KEPT_CHILDREN_MIN), &mut out);
+        listings.encode(&tree, "/", LARGE, stat, &mut out);
         assert_eq!(kept(&listings, "/"), 0, "asked for once");
         let first = std::mem::take(&mut out);
-        listings.encode(&tree, "/", &stat(0, 5, LISTING_KEPT_CHILDREN_MIN), &mut out);
+        listings.encode(&tree, "/", LARGE, stat, &mut out);
         assert_eq!(kept(&listings, "/"), first.len());
-        listings.encode(&tree, "/", &stat(0, 5, LISTING_KEPT_CHILDREN_MIN), &mut out);
+        listings.encode(&tree, "/", LARGE, stat, &mut out);
         assert_eq!(out, first.repeat(2));
         for _ in 0..3 {
-            listings.encode(&tree, "/zookeeper", &stat(0, 5, 2), &mut out);
+            listings.encode(&tree, "/zookeeper", 2, stat, &mut out);
         }
         assert_eq!(kept(&listings, "/zookeeper"), 0, "small");
     }
@@ -112,12 +123,11 @@ mod tests {
         let tree = Tree::new(TreeOptions::default());
         let mut listings = Listings::default();
         let mut out = Vec::new();
-        let large = stat(0, 5, LISTING_KEPT_CHILDREN_MIN);
         for _ in 0..2 {
-            listings.encode(&tree, "/", &large, &mut out);
+            listings.encode(&tree, "/", LARGE, stat, &mut out);
         }
         for other in 0..LISTINGS_KEPT {
-            listings.encode(&tree, &format!("/{other}"), &large, &mut out);
+            listings.encode(&tree, &format!("/{other}"), LARGE, stat, &mut out);
         }
         assert_eq!(kept(&listings, "/"), 0);
     }

@@ -239,14 +239,14 @@ fn get_children(
         return Ok(());
     }
     let before = out.len();
-    let stat = node.stat();
     out.reserve(node.num_children() * LISTED_NAME_BYTES);
-    context.listings.encode(&context.shared.tree, alias(&read.path), &stat, out);
+    let (tree, children) = (&context.shared.tree, node.num_children());
+    context.listings.encode(tree, alias(&read.path), children, || node.stat(), out);
     // Names without the length in front of each and of their number.
     let names_bytes = out.len() - before - 4 * (node.num_children() + 1);
     context.stats.read(&read.path, names_bytes);
     if with_stat {
-        stat.encode(out);
+        node.stat().encode(out);
     }
     Ok(())
 }

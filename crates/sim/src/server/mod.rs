@@ -584,7 +584,9 @@ impl Server {
                         running.reports.synced(batch.last_zxid, Default::default());
                     }
                     let ensemble = self.settings.ensemble.as_ref();
-                    match ensemble.is_some_and(|ensemble| ensemble.writes_alone) {
+                    let alone = ensemble.is_some_and(|ensemble| ensemble.writes_alone);
+                    // A leader leaves its log to the log's thread.
+                    match alone && running.core.state() != Some(oxkeeper_zab::State::Leading) {
                         true => running.to_log.hold(batch),
                         false => running.to_log.push(LogCommand::Append(batch)),
                     }

@@ -171,6 +171,10 @@ impl Leader {
         } else {
             None
         };
+        // Asked when too few followed and nothing was outstanding: a quorum has followed since.
+        // Learners of Apache's expect answers in the order of their questions; a sync answered
+        // behind a later write's commit would hold up their clients for ever.
+        self.answer_syncs(ledger, Zxid(zxid.0 - 1));
         let entry = ledger.commit(zxid).map_err(Why::Violation)?;
         if designated.is_some() {
             self.tell_commits(ledger);
@@ -201,14 +205,17 @@ impl Leader {
                 tracing::info!(leader = leader.0, "another leader is designated; waiting for it");
             }
         }
-        if self.syncs.front().is_some_and(|(behind, _)| *behind <= zxid) {
+        self.answer_syncs(ledger, zxid);
+        Ok(())
+    }
+
+    /// Answers the syncs that waited for a commit up to this one.
+    fn answer_syncs(&mut self, ledger: &mut Ledger, committed: Zxid) {
+        while self.syncs.front().is_some_and(|(behind, _)| *behind <= committed) {
             self.tell_commits(ledger);
-        }
-        while self.syncs.front().is_some_and(|(behind, _)| *behind <= zxid) {
             let Some((_, syncer)) = self.syncs.pop_front() else { break };
             self.synced(ledger, syncer);
         }
-        Ok(())
     }
 
     /// Tells the followers that take one COMMIT for many of the last one.
@@ -331,6 +338,29 @@ mod tests {
         ledger.done(Disk::Synced(Zxid(0x1_0000_0001))).unwrap();
         leader.disk(&mut ledger, 0, Done::Synced).unwrap();
         assert!(has_synced(&mut ledger, SyncToken(2)), "the second one came later");
+    }
+
+    #[test]
+    fn a_sync_that_came_when_too_few_followed_is_answered_before_the_next_commit() {
+        let (mut leader, mut ledger) = alone();
+        leader.syncs.push_back((leader.proposed, Syncer::Own(SyncToken(1))));
+        let zxid = Zxid(0x1_0000_0001);
+        let entry = Entry { zxid, payload: "x".into() };
+        leader.propose(&mut ledger, 0, entry, None).unwrap();
+        while ledger.poll_effect().is_some() {}
+        ledger.done(Disk::Synced(zxid)).unwrap();
+        leader.disk(&mut ledger, 0, Done::Synced).unwrap();
+        leader.syncs.push_back((zxid, Syncer::Own(SyncToken(2))));
+        let entry = Entry { zxid: Zxid(zxid.0 + 1), payload: "y".into() };
+        leader.propose(&mut ledger, 0, entry, None).unwrap();
+        ledger.done(Disk::Synced(Zxid(zxid.0 + 1))).unwrap();
+        leader.disk(&mut ledger, 0, Done::Synced).unwrap();
+        let told: Vec<Effect> = std::iter::from_fn(|| ledger.poll_effect()).collect();
+        let place = |wanted: &Effect| told.iter().position(|effect| effect == wanted);
+        for (token, commit) in [(1, zxid), (2, Zxid(zxid.0 + 1))] {
+            let synced = place(&Effect::Synced(SyncToken(token))).unwrap();
+            assert!(synced < place(&Effect::Commit(commit)).unwrap(), "{told:?}");
+        }
     }
 
     fn has_synced(ledger: &mut Ledger, token: SyncToken) -> bool {
