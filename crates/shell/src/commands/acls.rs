@@ -92,11 +92,7 @@ pub async fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         None => request.await,
     }
     .on(path)?;
-    if shell.json {
-        shell.out.json(&json!({"path": path, "stat": show::stat_json(&stat)}));
-    } else if given.has("-s") {
-        shell.print_stat(&stat);
-    }
+    shell.tell_stat(path, &stat, given.has("-s"));
     Ok(())
 }
 

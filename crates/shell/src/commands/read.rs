@@ -16,6 +16,15 @@ use crate::subtree::walk::levels;
 use crate::table;
 
 impl Shell {
+    /// What became of a znode's stat: as JSON always, as text where it was asked for.
+    pub fn tell_stat(&self, path: &str, stat: &Stat, asked: bool) {
+        if self.json {
+            self.out.json(&json!({"path": path, "stat": show::stat_json(stat)}));
+        } else if asked {
+            self.print_stat(stat);
+        }
+    }
+
     /// The eleven lines of a stat.
     pub fn print_stat(&self, stat: &Stat) {
         self.out.lines(show::stat_lines(stat, &self.zone));
@@ -96,11 +105,7 @@ pub async fn stat(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let Some(stat) = found else {
         return Err(Failure::of_code(oxkeeper_client::ErrorCode::NO_NODE, path));
     };
-    if shell.json {
-        shell.out.json(&json!({"path": path, "stat": show::stat_json(&stat)}));
-    } else {
-        shell.print_stat(&stat);
-    }
+    shell.tell_stat(path, &stat, true);
     Ok(())
 }
 
