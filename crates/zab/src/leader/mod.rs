@@ -28,6 +28,7 @@ mod handover;
 mod link;
 mod pulse;
 mod sync;
+mod voices;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub struct Leader {
     connecting: BTreeSet<Sid>,
     /// Who acknowledged the epoch.
     epoch_acks: BTreeSet<Sid>,
+    /// Who did, and has hung up since: it may come back without its data, and forget that it did.
+    epoch_acks_lapsed: BTreeSet<Sid>,
     /// Who has the initial history on disk.
     history_acks: BTreeSet<Sid>,
     /// The last acknowledged proposal of each.
@@ -111,6 +114,8 @@ pub struct Leader {
     /// A voter has promised a later epoch.
     outpromised: bool,
     syncs: VecDeque<(Zxid, Syncer)>,
+    /// How many times all were pinged.
+    round: u64,
     /// When this server's own oldest write that is not on disk was begun.
     own_write: Option<(Zxid, u64)>,
     tick: u64,
@@ -141,6 +146,7 @@ impl Leader {
             epoch: epochs.accepted.saturating_add(1),
             connecting: BTreeSet::from([settings.sid]),
             epoch_acks: BTreeSet::new(),
+            epoch_acks_lapsed: BTreeSet::new(),
             history_acks: BTreeSet::new(),
             acked: BTreeMap::new(),
             own_position: (epochs.current, ledger.cursors().appended),
@@ -156,6 +162,7 @@ impl Leader {
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
+            round: 0,
             own_write: None,
             tick: 0,
             half_tick: false,
@@ -210,7 +217,12 @@ impl Leader {
 
     /// A learner's connection ended.
     pub fn unlinked(&mut self, link: LinkId) {
-        self.links.remove(&link);
+        let sid = self.links.remove(&link).map(|link| link.sid());
+        if self.phase == Phase::AckEpoch
+            && let Some(sid) = sid.filter(|sid| self.epoch_acks.remove(sid))
+        {
+            self.epoch_acks_lapsed.insert(sid);
+        }
         self.syncs.retain(|(_, syncer)| *syncer != Syncer::Link(link));
     }
 
@@ -259,7 +271,11 @@ impl Leader {
             Packet::Request(_) | Packet::Revalidate { .. } if serves => {
                 return Ok(Verdict::ForNode(sid));
             }
-            Packet::Ping { .. } if link.forwards() => return Ok(Verdict::ForNode(sid)),
+            Packet::Ping { .. } if link.forwards() => {
+                link.pongs += u64::from(link.first_round.is_some());
+                self.look_at_voices(ledger);
+                return Ok(Verdict::ForNode(sid));
+            }
             Packet::Ours(Ours::Pulse { .. }) if serves && link.can(Capabilities::QUICK_PING) => {
                 link.pulses = true;
                 return Ok(Verdict::Done);
@@ -333,6 +349,7 @@ impl Leader {
     /// Does what is due by the clock.
     pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
         if self.phase != Phase::Broadcast && now_ms >= self.phase_until_ms {
+            self.tell_of_the_silent(ledger);
             return Err(Why::TooSlow(self.zab_state()));
         }
         if self.handing_over_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
@@ -361,6 +378,7 @@ impl Leader {
         if !self.half_tick {
             self.tick += 1;
             if !self.has_quorum(ledger) {
+                self.tell_of_the_silent(ledger);
                 return Err(self.quorum_lost());
             }
             self.release_syncs(ledger);
@@ -378,7 +396,7 @@ impl Leader {
         let alive: BTreeSet<Sid> = self
             .links
             .values()
-            .filter(|link| self.tick <= link.alive_until_tick)
+            .filter(|link| self.tick <= link.alive_until_tick && link.has_voice())
             .map(Link::sid)
             .collect();
         let me = ledger.settings.sid;
