@@ -208,7 +208,17 @@ impl Leader {
         self.links.insert(link, Link::new(now_ms, alive));
     }
 
-    /// A learner's connection ended.
+    /// A learner hung up. An error if too few are left: those who have gone would not find this
+    /// leader again, as a quorum has to say that it is one, and would look in vain until its tick.
+    pub fn hung_up(&mut self, ledger: &Ledger, link: LinkId) -> Result<(), Why> {
+        self.unlinked(link);
+        match self.phase == Phase::Broadcast && !self.below && !self.has_quorum(ledger) {
+            true => Err(self.quorum_lost()),
+            false => Ok(()),
+        }
+    }
+
+    /// A learner's connection is no more.
     pub fn unlinked(&mut self, link: LinkId) {
         self.links.remove(&link);
         self.syncs.retain(|(_, syncer)| *syncer != Syncer::Link(link));
