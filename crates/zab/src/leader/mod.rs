@@ -102,6 +102,8 @@ pub struct Leader {
     /// Who leads from now on, if it is another: nothing is committed any more.
     successor: Option<Sid>,
     exhausted: bool,
+    /// The last counter that is given to a transaction.
+    counter_max: u32,
     /// Acknowledgements came that are not counted.
     acks_due: bool,
     /// The last commit that those have not been told of who take one for many.
@@ -151,6 +153,7 @@ impl Leader {
             proposed: Zxid::ZERO,
             successor: None,
             exhausted: false,
+            counter_max: settings.counter_max,
             acks_due: false,
             commits_untold: None,
             handing_over_until_ms: None,

@@ -99,7 +99,9 @@ fn left_alone(ensemble: &mut Ensemble, sid: i64) -> Result<usize> {
 
 /// Every server has two addresses of its own, and everybody knows both.
 pub(super) fn addresses(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path) -> Result<usize> {
-    let mut plan = Plan::new(&mixture.voting, dir).config("multiAddress.enabled", "true");
+    // In the file Java reads it too late, as the order of its hash table falls.
+    let mut plan =
+        Plan::new(&mixture.voting, dir).property("zookeeper.multiAddress.enabled", "true");
     plan.wired = false;
     let mut ensemble = Ensemble::lay_out(setting.programs, &plan)?;
     let all = ensemble.sids();
