@@ -18,8 +18,8 @@ pub struct Settings {
     pub sync_limit: u64,
     /// `peerType=observer`, as long as the configuration does not say otherwise.
     pub observer: bool,
-    /// The last counter of an epoch that is given to a transaction: the epoch ends with it, and an
-    /// election begins the next. Java gives up when the next would be all ones; fewer are for tests.
+    /// The last counter of an epoch that is given to a transaction; an election begins the next
+    /// epoch. Java gives up when the next counter would be all ones; smaller ones are for tests.
     pub counter_max: u32,
     /// Whether an observer logs what it is told (`syncEnabled`).
     pub sync_enabled: bool,
