@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use oxkeeper_config::{BindAddr, Config, ExitCode};
@@ -189,22 +190,29 @@ pub struct Counts {
     pub rejected: u64,
 }
 
-/// The bounds on connections, and the counts they are held against.
+/// Where clients come in: the bounds on connections, and the counts they are held against.
 #[derive(Debug)]
 pub struct Door {
+    port: AtomicU16,
     per_ip_max: u32,
     total_max: u32,
     counts: Mutex<Counts>,
 }
 
 impl Door {
-    /// A door with the bounds of the configuration; 0 means none.
-    pub fn new(config: &Config) -> Self {
+    /// A door at this port with the bounds of the configuration; 0 means none.
+    pub fn new(config: &Config, port: u16) -> Self {
         Door {
+            port: AtomicU16::new(port),
             per_ip_max: config.limits.max_client_cnxns,
             total_max: config.limits.max_cnxns,
             counts: Mutex::default(),
         }
+    }
+
+    /// The client port.
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
     }
 
     /// Connections refused so far.
@@ -270,6 +278,7 @@ pub async fn accept(
                 let to = moves.borrow_and_update().clone();
                 if let Some(to) = to {
                     listening.move_to(&to).await;
+                    door.port.store(listening.addr().port(), Ordering::Relaxed);
                 }
                 continue;
             }

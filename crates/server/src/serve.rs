@@ -163,7 +163,7 @@ impl Server {
         let threads = io_threads(config);
         let settings = Arc::new(settings(config, seed, threads));
         let mailboxes: Arc<[Arc<Mailbox>]> = (0..threads).map(|_| Arc::default()).collect();
-        let door = Arc::new(Door::new(config));
+        let door = Arc::new(Door::new(config, addr.port()));
         let mut core = Core::new(Arc::clone(&settings), &shared, clock.now());
         let is_member = joining.is_some();
         if wants_snapshot {
@@ -181,7 +181,7 @@ impl Server {
             zxid_section: config.storage.serialize_last_processed_zxid,
             purge: purge(config, dir.created_by_us()),
         };
-        let admin = Arc::new(AdminContext::new(config, &dir, addr, Arc::clone(&door), host));
+        let admin = Arc::new(AdminContext::new(config, &dir, Arc::clone(&door), host));
         let snapshots = SnapshotThread::start(Arc::clone(&dir), policy, Arc::clone(&reports))
             .map_err(no_thread)?;
         let shared = Arc::new(TreeLock::new(shared));

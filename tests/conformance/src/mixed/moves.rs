@@ -167,14 +167,22 @@ fn after(
     for &sid in all {
         let what = format!("server {sid} serves and keeps {version}");
         let (serves, files) = ensemble.await_that(&what, |ensemble| {
+            // A proposed configuration is kept until a moment after its commit.
             let files = kept(ensemble, sid, version)?;
+            if files.contains_key("zoo.cfg.dynamic.next") {
+                return None;
+            }
             if Some(sid) == gone {
                 return Some((String::new(), files));
             }
             let mut client = Client::superuser(ensemble.addr(sid).ok()?, TIMEOUT_MS).ok()?;
             let (text, stat) = config(&mut client).ok()?;
             client.close().ok()?;
-            (version_of(&text).ok()? == version).then(|| (format!("{text}{stat}"), files))
+            // The port that it listens at, and says that it does.
+            let conf = ensemble.word(sid, "conf").ok()?;
+            let port = conf.lines().find(|line| line.starts_with("clientPort="))?;
+            let serves = format!("{text}{stat}{port}\n");
+            (version_of(&text).ok()? == version).then_some((serves, files))
         })?;
         told += &format!("server {sid} serves\n{}", names.of(ensemble, &serves));
         for (name, text) in files {
