@@ -106,9 +106,7 @@ pub fn boot_member<D: Disk>(
              create the file `initialize` in dataLogDir or dataDir"
         );
     } else {
-        tracing::warn!(
-            "this server has lost its data before: it has no voice until a quorum follows without it"
-        );
+        tracing::warn!("this server had lost its data: it counts once a quorum follows without it");
     }
     report.tell(&tree, began.elapsed());
     let wants_snapshot = report.replayed > 0 && report.start == Start::Snapshots;
