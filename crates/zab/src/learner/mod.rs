@@ -326,7 +326,6 @@ impl Learner {
             Packet::Ping { zxid, .. } if self.stage == Stage::Broadcasting => {
                 ledger.push(Effect::AskTouched { zxid: *zxid })
             }
-            Packet::Ping { .. } => {}
             Packet::Sync => self.synced(ledger),
             Packet::Revalidated { session, valid } => {
                 return Ok(self.revalidated(ledger, *session, *valid));
@@ -341,7 +340,7 @@ impl Learner {
                 self.ensemble_id = *id;
                 self.take_ensemble_id(ledger)?;
             }
-            Packet::Ours(Ours::Ensemble { .. }) => {}
+            Packet::Ping { .. } | Packet::Ours(Ours::Ensemble { .. }) => {}
             Packet::Ours(Ours::Counted) => self.counted(ledger),
             Packet::Unknown { kind, .. } => {
                 tracing::warn!(kind = kind.0, "unknown packet of the leader ignored")
