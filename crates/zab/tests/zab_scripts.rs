@@ -15,10 +15,11 @@
 //! set keeps id=7 seed=9        we keep the ensemble's number: the one known, one to be made
 //! set reconfig version=1:5     of the configuration
 //! set silence=900             how long one of ours may be silent
-//! set hears | emptied         we know of members without a voice; we are one, for our data was lost
+//! set hears | emptied         we know of members without a voice; we are one: our data was lost
 //! ```
 //! `ours`, `watchful`, `keeps`, `sums` or `hears` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO:
-//! so is the other one. `silent`: it hears, and has no voice itself; `snap`: it hears, and needs a snapshot.
+//! so is the other one. `silent`: it hears, and has no voice itself; `snap`: it hears, and needs a
+//! snapshot.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
