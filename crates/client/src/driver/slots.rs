@@ -76,17 +76,21 @@ impl Slots {
         ticket: Ticket,
         outcome: Outcome,
     ) -> (Option<Waker>, Option<Watcher>) {
-        let at = match self.order.front() {
-            Some((first, _)) if *first == ticket => 0,
+        let id = match self.order.front() {
+            Some((first, _)) if *first == ticket => self.order.pop_front(),
             _ => match self.order.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
-                Ok(at) => at,
-                Err(_) => return (None, None),
+                Ok(at) => self.order.remove(at),
+                Err(_) => None,
             },
         };
-        let Some((_, id)) = self.order.remove(at) else { return (None, None) };
+        let Some((_, id)) = id else { return (None, None) };
         let slot = &mut self.slots[id as usize];
-        match std::mem::replace(&mut slot.state, State::Done(outcome)) {
-            State::Waiting(waker) => (waker, None),
+        match &mut slot.state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                slot.state = State::Done(outcome);
+                (waker, None)
+            }
             State::Abandoned | State::Done(_) | State::Free(_) => {
                 let watcher = slot.watcher;
                 self.release(id);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use oxkeeper_client::{
     AddWatchMode, Client, End, ErrorCode, ErrorKind, Fate, Limits, Loss, Refused, State, WatchItem,
 };
+use oxkeeper_scratch::Proxy;
 
-use crate::proxy::Proxy;
 use crate::server::{addr, builder, client, place, start};
 use crate::soon;
 

@@ -4,7 +4,6 @@
 mod cuts;
 mod life;
 mod operations;
-mod proxy;
 mod server;
 mod watching;
 
