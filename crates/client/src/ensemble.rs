@@ -23,7 +23,8 @@ type Seen = (Option<Vec<u8>>, OneShot);
 fn read(outcome: Outcome, asked: &mut Asked) -> Result<Seen, ErrorKind> {
     match crate::ops::done(outcome)? {
         Answer::Data(bytes, _) => {
-            let watch = asked.watch.take().map(|held| OneShot::new(*held)).ok_or(ErrorKind::Answer)?;
+            let watch =
+                asked.watch.take().map(|held| OneShot::new(*held)).ok_or(ErrorKind::Answer)?;
             Ok((bytes, watch))
         }
         _ => Err(ErrorKind::Answer),

@@ -6,10 +6,6 @@
 //! back that was not sent, and lets go of the watch that was to be.
 //!
 //! Many are moved about and many are under way: it is small, and what is seldom there is boxed.
-//!
-//! Answers count against the time that tokio gives a task before others have theirs. Who fetches
-//! many at a stretch and asks anew with each so lets the session's task send what has gathered,
-//! and the server works on it meanwhile.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -93,9 +89,7 @@ impl<T> Future for Reply<T> {
         let reply = &mut *self;
         let read = match &reply.at {
             At::Slot(shared, slot) => {
-                let turn = std::task::ready!(tokio::task::coop::poll_proceed(cx));
                 let outcome = std::task::ready!(shared.poll_outcome(*slot, cx));
-                turn.made_progress();
                 reply.at = At::Fetched;
                 (reply.read)(outcome, &mut reply.asked)
             }

@@ -18,7 +18,8 @@ use oxkeeper_config::{Config, Options, OsFiles};
 pub use proxy::Proxy;
 
 /// Names another server to use instead: `cargo xtask conformance client` does, one of Apache's or a
-/// member of an ensemble. It needs a tick of 200 ms, sessions of 200 ms to 60 s, and extended types.
+/// member of an ensemble. It needs a tick of 200 ms, sessions of 200 ms to 60 s, and extended
+/// types.
 pub const OTHER: &str = "OXKEEPER_TEST_SERVER";
 
 /// How long an example may take. One that hangs has to say so.

@@ -37,7 +37,7 @@ enum Work {
 
 fn main() -> Result<(), Failure> {
     let server = std::env::args().nth(1).ok_or("usage: oxkeeper-client-compare HOST:PORT [OPS]")?;
-    let ops = std::env::args().nth(2).map_or(Ok(400_000), |text| text.parse())?;
+    let ops = std::env::args().nth(2).map_or(Ok(200_000), |text| text.parse())?;
     let threads = std::env::args().nth(3).map_or(Ok(1), |text| text.parse::<usize>())?;
     let runtime = match threads {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
@@ -50,12 +50,12 @@ fn main() -> Result<(), Failure> {
             made => made.map(drop),
         }
     })?;
-    println!("ns per operation, one client, {ops} operations a round, {threads} thread(s)");
+    println!("ns per operation, one client, up to {ops} operations a round, {threads} thread(s)");
     println!("work window      socket   [cpu]   oxkeeper-client   [cpu]  zookeeper-client   [cpu]");
     for (name, work) in [("get", Work::Get), ("set", Work::Set)] {
         for window in WINDOWS {
-            // A window of one is a round trip each: a tenth of the work tells as much.
-            let ops = if window == 1 { ops / 10 } else { ops };
+            // Where it is mostly waiting, less of it tells as much.
+            let ops = (ops * window / 256).clamp(ops / 32, ops);
             let mut taken = [const { Vec::new() }; 3];
             for _ in 0..ROUNDS {
                 taken[0].push(socket(&server, work, window, ops)?);
@@ -64,7 +64,8 @@ fn main() -> Result<(), Failure> {
             }
             let [bare, ours, theirs] = taken.map(median);
             println!(
-                "{name:4} {window:6} {:11.0} [{:5.0}] {:9.0} ({:4.2}x) [{:5.0}] {:9.0} ({:4.2}x) [{:5.0}]",
+                "{name:4} {window:6} {:11.0} [{:5.0}] {:9.0} ({:4.2}x) [{:5.0}] {:9.0} ({:4.2}x) \
+                 [{:5.0}]",
                 bare.wall,
                 bare.cpu,
                 ours.wall,

@@ -2,7 +2,6 @@
 //! them where connections are to be lost. What can go wrong in time is for `storms`; this is about
 //! the client as a port.
 
-
 use std::sync::Arc;
 use std::time::Duration;
 
