@@ -611,6 +611,12 @@ impl Peer {
         }
     }
 
+    /// Whether this server leads, and the followers that have everything can commit without its own
+    /// vote. Then its own log has time.
+    pub fn others_suffice(&self) -> bool {
+        self.leading().is_some_and(|leader| leader.others_suffice(&self.ledger))
+    }
+
     /// The observers that this follower serves, for reports; `None` if there were none.
     pub fn observers(&self) -> Option<&Leader> {
         match &self.role {
