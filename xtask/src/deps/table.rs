@@ -211,7 +211,7 @@ pub const ROOMS: [Room; 15] = [
             ("serde", "figures as JSON"),
             ("serde_json", "figures as JSON"),
         ],
-        test_budget: &[],
+        test_budget: &[SCRATCH],
     },
     Room {
         name: SHELL,
