@@ -146,10 +146,7 @@ impl Peer {
                 Ok(())
             }
             Input::Unlinked(link) => match &mut self.role {
-                Role::Leading(leader) => {
-                    leader.unlinked(link);
-                    Ok(())
-                }
+                Role::Leading(leader) => leader.hung_up(&self.ledger, link),
                 Role::Learning(learner) => learner.unlinked(&self.ledger, now_ms, link),
                 Role::Looking | Role::Settling(_) | Role::Stopped => Ok(()),
             },
@@ -612,6 +609,12 @@ impl Peer {
             Role::Leading(leader) => Some(leader),
             _ => None,
         }
+    }
+
+    /// Whether this server leads, and the followers that have everything can commit without its own
+    /// vote. Then its own log has time.
+    pub fn others_suffice(&self) -> bool {
+        self.leading().is_some_and(|leader| leader.others_suffice(&self.ledger))
     }
 
     /// The observers that this follower serves, for reports; `None` if there were none.

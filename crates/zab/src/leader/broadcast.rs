@@ -8,14 +8,11 @@ use std::sync::Arc;
 
 use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
-use super::{Leader, Phase, Proposal, Stage, Syncer};
+use super::{Leader, Link, Phase, Proposal, Stage, Syncer};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, Outgoing, SyncToken, Violation, Why};
 use crate::quorum::QuorumVerifier;
 use crate::wrong::{self, Wrong};
-
-/// The last counter of an epoch that is used: Java gives up when the next would be all ones.
-const COUNTER_MAX: u32 = 0xffff_fffe;
 
 impl Leader {
     /// The zxid for the next transaction, with `unproposed` given out and not yet proposed. `None`
@@ -28,7 +25,8 @@ impl Leader {
         {
             return None;
         }
-        if u64::from(self.proposed.counter()) + u64::from(unproposed) >= u64::from(COUNTER_MAX) {
+        if u64::from(self.proposed.counter()) + u64::from(unproposed) >= u64::from(self.counter_max)
+        {
             self.exhausted = true;
             return None;
         }
@@ -72,6 +70,15 @@ impl Leader {
             }
         }
         Ok(())
+    }
+
+    /// Whether what is proposed next can be committed by the followers that have everything,
+    /// without this server's own vote.
+    pub fn others_suffice(&self, ledger: &Ledger) -> bool {
+        let me = ledger.settings.sid;
+        let has_all = |link: &Link| link.synchronized() && !link.observes();
+        let others = |sid| self.links.values().any(|link| link.sid() == sid && has_all(link));
+        self.needs.is_quorum(|sid| sid != me && others(sid))
     }
 
     /// ACK. True if it may have made a commit or the epoch possible.
@@ -281,6 +288,7 @@ impl Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::leader::link::Learner;
     use crate::ledger::Done;
     use crate::messages::{Disk, Recovered};
     use crate::quorum::Membership;
@@ -361,6 +369,33 @@ mod tests {
             let synced = place(&Effect::Synced(SyncToken(token))).unwrap();
             assert!(synced < place(&Effect::Commit(commit)).unwrap(), "{told:?}");
         }
+    }
+
+    #[test]
+    fn the_own_vote_is_needed_unless_enough_others_have_everything() {
+        let text = "server.1=a:1:2\nserver.2=a:3:4\nserver.3=a:5:6\nversion=0";
+        let config = QuorumVerifier::parse(text, false).unwrap();
+        let membership = Membership::new(Arc::new(config), None);
+        let mut ledger = Ledger::new(Settings::new(Sid(1)), membership, Recovered::default());
+        let mut leader = Leader::new(&mut ledger, 0, false);
+        let follow = |leader: &mut Leader, sid, stage, observer| {
+            let mut link = Link::new(0, 9);
+            link.stage = stage;
+            link.learner = Some(Learner { sid: Sid(sid), observer, capabilities: None });
+            leader.links.insert(LinkId(sid as u64), link);
+        };
+        follow(&mut leader, 2, Stage::Broadcasting, false);
+        follow(&mut leader, 4, Stage::Broadcasting, false);
+        assert!(!leader.others_suffice(&ledger), "a stranger counts in no quorum");
+        follow(&mut leader, 3, Stage::NewLeader, false);
+        assert!(!leader.others_suffice(&ledger), "it is still being synchronised");
+        follow(&mut leader, 3, Stage::Broadcasting, true);
+        assert!(!leader.others_suffice(&ledger), "it observes");
+        follow(&mut leader, 3, Stage::Broadcasting, false);
+        assert!(leader.others_suffice(&ledger));
+        leader.links.remove(&LinkId(2));
+        follow(&mut leader, 1, Stage::Broadcasting, false);
+        assert!(!leader.others_suffice(&ledger), "who comes under our own name is not another");
     }
 
     fn has_synced(ledger: &mut Ledger, token: SyncToken) -> bool {
