@@ -90,7 +90,7 @@ const TALES: [Tale; 10] = [
     },
     Tale { name: "groups", quick: false, mixtures: groups::mixtures, run: groups::run },
     Tale { name: "refusals", quick: false, mixtures: refusals::mixtures, run: refusals::run },
-    Tale { name: "moves", quick: false, mixtures: moves::mixtures, run: moves::run },
+    Tale { name: "moves", quick: true, mixtures: moves::mixtures, run: moves::run },
     Tale {
         name: "observer-without-log",
         quick: false,
