@@ -224,22 +224,17 @@ impl Stage {
     /// What every member serves, in all fields.
     fn one_tree(&mut self) -> Result<Served> {
         let running = self.ensemble.running();
-        let mut clients = Vec::new();
-        for &sid in &running {
-            clients.push((sid, self.await_client(sid)?));
-        }
         let mut trees: Vec<(i64, Served)> = Vec::new();
-        for (sid, client) in &mut clients {
-            let path = Some("/".to_owned());
-            let told = client.ask(Request::Path { op: op::SYNC, path });
-            let told = told.with_context(|| self.last_words(*sid))?;
+        for &sid in &running {
+            // One after the other: a session that waits until the others have read expires.
+            let mut client = self.await_client(sid)?;
+            let told = client.ask(Request::Path { op: op::SYNC, path: Some("/".to_owned()) });
+            let told = told.with_context(|| self.last_words(sid))?;
             ensure!(told["err"] == 0, "server {sid} does not sync: {told}");
-            let mut tree = Served::read(client).with_context(|| format!("server {sid}"))?;
-            self.normalise(&mut tree);
-            trees.push((*sid, tree));
-        }
-        for (_, client) in clients {
+            let mut tree = Served::read(&mut client).with_context(|| format!("server {sid}"))?;
             client.close()?;
+            self.normalise(&mut tree);
+            trees.push((sid, tree));
         }
         let (first, tree) = trees.swap_remove(0);
         for (sid, other) in &trees {
