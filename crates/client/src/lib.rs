@@ -34,6 +34,7 @@ mod client;
 mod driver;
 mod ensemble;
 mod error;
+mod label;
 mod ops;
 mod reply;
 mod retry;

@@ -4,7 +4,7 @@
 mod cuts;
 mod life;
 mod operations;
-mod proxy;
+mod page;
 mod server;
 mod watching;
 
