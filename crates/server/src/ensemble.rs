@@ -91,6 +91,7 @@ impl Member {
             }
             zab::Effect::SaveEpochs(epochs) => log.send(LogCommand::SaveEpochs(epochs)),
             zab::Effect::SaveEnsembleId(id) => log.send(LogCommand::SaveEnsembleId(id)),
+            zab::Effect::SaveTrust => log.send(LogCommand::SaveTrust),
             zab::Effect::Truncate { generation, to } => {
                 log.send(LogCommand::Truncate { generation, to });
             }

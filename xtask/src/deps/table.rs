@@ -212,7 +212,7 @@ pub const ROOMS: [Room; 16] = [
             ("serde", "figures as JSON"),
             ("serde_json", "figures as JSON"),
         ],
-        test_budget: &[],
+        test_budget: &[SCRATCH],
     },
     Room {
         name: SHELL,
