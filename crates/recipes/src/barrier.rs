@@ -17,16 +17,17 @@ use crate::port::{Kind, New};
 /// Whoever waits passes when the barrier is gone, however often the connection is lost meanwhile.
 /// The barrier itself is persistent: it stays when the one who closed it dies.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Barrier;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let barrier = Barrier::new(zk, "/migration");
 /// barrier.close().await?;
 /// // Elsewhere: barrier.passed().await?;
 /// barrier.open().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Barrier {
