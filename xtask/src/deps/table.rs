@@ -54,6 +54,7 @@ const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
 const RECIPES: &str = "oxkeeper-recipes";
 const SHELL: &str = "oxkeeper-shell";
+const SIM: &str = "oxkeeper-sim";
 
 /// Every crate of the workspace.
 pub const ROOMS: [Room; 15] = [
@@ -152,9 +153,8 @@ pub const ROOMS: [Room; 15] = [
         core: false,
         product: true,
         knows: &[CLIENT],
-        // Its tests run recipes in virtual time on the product's own server core, and over sockets
-        // on a whole server.
-        tests_know: &[PROTO, NODE, TREE, CONFIG, SERVER],
+        // Its tests run recipes in the simulator's ensembles, and over sockets on a whole server.
+        tests_know: &[PROTO, NODE, TREE, CONFIG, SERVER, SIM],
         budget: &[
             ERRORS,
             ("serde", "instances of services and records of jobs are JSON"),
@@ -243,7 +243,7 @@ pub const ROOMS: [Room; 15] = [
         ],
     },
     Room {
-        name: "oxkeeper-sim",
+        name: SIM,
         core: false,
         product: false,
         // Everything that ships except what touches the machine.

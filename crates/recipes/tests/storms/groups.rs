@@ -12,9 +12,10 @@ use oxkeeper_recipes::{
 };
 
 use crate::crew::{Complaints, Crew, Machine};
-use crate::locks::weather;
 use crate::seeds;
-use crate::world::{CALM, MS, SECOND, Sim, World};
+use crate::executor::Sim;
+use crate::weather::{CALM, CUTS, weather};
+use crate::world::{MS, SECOND, World};
 
 /// All data at and below a path, by the server's tree.
 fn dump(world: &World, path: &str, into: &mut BTreeMap<String, Vec<u8>>) {
@@ -308,7 +309,7 @@ fn things_are_had_by_one_and_all_are_had_in_the_end() {
                 own.rest(SECOND * 9).await;
             }
         };
-        let weather = [CALM, crate::world::CUTS][(seed % 2) as usize];
+        let weather = [CALM, CUTS][(seed % 2) as usize];
         let mut crew = Crew::new(seed, weather, 3, work);
         crew.finish();
         complaints.none(seed);

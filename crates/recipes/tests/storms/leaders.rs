@@ -11,13 +11,14 @@ use oxkeeper_recipes::{
 };
 
 use crate::crew::{Complaints, Crew, Machine};
-use crate::locks::weather;
 use crate::seeds;
-use crate::world::{CALM, CUTS, MS, SECOND, STORM, Sim, World};
+use crate::executor::Sim;
+use crate::weather::{CALM, CUTS, KINDS, OUTAGES, STORM, TEMPEST, weather};
+use crate::world::{MS, SECOND, World};
 
 fn layout(seed: u64) -> ElectionLayout {
     let all = [ElectionLayout::Latch, ElectionLayout::Selector, ElectionLayout::Kazoo];
-    all[(seed / 3 % 3) as usize]
+    all[(seed / KINDS % 3) as usize]
 }
 
 /// Terms that are on, by token.
@@ -138,7 +139,7 @@ fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
                 }
             }
         };
-        let weather = if seed % 2 == 0 { CUTS } else { CALM };
+        let weather = [CUTS, OUTAGES, CALM][(seed % 3) as usize];
         let mut crew = Crew::new(seed, weather, 4, work);
         assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
         complaints.none(seed);
@@ -171,7 +172,10 @@ fn all_come_before_one_is_in_and_all_go_before_one_is_out() {
             }
         };
         // kazoo's layout does not promise it to those who are out of touch.
-        let weather = if layout == Layout::Curator { CUTS } else { CALM };
+        let weather = match layout {
+            Layout::Curator => [CUTS, OUTAGES][(seed / 2 % 2) as usize],
+            Layout::Kazoo => CALM,
+        };
         let mut crew = Crew::new(seed, weather, 4, work);
         assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
         complaints.none(seed);
@@ -188,7 +192,7 @@ struct Runs {
 
 fn jobs(seed: u64, hand_over: HandOver, missed: Missed) -> Runs {
     let runs: Arc<StdMutex<Runs>> = Arc::default();
-    let weather = if seed % 4 == 3 { CALM } else { STORM };
+    let weather = [STORM, TEMPEST, STORM, CALM, TEMPEST, STORM][(seed % 6) as usize];
     let mut sim = Sim::new(seed, weather);
     for machine in 0..3 {
         let (world, runs) = (sim.world.clone(), Arc::clone(&runs));
