@@ -12,8 +12,8 @@ use oxkeeper_recipes::{
 };
 
 use crate::crew::{Complaints, Crew, Machine};
-use crate::seeds;
 use crate::executor::Sim;
+use crate::seeds;
 use crate::weather::{CALM, CUTS, weather};
 use crate::world::{MS, SECOND, World};
 
@@ -146,6 +146,8 @@ fn a_kept_znode_comes_back_with_its_data_and_goes_with_its_keeper() {
                     complaints.add(format!("{path} is {data:?}"));
                 }
                 node.close().await;
+                // If its session has just expired, the leader knows that before the tree does.
+                own.rest(SECOND).await;
                 if own.world.lock().data(&path).is_some() {
                     complaints.add(format!("{path} stays"));
                 }

@@ -2,6 +2,7 @@
 //! early, which tick ran twice or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use oxkeeper_recipes::{
 };
 
 use crate::crew::{Complaints, Crew, Machine};
-use crate::seeds;
 use crate::executor::Sim;
+use crate::seeds;
 use crate::weather::{CALM, CUTS, KINDS, OUTAGES, STORM, TEMPEST, weather};
 use crate::world::{MS, SECOND, World};
 
@@ -114,25 +115,31 @@ fn a_latch_leads_with_one_session_after_another_and_not_while_out_of_touch() {
 #[test]
 fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
     for seed in seeds(20) {
-        let opened = Arc::new(StdMutex::new(false));
+        let (closed, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let complaints = Complaints::default();
         let work = |mut own: Machine| {
-            let (opened, complaints) = (Arc::clone(&opened), complaints.clone());
+            let (closed, opened) = (Arc::clone(&closed), Arc::clone(&opened));
+            let complaints = complaints.clone();
             async move {
                 loop {
                     let barrier = Barrier::new(own.keeper(), "/gate/way");
                     if own.number == 1 {
-                        let closed = barrier.close().await.is_ok();
+                        if barrier.close().await.is_err() {
+                            continue;
+                        }
+                        closed.store(true, Ordering::Relaxed);
                         own.rest(3 * SECOND).await;
-                        *opened.lock().unwrap() = true;
-                        if closed && barrier.open().await.is_ok() {
+                        opened.store(true, Ordering::Relaxed);
+                        if barrier.open().await.is_ok() {
                             return;
                         }
                         continue;
                     }
-                    own.rest(2 * SECOND).await;
+                    while !closed.load(Ordering::Relaxed) {
+                        own.idle(100 * MS).await;
+                    }
                     match barrier.passed().await {
-                        Ok(()) if *opened.lock().unwrap() => return,
+                        Ok(()) if opened.load(Ordering::Relaxed) => return,
                         Ok(()) => return complaints.add("passed a closed barrier".to_owned()),
                         Err(_) => {}
                     }

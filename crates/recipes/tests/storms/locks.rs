@@ -7,8 +7,8 @@ use std::time::Duration;
 use oxkeeper_recipes::{Error, Guard, Layout, MultiLock, Mutex, ReadWriteLock, Semaphore};
 
 use crate::crew::{Complaints, Crew, Machine};
-use crate::seeds;
 use crate::executor::Sim;
+use crate::seeds;
 use crate::weather::{CALM, KINDS, weather};
 use crate::world::{MS, SECOND, World};
 
@@ -115,9 +115,13 @@ fn a_mutex_has_one_owner_in_any_weather_and_nobody_waits_for_nothing() {
         alive += referee.alive;
     }
     let lost = entered - alive;
-    eprintln!("{entered} acquisitions, {lost} of them lost before they were noticed; {roles} roles");
-    assert!(lost > 0 && alive > 20 * lost, "the weather was too fine, or too bad");
-    assert!(roles > 200, "servers began to serve {roles} times only");
+    eprintln!(
+        "{entered} acquisitions, {lost} of them lost before they were noticed; {roles} roles"
+    );
+    if seeds(60).count() >= 60 {
+        assert!(lost > 0 && alive > 20 * lost, "the weather was too fine, or too bad");
+        assert!(roles > 200, "servers began to serve {roles} times only");
+    }
 }
 
 /// Who shares what, by the server's tree.

@@ -10,8 +10,8 @@ use oxkeeper_recipes::{
 };
 
 use crate::crew::{Complaints, Crew, Machine};
-use crate::seeds;
 use crate::executor::Sim;
+use crate::seeds;
 use crate::weather::{CALM, KINDS, weather};
 use crate::world::{MS, SECOND};
 

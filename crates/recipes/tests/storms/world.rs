@@ -185,7 +185,7 @@ impl Ground {
         let mut beneath = Beneath {
             agenda: Agenda::default(),
             net: Net::new(seed),
-            trace: Trace::new(std::env::var_os("OXKEEPER_TRACE").is_some()),
+            trace: Trace::new(false),
             history: History::new(voters),
         };
         beneath.history.members = voters;
@@ -268,8 +268,12 @@ impl Ground {
         self.beneath.agenda.plan_at(until + 2, TICK);
     }
 
+    /// All machines run, and what waited for it happens now.
     pub(crate) fn thaw_all(&mut self) {
         self.frozen.fill(0);
+        for at in 0..self.seats.len() {
+            self.beneath.agenda.plan(0, Event::Client(at));
+        }
     }
 
     /// The process of a machine ends; its sessions stay until they expire.
