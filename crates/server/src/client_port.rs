@@ -1,16 +1,21 @@
 //! The client port: accepting connections and dealing them out to the I/O threads.
+//!
+//! A reconfiguration may give this server another client address. Those who are connected stay.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use oxkeeper_config::{BindAddr, Config, ExitCode};
 use oxkeeper_node::Peer;
+use oxkeeper_proto::notification::Address;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 use crate::StartError;
 use crate::connection::{self, Scratch};
@@ -33,7 +38,14 @@ const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 pub struct Bound {
     socket: TcpSocket,
     addr: SocketAddr,
+    options: Options,
+}
+
+/// How it listens, wherever that is.
+#[derive(Debug, Clone, Copy)]
+struct Options {
     backlog: u32,
+    keep_alive: bool,
 }
 
 impl Bound {
@@ -46,10 +58,77 @@ impl Bound {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn listen(self) -> Result<TcpListener, StartError> {
-        let Bound { socket, addr, backlog } = self;
-        socket.listen(backlog).map_err(|error| cannot_listen(addr, &error))
+    pub fn listen(self) -> Result<Listening, StartError> {
+        let Bound { socket, addr, options } = self;
+        let listener = socket.listen(options.backlog);
+        let listener = listener.map_err(|error| cannot_listen(addr, &error))?;
+        Ok(Listening { listener: Some(listener), addr, options })
     }
+}
+
+/// The client port, open.
+#[derive(Debug)]
+pub struct Listening {
+    /// None where the last move has failed, and the way back, too.
+    listener: Option<TcpListener>,
+    addr: SocketAddr,
+    options: Options,
+}
+
+impl Listening {
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.listener {
+            Some(listener) => listener.accept().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Goes on at another address (`ServerCnxnFactory.reconfigure`), or where it was if that cannot
+    /// be had.
+    async fn move_to(&mut self, to: &Address) {
+        let from = self.addr;
+        match self.try_at(to).await {
+            Ok(()) if self.addr == from => {}
+            Ok(()) => tracing::info!(%from, to = %self.addr, "the client port has moved"),
+            Err(error) => {
+                tracing::error!(%error, %from, host = &*to.host, port = to.port,
+                    "the client port cannot be moved");
+                if self.listener.is_none() {
+                    self.listener = listen(from, self.options).ok();
+                }
+            }
+        }
+    }
+
+    async fn try_at(&mut self, to: &Address) -> io::Result<()> {
+        let mut found = tokio::net::lookup_host((&*to.host, to.port)).await?;
+        let to = found.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        if to == self.addr {
+            return Ok(());
+        }
+        let listener = match listen(to, self.options) {
+            // From one address to all of them, or back: the system takes both for the same.
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && to.port() == self.addr.port() =>
+            {
+                self.listener = None;
+                listen(to, self.options)?
+            }
+            listener => listener?,
+        };
+        self.addr = to;
+        self.listener = Some(listener);
+        Ok(())
+    }
+}
+
+fn listen(addr: SocketAddr, options: Options) -> io::Result<TcpListener> {
+    socket_at(addr, options)?.listen(options.backlog)
 }
 
 fn cannot_listen(addr: SocketAddr, error: &io::Error) -> StartError {
@@ -71,15 +150,21 @@ pub async fn bind(config: &Config) -> Result<Bound, StartError> {
     let listen = &config.listen;
     let addr = resolve(&listen.client_addr, listen.client_port).await?;
     let failed = |error: io::Error| cannot_listen(addr, &error);
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(failed)?;
-    socket.set_reuseaddr(true).map_err(failed)?;
-    // Linux gives an accepted socket the options of the one that listened.
-    socket.set_nodelay(true).map_err(failed)?;
-    socket.set_keepalive(listen.tcp_keep_alive).map_err(failed)?;
-    socket.bind(addr).map_err(failed)?;
+    let backlog = listen.backlog.unwrap_or(BACKLOG_DEFAULT);
+    let options = Options { backlog, keep_alive: listen.tcp_keep_alive };
+    let socket = socket_at(addr, options).map_err(failed)?;
     let addr = socket.local_addr().map_err(failed)?;
-    Ok(Bound { socket, addr, backlog: listen.backlog.unwrap_or(BACKLOG_DEFAULT) })
+    Ok(Bound { socket, addr, options })
+}
+
+fn socket_at(addr: SocketAddr, options: Options) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Linux gives an accepted socket the options of the one that listened.
+    socket.set_nodelay(true)?;
+    socket.set_keepalive(options.keep_alive)?;
+    socket.bind(addr)?;
+    Ok(socket)
 }
 
 async fn resolve(addr: &BindAddr, port: u16) -> Result<SocketAddr, StartError> {
@@ -105,22 +190,29 @@ pub struct Counts {
     pub rejected: u64,
 }
 
-/// The bounds on connections, and the counts they are held against.
+/// Where clients come in: the bounds on connections, and the counts they are held against.
 #[derive(Debug)]
 pub struct Door {
+    port: AtomicU16,
     per_ip_max: u32,
     total_max: u32,
     counts: Mutex<Counts>,
 }
 
 impl Door {
-    /// A door with the bounds of the configuration; 0 means none.
-    pub fn new(config: &Config) -> Self {
+    /// A door at this port with the bounds of the configuration; 0 means none.
+    pub fn new(config: &Config, port: u16) -> Self {
         Door {
+            port: AtomicU16::new(port),
             per_ip_max: config.limits.max_client_cnxns,
             total_max: config.limits.max_cnxns,
             counts: Mutex::default(),
         }
+    }
+
+    /// The client port.
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
     }
 
     /// Connections refused so far.
@@ -168,9 +260,11 @@ impl Drop for Entered {
     }
 }
 
-/// Accepts until it is dropped, on the first I/O thread. Connections go to `targets` in turn.
+/// Accepts until it is dropped, on the first I/O thread. Connections go to `targets` in turn. What
+/// `moves` says is where this server's clients are to connect from then on.
 pub async fn accept(
-    listener: TcpListener,
+    mut listening: Listening,
+    mut moves: watch::Receiver<Option<Address>>,
     door: Arc<Door>,
     first: Rc<IoThread>,
     targets: Vec<Arc<Mailbox>>,
@@ -178,7 +272,18 @@ pub async fn accept(
     let mut next = 0;
     let (mut troubles, mut refusals) = (Seldom::default(), Seldom::default());
     loop {
-        let (stream, addr) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listening.accept() => accepted,
+            Ok(()) = moves.changed() => {
+                let to = moves.borrow_and_update().clone();
+                if let Some(to) = to {
+                    listening.move_to(&to).await;
+                    door.port.store(listening.addr().port(), Ordering::Relaxed);
+                }
+                continue;
+            }
+        };
+        let (stream, addr) = match accepted {
             Ok(accepted) => accepted,
             // A client that gave up before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
@@ -257,8 +362,8 @@ mod tests {
         assert_ne!(addr.port(), 0);
         let refused = TcpStream::connect(addr).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        let listener = bound.listen().unwrap();
-        assert_eq!(listener.local_addr().unwrap(), addr);
+        let listening = bound.listen().unwrap();
+        assert_eq!(listening.addr(), addr);
         // All clients of a server that fails come before the first one is accepted.
         let mut clients = Vec::new();
         for _ in 0..200 {
@@ -266,5 +371,31 @@ mod tests {
         }
         let again = bind(&config(addr.port())).await.unwrap_err();
         assert!(again.message.contains("the port is in use"), "{}", again.message);
+    }
+    #[tokio::test]
+    async fn the_port_moves_or_stays_where_it_was() {
+        let mut listening = bind(&config(0)).await.unwrap().listen().unwrap();
+        let first = listening.addr();
+        let there = bind(&config(0)).await.unwrap().addr();
+        let at = |host: &str, port| Address { host: host.into(), port };
+        listening.move_to(&at("127.0.0.1", there.port())).await;
+        assert_eq!(listening.addr(), there);
+        TcpStream::connect(there).await.unwrap();
+        listening.accept().await.unwrap();
+        let refused = TcpStream::connect(first).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        // From one address to all, on the same port.
+        listening.move_to(&at("0.0.0.0", there.port())).await;
+        assert!(listening.addr().ip().is_unspecified());
+        TcpStream::connect(there).await.unwrap();
+        listening.accept().await.unwrap();
+        // Somebody else is there, and nobody is.
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let _holder = std::net::TcpListener::bind(taken).unwrap();
+        listening.move_to(&at("127.0.0.1", taken.port())).await;
+        listening.move_to(&at("192.0.2.1", there.port())).await;
+        assert_eq!(listening.addr().port(), there.port());
+        TcpStream::connect(there).await.unwrap();
+        listening.accept().await.unwrap();
     }
 }

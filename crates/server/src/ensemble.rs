@@ -9,9 +9,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use oxkeeper_node::Core;
+use oxkeeper_proto::notification::Address;
 use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{Sid, Zxid};
 use oxkeeper_zab as zab;
+use tokio::sync::watch;
 use zab::messages::{Drop as Why, Fatal};
 use zab::{LinkId, State};
 
@@ -36,6 +38,8 @@ pub struct Member {
     pub history: Arc<HistoryThread>,
     /// Where the membership is kept; nowhere unless it may be changed.
     files: Option<DynamicConfig>,
+    /// Where clients are to connect, told to whoever accepts them.
+    clients_at: watch::Sender<Option<Address>>,
     /// Learners for whom a snapshot is being written, and what it must reach.
     waiting: Vec<(LinkId, Zxid)>,
 }
@@ -47,8 +51,10 @@ impl Member {
         election: election_port::Handle,
         history: HistoryThread,
         files: Option<DynamicConfig>,
+        clients_at: watch::Sender<Option<Address>>,
     ) -> Member {
-        Member { quorum, election, history: Arc::new(history), files, waiting: Vec::new() }
+        let (history, waiting) = (Arc::new(history), Vec::new());
+        Member { quorum, election, history, files, clients_at, waiting }
     }
 
     /// Does what the agreement asks for.
@@ -133,6 +139,14 @@ impl Member {
         if let Some(peer) = core.peer() {
             self.quorum.reconfigure(peer.membership());
             self.election.reconfigure(peer.membership().clone());
+            let client = clients_at(peer);
+            self.clients_at.send_if_modified(|at| {
+                let moved = client.is_some() && *at != client;
+                if moved {
+                    *at = client;
+                }
+                moved
+            });
         }
     }
 
@@ -156,6 +170,11 @@ impl Member {
         self.waiting.retain(|(waits, _)| *waits != link);
         self.history.send(HistoryCommand::Forget { link });
     }
+}
+
+/// Where this member's clients connect, if its configuration says so.
+pub fn clients_at(peer: &zab::Peer) -> Option<Address> {
+    peer.membership().current().server(peer.sid())?.client.clone()
 }
 
 /// Why a member has to stop.

@@ -13,16 +13,17 @@ use std::time::{Duration, Instant};
 use oxkeeper_config::{Config, Ensemble, ExitCode};
 use oxkeeper_node::{Core, Front, FrontId};
 use oxkeeper_proto::Zxid;
+use oxkeeper_proto::notification::Address;
 use oxkeeper_storage::{DataDir, LogError, OsDisk, TxnLog, TxnLogOptions, read_ensemble_id};
 use oxkeeper_zab as zab;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinError, LocalSet};
 
 use crate::StartError;
 use crate::admin::AdminContext;
 use crate::boot::{self, BootOptions, Booted};
-use crate::client_port::{self, Door};
+use crate::client_port::{self, Door, Listening};
 use crate::clock::Clock;
 use crate::dynamic_config::{self, DynamicConfig, DynamicConfigError};
 use crate::election_port::{self, ElectionPort};
@@ -143,6 +144,8 @@ struct Server {
     others: Vec<JoinHandle<()>>,
     door: Arc<Door>,
     ports: Option<Ports>,
+    /// Where clients are to connect, when that changes.
+    moves: watch::Receiver<Option<Address>>,
 }
 
 impl Server {
@@ -160,7 +163,7 @@ impl Server {
         let threads = io_threads(config);
         let settings = Arc::new(settings(config, seed, threads));
         let mailboxes: Arc<[Arc<Mailbox>]> = (0..threads).map(|_| Arc::default()).collect();
-        let door = Arc::new(Door::new(config));
+        let door = Arc::new(Door::new(config, addr.port()));
         let mut core = Core::new(Arc::clone(&settings), &shared, clock.now());
         let is_member = joining.is_some();
         if wants_snapshot {
@@ -178,19 +181,21 @@ impl Server {
             zxid_section: config.storage.serialize_last_processed_zxid,
             purge: purge(config, dir.created_by_us()),
         };
-        let admin = Arc::new(AdminContext::new(config, &dir, addr, Arc::clone(&door), host));
+        let admin = Arc::new(AdminContext::new(config, &dir, Arc::clone(&door), host));
         let snapshots = SnapshotThread::start(Arc::clone(&dir), policy, Arc::clone(&reports))
             .map_err(no_thread)?;
         let shared = Arc::new(TreeLock::new(shared));
         let front = Front::new(FrontId(0), Arc::clone(&settings));
         let mut ports = None;
+        let (clients_at, moves) = watch::channel(None);
         let member = match joining {
             None => None,
             Some(Joining { peer, quorum, election, handle, heard, files }) => {
+                clients_at.send_replace(ensemble::clients_at(&peer));
                 core.join(peer, threads as u16, clock.now());
                 let history = HistoryThread::start(dir, reports).map_err(no_thread)?;
                 ports = Some(Ports { quorum: quorum.clone(), election, heard });
-                Some(Member::new(quorum, handle, history, files))
+                Some(Member::new(quorum, handle, history, files, clients_at))
             }
         };
         let part = CorePart { core, log, snapshots, member };
@@ -208,22 +213,23 @@ impl Server {
             let (shared, mailboxes) = (Arc::clone(&shared), Arc::clone(&mailboxes));
             others.push(start_thread(clock, shared, mailboxes, Arc::clone(&admin), front)?);
         }
-        Ok(Server { first, mailboxes, others, door, ports })
+        Ok(Server { first, mailboxes, others, door, ports, moves })
     }
 
     async fn run(
         self,
         config: &Config,
-        listener: TcpListener,
+        listener: Listening,
         began: Instant,
         ready: impl FnOnce(&Ready),
     ) -> Result<(), StartError> {
-        let addr = listener.local_addr().map_err(|error| unexpected(error.to_string()))?;
+        let addr = listener.addr();
         let znodes = self.first.shared.read().tree.node_count();
         let data_dir = config.storage.data_dir.clone();
         ready(&Ready { addr, data_dir, znodes, took: began.elapsed() });
         let accepting = tokio::task::spawn_local(client_port::accept(
             listener,
+            self.moves.clone(),
             Arc::clone(&self.door),
             Rc::clone(&self.first),
             self.targets(),

@@ -104,6 +104,31 @@ fn members_that_write_what_is_alone_themselves_keep_all_promises() {
     assert!(alone > 3_000, "only {alone} batches were alone");
 }
 
+/// The end of an epoch's numbers is an election in the midst of everything else: sessions live on
+/// with their ephemerals and watches, as the invariants have it of any election.
+#[test]
+fn epochs_run_out_of_numbers_and_nothing_is_lost() {
+    let run = |seed, voters, epoch_transactions_max| {
+        let mut plan = Plan { whole_trace: true, ..Plan::in_weather(seed, voters, Open) };
+        if let Some(ensemble) = &mut plan.server.ensemble {
+            ensemble.epoch_transactions_max = epoch_transactions_max;
+        }
+        let report = Report::of(plan);
+        assert!(report.is_good(), "{report}");
+        let leaders = report.trace.lines().filter(|line| line.ends_with(" is Leading")).count();
+        (leaders, report.volume)
+    };
+    let (mut ended, mut total) = (0, Volume::default());
+    for (seed, voters) in (200..220).map(|seed| (seed, 3)).chain((220..226).map(|seed| (seed, 5))) {
+        let (without, _) = run(seed, voters, None);
+        let (with, volume) = run(seed, voters, Some(25));
+        ended += with.saturating_sub(without);
+        total += volume;
+    }
+    assert!(ended > 100, "only {ended} more leaders: {total}");
+    assert!(total.answered > 10_000, "{total}");
+}
+
 #[test]
 fn what_was_found_once_stays_mended() {
     for (seed, what) in REGRESSIONS {

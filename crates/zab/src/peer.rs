@@ -146,10 +146,7 @@ impl Peer {
                 Ok(())
             }
             Input::Unlinked(link) => match &mut self.role {
-                Role::Leading(leader) => {
-                    leader.unlinked(link);
-                    Ok(())
-                }
+                Role::Leading(leader) => leader.hung_up(&self.ledger, link),
                 Role::Learning(learner) => learner.unlinked(&self.ledger, now_ms, link),
                 Role::Looking | Role::Settling(_) | Role::Stopped => Ok(()),
             },

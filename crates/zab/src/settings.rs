@@ -18,6 +18,9 @@ pub struct Settings {
     pub sync_limit: u64,
     /// `peerType=observer`, as long as the configuration does not say otherwise.
     pub observer: bool,
+    /// The last counter of an epoch that is given to a transaction; an election begins the next
+    /// epoch. Java gives up when the next counter would be all ones; smaller ones are for tests.
+    pub counter_max: u32,
     /// Whether an observer logs what it is told (`syncEnabled`).
     pub sync_enabled: bool,
     /// Whether configurations are adopted from the protocol (`reconfigEnabled`).
@@ -87,6 +90,7 @@ impl Settings {
             init_limit: 10,
             sync_limit: 5,
             observer: false,
+            counter_max: 0xffff_fffe,
             sync_enabled: true,
             reconfig_enabled: false,
             epoch_starts_anywhere: false,

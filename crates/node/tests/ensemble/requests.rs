@@ -2,6 +2,7 @@
 
 use oxkeeper_proto::request::PathWatch;
 use oxkeeper_proto::{ErrorCode, Request, SessionId, Zxid};
+use oxkeeper_zab::Outgoing;
 
 use crate::world::{Got, TICK_MS, World};
 use crate::{EPHEMERAL, create, delete, get, set, sync};
@@ -159,6 +160,30 @@ fn requests_that_come_before_the_leader_serves_wait_for_it() {
     world.slow_apply(2, false);
     let session = world.response(0, id).expect("now it has").session;
     assert!(world.knows(2, session));
+}
+
+/// Learners of Apache's take the answer to a sync that overtakes that to an earlier write for
+/// somebody else's, and wait for it for ever.
+#[test]
+fn a_sync_that_comes_before_the_leader_serves_is_answered_behind_what_came_before_it() {
+    let mut world = World::with(3, 0, |settings| settings.local_sessions = true);
+    world.slow_apply(2, true);
+    world.start_all();
+    world.pass(1000);
+    // Sessions of this server alone: the leader is not asked about them.
+    let (mut writer, mut asker) = (world.connect(0, 10_000), world.connect(0, 10_000));
+    world.send(&mut writer, &create("/a", 0));
+    world.send(&mut asker, &sync());
+    world.settle();
+    let place = |world: &World, wanted: fn(&Outgoing) -> bool| {
+        world.members[2].sent.iter().position(wanted)
+    };
+    let answer: fn(&Outgoing) -> bool = |packet| matches!(packet, Outgoing::Sync);
+    assert_eq!(place(&world, answer), None, "the leader has not begun to serve");
+    world.slow_apply(2, false);
+    let commit = place(&world, |packet| matches!(packet, Outgoing::Commit(_)));
+    assert!(commit.is_some() && commit < place(&world, answer), "{:?}", world.members[2].sent);
+    assert_eq!(world.got(&asker).len(), 1);
 }
 
 #[test]

@@ -16,7 +16,6 @@ mod report;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,17 +65,16 @@ pub struct AdminContext {
 }
 
 impl AdminContext {
-    /// Takes what the reports need from the configuration. `addr` is where clients connect.
+    /// Takes what the reports need from the configuration.
     pub fn new(
         config: &Config,
         dir: &DataDir<OsDisk>,
-        addr: SocketAddr,
         door: Arc<Door>,
         host: Arc<HostStats>,
     ) -> Self {
         AdminContext {
             whitelist: config.admin.four_letter_whitelist.clone(),
-            config: config_view(config, dir, addr),
+            config: config_view(config, dir),
             data_dir: dir.snapshot_dir().to_owned(),
             log_dir: dir.log_dir().to_owned(),
             sessionless_timeout_ms: u64::from(config.limits.sessionless_cnxn_timeout_ms),
@@ -99,10 +97,11 @@ impl AdminContext {
     }
 }
 
-fn config_view(config: &Config, dir: &DataDir<OsDisk>, addr: SocketAddr) -> ConfigView {
+fn config_view(config: &Config, dir: &DataDir<OsDisk>) -> ConfigView {
     let shown = |path: &Path| path.display().to_string();
     ConfigView {
-        client_port: i32::from(addr.port()),
+        // It may change: the report asks the door.
+        client_port: -1,
         secure_client_port: -1,
         data_dir: shown(dir.snapshot_dir()),
         data_log_dir: shown(dir.log_dir()),

@@ -175,6 +175,7 @@ fn fill_member(view: &mut AdminView, member: Member) {
 async fn fill_config(thread: &IoThread, view: &mut AdminView) -> Result<(), NoReport> {
     let mut member = member(thread).await?;
     view.config = thread.admin.config.clone();
+    view.config.client_port = i32::from(thread.admin.door.port());
     view.config.ensemble = member.conf.take();
     fill_member(view, member);
     Ok(())

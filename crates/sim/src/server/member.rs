@@ -74,6 +74,9 @@ impl Server {
         settings.force_snapshot = ensemble.force_snapshot;
         settings.snapshot_size_permille = ensemble.snapshot_size_permille;
         settings.committed_count_max = ensemble.window;
+        if let Some(max) = ensemble.epoch_transactions_max {
+            settings.counter_max = max;
+        }
         if ensemble.ours {
             settings.capabilities =
                 Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING | Capabilities::CUMULATIVE;

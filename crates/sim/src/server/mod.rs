@@ -108,6 +108,8 @@ pub struct Ensemble {
     pub ours: bool,
     /// Whether members may be changed (`reconfigEnabled`), by anyone (`skipACL`).
     pub reconfig: bool,
+    /// Transactions of an epoch, if not as many as there are numbers.
+    pub epoch_transactions_max: Option<u32>,
     /// Whether batches that are alone are, now and then, written by the core's thread.
     pub writes_alone: bool,
 }
@@ -125,6 +127,7 @@ impl Default for Ensemble {
             sync_enabled: true,
             ours: true,
             reconfig: false,
+            epoch_transactions_max: None,
             writes_alone: false,
         }
     }

@@ -14,9 +14,6 @@ use crate::messages::{Drop, Effect, Entry, LinkId, Outgoing, SyncToken, Violatio
 use crate::quorum::QuorumVerifier;
 use crate::wrong::{self, Wrong};
 
-/// The last counter of an epoch that is used: Java gives up when the next would be all ones.
-const COUNTER_MAX: u32 = 0xffff_fffe;
-
 impl Leader {
     /// The zxid for the next transaction, with `unproposed` given out and not yet proposed. `None`
     /// while nothing can be proposed.
@@ -28,7 +25,8 @@ impl Leader {
         {
             return None;
         }
-        if u64::from(self.proposed.counter()) + u64::from(unproposed) >= u64::from(COUNTER_MAX) {
+        if u64::from(self.proposed.counter()) + u64::from(unproposed) >= u64::from(self.counter_max)
+        {
             self.exhausted = true;
             return None;
         }

@@ -102,6 +102,8 @@ pub struct Leader {
     /// Who leads from now on, if it is another: nothing is committed any more.
     successor: Option<Sid>,
     exhausted: bool,
+    /// The last counter that is given to a transaction.
+    counter_max: u32,
     /// Acknowledgements came that are not counted.
     acks_due: bool,
     /// The last commit that those have not been told of who take one for many.
@@ -151,6 +153,7 @@ impl Leader {
             proposed: Zxid::ZERO,
             successor: None,
             exhausted: false,
+            counter_max: settings.counter_max,
             acks_due: false,
             commits_untold: None,
             handing_over_until_ms: None,
@@ -208,7 +211,17 @@ impl Leader {
         self.links.insert(link, Link::new(now_ms, alive));
     }
 
-    /// A learner's connection ended.
+    /// A learner hung up. An error if too few are left: those who have gone would not find this
+    /// leader again, as a quorum has to say that it is one, and would look in vain until its tick.
+    pub fn hung_up(&mut self, ledger: &Ledger, link: LinkId) -> Result<(), Why> {
+        self.unlinked(link);
+        match self.phase == Phase::Broadcast && !self.below && !self.has_quorum(ledger) {
+            true => Err(self.quorum_lost()),
+            false => Ok(()),
+        }
+    }
+
+    /// A learner's connection is no more.
     pub fn unlinked(&mut self, link: LinkId) {
         self.links.remove(&link);
         self.syncs.retain(|(_, syncer)| *syncer != Syncer::Link(link));

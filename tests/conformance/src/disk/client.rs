@@ -47,7 +47,11 @@ impl Client {
         Self::greet(addr, &first)
     }
 
-    fn greet(addr: SocketAddr, first: &ConnectRequest) -> Result<Option<Self>> {
+    /// Sends this as the first frame; none if the server says that there is no such session.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub fn greet(addr: SocketAddr, first: &ConnectRequest) -> Result<Option<Self>> {
         let mut connection =
             Connection::open(addr).with_context(|| format!("connecting to {addr}"))?;
         connection.send(&first.frame());

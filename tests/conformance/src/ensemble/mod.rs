@@ -374,6 +374,17 @@ impl Ensemble {
         Ok((named.to_string_lossy().into_owned(), files))
     }
 
+    /// Two members have each the client port that was the other's, as reconfigurations have it.
+    ///
+    /// # Errors
+    /// There is no such member.
+    pub fn swap_client_ports(&mut self, one: i64, other: i64) -> Result<()> {
+        let (first, second) = (self.member(one)?.ports.client, self.member(other)?.ports.client);
+        self.member_mut(one)?.ports.client = second;
+        self.member_mut(other)?.ports.client = first;
+        Ok(())
+    }
+
     /// A text with ports in place of their names: `q4`, `e4` and `c4` are server 4's.
     pub fn with_ports(&self, text: &str) -> String {
         self.port_names()
@@ -498,6 +509,18 @@ impl Ensemble {
         let member = self.member_mut(sid)?;
         member.frozen = false;
         member.server.signal(Signal::Thaw)
+    }
+
+    /// Has a member of Java's print what its threads do; not one of ours, which would end.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn print_threads(&mut self, sid: i64) -> Result<()> {
+        let member = self.member_mut(sid)?;
+        match member.kind {
+            Kind::Apache(_) => member.server.signal(Signal::Threads),
+            Kind::Oxkeeper => Ok(()),
+        }
     }
 
     /// Takes from a stopped member all that it holds, but not its id.

@@ -3,15 +3,21 @@
 //! Which way of synchronisation was used is known only on the wire. The tape reads the bytes that
 //! pass a [wire](super::wires) as they come, in both directions, and keeps of each packet its type
 //! and its zxid; pings are left out. The raw snapshot behind SNAP is skipped up to its signature.
+//!
+//! Of the last packets it is kept when they passed, and syncs are counted: where a request hangs,
+//! [`Tape::end`] tells on whose side.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Instant;
 
 use oxkeeper_proto::packet::SNAPSHOT_SIGNATURE;
-use oxkeeper_proto::{Packet, PacketKind, Split};
+use oxkeeper_proto::{OpCode, Packet, PacketKind, Split};
 
 /// Packets kept of one direction of one connection; an hour of any load here has fewer.
 const PACKETS_MAX: usize = 4_000_000;
+/// Of these it is kept when they passed, pings included.
+const LAST_MAX: usize = 24;
 /// The largest packet: `jute.maxbuffer` and what Java adds to it, doubled.
 const DATA_BYTES_MAX: usize = 4 << 20;
 
@@ -68,6 +74,12 @@ impl Tape {
         Tape { learner, leader, by_master, opened: Instant::now(), up, down }
     }
 
+    /// What came last, for messages.
+    pub fn end(&self) -> String {
+        let Tape { learner, leader, up, down, .. } = self;
+        format!("from {learner} to {leader}: {up}\nfrom {leader} to {learner}: {down}\n")
+    }
+
     /// How the learner was synchronised; none if it did not come to that.
     pub fn sync(&self) -> Option<Sync> {
         let modes = [PacketKind::DIFF, PacketKind::TRUNC, PacketKind::SNAP];
@@ -87,11 +99,25 @@ impl Tape {
     }
 }
 
+impl fmt::Display for Track {
+    /// How many syncs there were, and the last packets with their age in ms.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} syncs, the last", self.syncs)?;
+        for (at, seen) in &self.last {
+            write!(f, ", {seen:?} {} ms ago", at.elapsed().as_millis())?;
+        }
+        Ok(())
+    }
+}
+
 /// One direction.
 #[derive(Debug, Default)]
 pub struct Track {
     /// The packets, pings excluded.
     pub seen: Vec<Seen>,
+    /// Syncs, asked or answered.
+    pub syncs: usize,
+    last: VecDeque<(Instant, Seen)>,
     /// Why the bytes could not be understood any further.
     pub broken: Option<String>,
     pending: Vec<u8>,
@@ -137,6 +163,14 @@ impl Track {
                     let seen = Seen { kind: packet.kind(), zxid: packet.zxid().0 };
                     used += rest.len() - behind.len();
                     self.in_snapshot = seen.kind == PacketKind::SNAP;
+                    self.syncs += usize::from(match packet {
+                        Packet::Request(request) => request.op == OpCode::SYNC,
+                        _ => seen.kind == PacketKind::SYNC,
+                    });
+                    if self.last.len() == LAST_MAX {
+                        self.last.pop_front();
+                    }
+                    self.last.push_back((Instant::now(), seen));
                     if seen.kind != PacketKind::PING && self.seen.len() < PACKETS_MAX {
                         self.seen.push(seen);
                     }
@@ -162,7 +196,8 @@ fn end_of_snapshot(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use oxkeeper_proto::{LearnerInfo, Sid, Zxid};
+    use oxkeeper_proto::packet::ForwardedRequest;
+    use oxkeeper_proto::{LearnerInfo, SessionId, Sid, Zxid};
 
     use super::*;
 
@@ -198,6 +233,25 @@ mod tests {
             assert!(sync.complete);
             assert_eq!(tape.down.count(PacketKind::PING), 0);
         }
+    }
+
+    #[test]
+    fn a_sync_without_an_answer_is_seen() {
+        let mut tape = Tape::new(2, 1, false);
+        let asked = |op| {
+            Packet::Request(ForwardedRequest {
+                session: SessionId(7),
+                cxid: 1,
+                op,
+                body: b"",
+                identities: None,
+            })
+        };
+        tape.up.feed(&bytes_of(&[asked(OpCode::SYNC), asked(OpCode::CREATE), asked(OpCode::SYNC)]));
+        tape.down.feed(&bytes_of(&[Packet::Sync]));
+        let end = tape.end();
+        assert!(end.starts_with("from 2 to 1: 2 syncs, the last, REQUEST"), "{end}");
+        assert!(end.contains("from 1 to 2: 1 syncs, the last, SYNC"), "{end}");
     }
 
     #[test]

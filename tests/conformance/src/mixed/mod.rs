@@ -13,11 +13,14 @@
 //! cargo xtask conformance mixed --members 3.7 --scenario takeover
 //! ```
 
+mod alone;
 mod chapters;
 mod groups;
 pub mod load;
 mod local_sessions;
 mod masters;
+mod memory;
+mod moves;
 mod reconfiguration;
 mod refusals;
 mod rolling;
@@ -75,7 +78,7 @@ struct Tale {
     run: fn(&mut Setting<'_>, &Mixture, &Path) -> Result<usize>,
 }
 
-const TALES: [Tale; 6] = [
+const TALES: [Tale; 10] = [
     Tale { name: "sync-modes", quick: false, mixtures: syncs::mixtures, run: syncs::run },
     Tale { name: "rolling-restart", quick: false, mixtures: rolling::mixtures, run: rolling::run },
     Tale { name: "observer-masters", quick: false, mixtures: masters::mixtures, run: masters::run },
@@ -87,6 +90,15 @@ const TALES: [Tale; 6] = [
     },
     Tale { name: "groups", quick: false, mixtures: groups::mixtures, run: groups::run },
     Tale { name: "refusals", quick: false, mixtures: refusals::mixtures, run: refusals::run },
+    Tale { name: "moves", quick: false, mixtures: moves::mixtures, run: moves::run },
+    Tale {
+        name: "observer-without-log",
+        quick: false,
+        mixtures: memory::mixtures,
+        run: memory::run,
+    },
+    Tale { name: "read-only", quick: false, mixtures: alone::mixtures, run: alone::read_only },
+    Tale { name: "addresses", quick: false, mixtures: alone::mixtures, run: alone::addresses },
 ];
 
 impl Tale {

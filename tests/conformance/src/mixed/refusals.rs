@@ -224,12 +224,8 @@ fn state(ensemble: &mut Ensemble, names: &mut Names) -> Result<String> {
             let mut client = Client::superuser(ensemble.addr(sid).ok()?, TIMEOUT_MS).ok()?;
             let (text, stat) = config(&mut client).ok()?;
             client.close().ok()?;
-            let (current, files) = ensemble.dynamic_files(sid).ok()?;
-            let kept = files.get(&current)?;
-            // The file names its version; inside there is none.
-            let version = newest.rsplit_once("version=")?.1;
-            let settled = text == newest && current.ends_with(&format!(".{version}"));
-            (settled && !kept.is_empty()).then_some((text, stat, files))
+            let files = kept(ensemble, sid, newest.rsplit_once("version=")?.1)?;
+            (text == newest).then_some((text, stat, files))
         })?;
         let (text, stat, files) = found;
         told += &format!("server {sid} serves\n{}{stat}", names.of(ensemble, &text));
@@ -241,8 +237,20 @@ fn state(ensemble: &mut Ensemble, names: &mut Names) -> Result<String> {
     Ok(told)
 }
 
+/// A member's dynamic files, once the one of this version is in force. The file names its version;
+/// inside there is none.
+pub(super) fn kept(
+    ensemble: &Ensemble,
+    sid: i64,
+    version: &str,
+) -> Option<BTreeMap<String, String>> {
+    let (current, files) = ensemble.dynamic_files(sid).ok()?;
+    let settled = current.ends_with(&format!(".{version}")) && !files.get(&current)?.is_empty();
+    settled.then_some(files)
+}
+
 /// `/zookeeper/config` as a member serves it behind a sync.
-fn config(client: &mut Client) -> Result<(String, String)> {
+pub(super) fn config(client: &mut Client) -> Result<(String, String)> {
     let told = client.ask_all(&[
         Request::Path { op: op::SYNC, path: Some(CONFIG.to_owned()) },
         Request::Read { op: op::GET_DATA, path: Some(CONFIG.to_owned()), watch: false },
@@ -273,7 +281,7 @@ pub(super) fn text_of(data: &Value) -> Result<String> {
 
 /// Versions by the order in which they appeared.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     versions: BTreeMap<String, usize>,
 }
 
@@ -284,7 +292,7 @@ impl Names {
     }
 
     /// A configuration with names for ports and versions.
-    fn of(&mut self, ensemble: &Ensemble, text: &str) -> String {
+    pub(super) fn of(&mut self, ensemble: &Ensemble, text: &str) -> String {
         let text = ensemble.with_names(text);
         match text.split_once("version=") {
             Some((before, version)) => {
@@ -296,7 +304,7 @@ impl Names {
         }
     }
 
-    fn of_file(&mut self, name: &str) -> String {
+    pub(super) fn of_file(&mut self, name: &str) -> String {
         match name.strip_prefix("zoo.cfg.dynamic.") {
             Some("next") | None => name.to_owned(),
             Some(version) => format!("zoo.cfg.dynamic.{}", self.version(version)),

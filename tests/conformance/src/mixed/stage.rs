@@ -231,7 +231,8 @@ impl Stage {
         let mut trees: Vec<(i64, Served)> = Vec::new();
         for (sid, client) in &mut clients {
             let path = Some("/".to_owned());
-            let told = client.ask(Request::Path { op: op::SYNC, path })?;
+            let told = client.ask(Request::Path { op: op::SYNC, path });
+            let told = told.with_context(|| self.last_words(*sid))?;
             ensure!(told["err"] == 0, "server {sid} does not sync: {told}");
             let mut tree = Served::read(client).with_context(|| format!("server {sid}"))?;
             self.normalise(&mut tree);
@@ -247,6 +248,17 @@ impl Stage {
             self.checks += tree.0.len();
         }
         Ok(tree)
+    }
+
+    /// What was said last between a member that does not answer and the others. If it is Java's,
+    /// what its threads do stands in its log from now on.
+    fn last_words(&mut self, sid: i64) -> String {
+        let of_it = |tape: &Tape| (tape.learner == sid || tape.leader == sid).then(|| tape.end());
+        let wires = self.ensemble.wires().map(|wires| wires.tapes(self.opened, of_it));
+        // Those before are of connections that have ended.
+        let newest: Vec<_> = wires.unwrap_or_default().into_iter().rev().take(3).collect();
+        let threads = self.ensemble.print_threads(sid);
+        format!("server {sid} of {}, {threads:?}:\n{}", self.ensemble.describe(), newest.concat())
     }
 
     /// A client of this very member, however long it takes it to serve.

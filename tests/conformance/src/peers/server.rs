@@ -22,6 +22,8 @@ use super::system;
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a server may take to obey SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a server that may be reconfigured writes into its `zoo.cfg` itself.
+const DYNAMIC_FILE: &str = "dynamicConfigFile=";
 /// How long one four-letter word may take.
 const WORD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -195,6 +197,8 @@ pub enum Signal {
     Freeze,
     /// Goes on (SIGCONT).
     Thaw,
+    /// Prints what its threads do, if it is Java's (SIGQUIT); ours would end.
+    Threads,
 }
 
 /// A server process; killed when dropped.
@@ -299,6 +303,7 @@ impl RunningServer {
         let script = match signal {
             Signal::Freeze => "kill -STOP \"$0\"",
             Signal::Thaw => "kill -CONT \"$0\"",
+            Signal::Threads => "kill -QUIT \"$0\"",
         };
         system::run(Command::new("sh").args(["-c", script, &pid]))
     }
@@ -326,7 +331,11 @@ impl RunningServer {
     pub fn launch(&mut self) -> Result<()> {
         let zoo_cfg = self.opts.dir.join("zoo.cfg");
         fs::create_dir_all(&self.opts.dir)?;
-        fs::write(&zoo_cfg, self.opts.zoo_cfg())?;
+        // A server that was reconfigured has written there which file has its members.
+        let own = fs::read_to_string(&zoo_cfg).is_ok_and(|text| text.contains(DYNAMIC_FILE));
+        if !own {
+            fs::write(&zoo_cfg, self.opts.zoo_cfg())?;
+        }
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let mut command = self.kind.command(&self.opts, &zoo_cfg);
         command.current_dir(&self.opts.dir).stdin(Stdio::null());

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oxkeeper_proto::packet::{ForwardedRequest, Identities};
+use oxkeeper_proto::packet::{ForwardedRequest, Identities, Packet};
 use oxkeeper_proto::request::ReconfigRequest;
 use oxkeeper_proto::{ErrorCode, OpCode, SessionId};
 use oxkeeper_tree::acl_rules::AuthId;
@@ -32,7 +32,7 @@ impl Core {
         request: &ForwardedRequest<'_>,
     ) {
         if !self.orders() {
-            return self.keep_early(link, || Early::Request(owned(request)));
+            return self.keep_early(link, request);
         }
         if request.op == OpCode::CREATE_SESSION {
             let Ok(timeout_ms) = request.body.try_into().map(i32::from_be_bytes) else {
@@ -46,7 +46,18 @@ impl Core {
         self.write(shared, now, origin, request.session, request.body, &auth);
     }
 
-    fn keep_early(&mut self, link: LinkId, early: impl FnOnce() -> Early) {
+    /// Whether this server leads, and will serve when everything committed is applied.
+    pub(super) fn is_early(&self) -> bool {
+        let leads = |e: &super::Ensemble| e.part == super::Part::Leading && e.serve_next.is_some();
+        self.ensemble.as_deref().is_some_and(leads)
+    }
+
+    /// Keeps a request until this leader serves.
+    pub(super) fn keep_early(&mut self, link: LinkId, request: &ForwardedRequest<'_>) {
+        self.keep(link, || Early::Request(owned(request)));
+    }
+
+    fn keep(&mut self, link: LinkId, early: impl FnOnce() -> Early) {
         if let Some(ensemble) = self.ensemble.as_mut().filter(|e| e.serve_next.is_some()) {
             ensemble.early.push_back((link, early()));
         }
@@ -71,7 +82,10 @@ impl Core {
                 body: &forward.body,
                 identities: known.and_then(|raw| Identities::from_raw(raw).ok()),
             };
-            self.learners_request(shared, now, link, &request);
+            match request.op {
+                OpCode::SYNC => self.packet(shared, now, link, &Packet::Request(request)),
+                _ => self.learners_request(shared, now, link, &request),
+            }
         }
     }
 
@@ -134,7 +148,7 @@ impl Core {
     ) {
         if !self.orders() {
             // Nobody here knows yet which sessions live: to refuse one would be to end it.
-            return self.keep_early(link, || Early::Session(session, timeout_ms));
+            return self.keep(link, || Early::Session(session, timeout_ms));
         }
         let valid = self.sessions.is_open(session);
         if valid {

@@ -216,8 +216,15 @@ impl Core {
 
     /// A packet came on a link of the quorum port.
     pub fn packet(&mut self, shared: &Shared, now: Now, link: LinkId, packet: &Packet<'_>) {
-        // A sync is behind everything that was asked before it, prepared or not.
-        if matches!(packet, Packet::Request(request) if request.op == OpCode::SYNC) {
+        // A sync is behind everything that was asked before it, prepared or not, and also where
+        // that waits until this leader serves: Apache's learners expect answers in the order of
+        // their questions, and would wait for ever for one that came too early.
+        if let Packet::Request(request) = packet
+            && request.op == OpCode::SYNC
+        {
+            if self.is_early() {
+                return self.keep_early(link, request);
+            }
             self.end_turn(now);
         }
         let Some(ensemble) = &mut self.ensemble else { return };
