@@ -99,7 +99,7 @@ async fn contend(mut own: Machine, contest: Contest, referee: Arc<StdMutex<Refer
 fn a_mutex_has_one_owner_in_any_weather_and_nobody_waits_for_nothing() {
     let (mut entered, mut alive, mut roles) = (0, 0, 0);
     for seed in seeds(60) {
-        let layout = if seed / KINDS % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
+        let layout = if (seed / KINDS).is_multiple_of(2) { Layout::Curator } else { Layout::Kazoo };
         let referee: Arc<StdMutex<Referee>> = Arc::default();
         let mut crew = Crew::new(seed, weather(seed), 2 + seed as usize % 5, |own| {
             contend(own, Contest { layout, rounds: 12 }, Arc::clone(&referee))
@@ -150,7 +150,7 @@ impl Sharing {
 fn writers_are_alone_and_readers_are_not() {
     let mut most = 0;
     for seed in seeds(40) {
-        let layout = if seed / KINDS % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
+        let layout = if (seed / KINDS).is_multiple_of(2) { Layout::Curator } else { Layout::Kazoo };
         let sharing: Arc<StdMutex<Sharing>> = Arc::default();
         let complaints = Complaints::default();
         let work = |mut own: Machine| {
@@ -203,7 +203,7 @@ fn writers_are_alone_and_readers_are_not() {
 fn a_semaphore_gives_its_leases_and_no_more() {
     let mut most = 0;
     for seed in seeds(30) {
-        let layout = if seed / KINDS % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
+        let layout = if (seed / KINDS).is_multiple_of(2) { Layout::Curator } else { Layout::Kazoo };
         let sharing: Arc<StdMutex<Sharing>> = Arc::default();
         let complaints = Complaints::default();
         let work = |mut own: Machine| {

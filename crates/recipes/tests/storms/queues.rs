@@ -158,7 +158,7 @@ fn a_claimed_item_is_consumed_once_and_never_lost() {
         let complaints = Complaints::default();
         let work = |own: Machine| {
             let claimer = Claimer {
-                kazoo: seed / KINDS % 2 == 0,
+                kazoo: (seed / KINDS).is_multiple_of(2),
                 freezes: weather(seed).freezes,
                 books: Arc::clone(&books),
                 begun: Arc::clone(&begun),

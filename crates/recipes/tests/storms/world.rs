@@ -401,20 +401,18 @@ impl Ground {
         self.effects(at);
     }
 
-    /// What all clients want done. True if anything.
-    pub(crate) fn all_effects(&mut self) -> bool {
-        (0..self.seats.len()).fold(false, |moved, at| self.effects(at) || moved)
+    /// What all clients want done.
+    pub(crate) fn all_effects(&mut self) {
+        (0..self.seats.len()).for_each(|at| self.effects(at));
     }
 
-    /// What a client wants done. True if anything.
-    fn effects(&mut self, at: usize) -> bool {
+    /// What a client wants done.
+    fn effects(&mut self, at: usize) {
         let machine = self.seats[at].machine;
         if self.seats[at].dead || self.thaw_of(machine) > self.now.mono_us {
-            return false;
+            return;
         }
-        let mut moved = false;
         while let Some(effect) = self.seats[at].client.poll_effect() {
-            moved = true;
             self.carry_out(at, effect);
         }
         let seat = &mut self.seats[at];
@@ -424,7 +422,6 @@ impl Ground {
             seat.planned = Some(deadline);
             self.beneath.agenda.plan_at(deadline, Event::Client(at));
         }
-        moved
     }
 
     fn carry_out(&mut self, at: usize, effect: Effect) {

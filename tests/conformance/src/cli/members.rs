@@ -2,8 +2,8 @@
 //! into ours: the same dialogues, one after the other, on the same servers.
 //!
 //! A dialogue leaves the members as it found them. Members 4 and 5 are observers that nobody
-//! starts: a change waits for those who vote. Ports are written by their names (`q4`, `e4`, `c4`), versions
-//! of the configuration are numbered in the order in which they appear.
+//! starts: a change waits for those who vote. Ports are written by their names (`q4`, `e4`, `c4`),
+//! versions of the configuration are numbered in the order in which they appear.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
