@@ -3,8 +3,8 @@
 //! Four workers, each with a session of its own to all members, take turns at a lock, share a
 //! semaphore, elect leaders, hand each other work and run a job at its times. What they believe is
 //! held against each other here, where all of them are in one process: a lock that two have, a
-//! token that falls, an item that is lost or done twice, a tick that runs twice. Sessions are longer
-//! than any outage, so nothing excuses a failure.
+//! token that falls, an item that is lost or done twice, a tick that runs twice. Sessions live
+//! longer than any outage, so nothing excuses a failure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
