@@ -209,7 +209,7 @@ impl Client {
         let slot = shared.submit(call, registration.as_deref_mut());
         let watch = match (&slot, registration) {
             (Ok(_), Some(registration)) => {
-                Some(held(Held::new(shared, registration.watcher, &self.root)))
+                Some(Box::new(held(Held::new(shared, registration.watcher, &self.root))))
             }
             _ => None,
         };

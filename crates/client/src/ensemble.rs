@@ -23,7 +23,8 @@ type Seen = (Option<Vec<u8>>, OneShot);
 fn read(outcome: Outcome, asked: &mut Asked) -> Result<Seen, ErrorKind> {
     match crate::ops::done(outcome)? {
         Answer::Data(bytes, _) => {
-            let watch = asked.watch.take().map(OneShot::new).ok_or(ErrorKind::Answer)?;
+            let watch =
+                asked.watch.take().map(|held| OneShot::new(*held)).ok_or(ErrorKind::Answer)?;
             Ok((bytes, watch))
         }
         _ => Err(ErrorKind::Answer),
@@ -41,7 +42,7 @@ pub(crate) async fn follow(session: Weak<Shared>) {
         let Ok(slot) = shared.submit(call, Some(&mut registration)) else { return };
         let root = Chroot::default();
         let held = Held::new(&shared, registration.watcher, &root);
-        let asked = Asked { root, watch: Some(held) };
+        let asked = Asked { root, watch: Some(Box::new(held)) };
         let op = oxkeeper_proto::OpCode::GET_DATA;
         let watch = match Reply::new(Ok((shared.clone(), slot)), op, CONFIG_PATH, asked, read).await
         {

@@ -4,6 +4,8 @@
 //! box. What the user calls the path is kept for the error message, because an error that does not
 //! say which znode is of no use. Dropped before the answer it gives the slot back, takes a request
 //! back that was not sent, and lets go of the watch that was to be.
+//!
+//! Many are moved about and many are under way: it is small, and what is seldom there is boxed.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +17,7 @@ use oxkeeper_proto::OpCode;
 use crate::core::{Chroot, Outcome};
 use crate::driver::{Shared, SlotId};
 use crate::error::{Error, ErrorKind};
+use crate::label::Label;
 use crate::watch::Held;
 
 /// What the answer is read with.
@@ -22,7 +25,7 @@ pub(crate) struct Asked {
     /// The namespace that paths are told in.
     pub(crate) root: Chroot,
     /// The watch that the request leaves.
-    pub(crate) watch: Option<Held>,
+    pub(crate) watch: Option<Box<Held>>,
 }
 
 /// From an outcome to what the user asked for.
@@ -39,13 +42,13 @@ pub struct Reply<T> {
     asked: Asked,
     read: Read<T>,
     op: OpCode,
-    path: Box<str>,
+    path: Label,
 }
 
 enum At {
     Slot(Arc<Shared>, SlotId),
     /// It needed no server.
-    Known(Result<Outcome, ErrorKind>),
+    Known(Box<Result<Outcome, ErrorKind>>),
     Fetched,
 }
 
@@ -59,9 +62,9 @@ impl<T> Reply<T> {
     ) -> Reply<T> {
         let at = match slot {
             Ok((shared, slot)) => At::Slot(shared, slot),
-            Err(kind) => At::Known(Err(kind)),
+            Err(kind) => At::Known(Box::new(Err(kind))),
         };
-        Reply { at, asked, read, op, path: path.into() }
+        Reply { at, asked, read, op, path: Label::new(path) }
     }
 
     /// One whose outcome is known.
@@ -72,7 +75,8 @@ impl<T> Reply<T> {
         read: Read<T>,
     ) -> Reply<T> {
         let asked = Asked { root: Chroot::default(), watch: None };
-        Reply { at: At::Known(outcome), asked, read, op, path: path.into() }
+        let at = At::Known(Box::new(outcome));
+        Reply { at, asked, read, op, path: Label::new(path) }
     }
 }
 
@@ -91,15 +95,13 @@ impl<T> Future for Reply<T> {
             }
             At::Known(_) => match std::mem::replace(&mut reply.at, At::Fetched) {
                 At::Known(known) => {
-                    known.and_then(|outcome| (reply.read)(outcome, &mut reply.asked))
+                    (*known).and_then(|outcome| (reply.read)(outcome, &mut reply.asked))
                 }
                 At::Slot(..) | At::Fetched => unreachable!("looked at just now"),
             },
             At::Fetched => panic!("a reply is polled after its answer"),
         };
-        Poll::Ready(
-            read.map_err(|kind| Error::new(kind, Some(reply.op), std::mem::take(&mut reply.path))),
-        )
+        Poll::Ready(read.map_err(|kind| Error::new(kind, Some(reply.op), reply.path.text())))
     }
 }
 
@@ -113,6 +115,6 @@ impl<T> Drop for Reply<T> {
 
 impl<T> std::fmt::Debug for Reply<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reply").field("op", &self.op).field("path", &self.path).finish()
+        f.debug_struct("Reply").field("op", &self.op).field("path", &self.path.text()).finish()
     }
 }

@@ -395,6 +395,26 @@ fn a_read_only_session_is_given_up_for_a_server_that_takes_writes() {
 }
 
 #[test]
+fn a_session_that_others_know_is_taken_to_a_read_only_server_and_back() {
+    let mut any = config("a,b,c");
+    any.read_only = true;
+    let mut wire = Wire::new(any);
+    wire.dial();
+    wire.greet(SESSION, 9_000, false);
+    let link = wire.link;
+    wire.input(Input::Disconnected(link));
+    assert_eq!(wire.dial().session, SESSION);
+    wire.greet(SESSION, 9_000, true);
+    assert_eq!(wire.client.credentials().unwrap().session, SESSION, "it is still theirs");
+    wire.take();
+    wire.wake();
+    let Some(Effect::Probe(asked, _)) = wire.take().pop() else { panic!("no probe") };
+    wire.input(Input::Probed(asked, true));
+    assert_eq!(wire.left().1, Cause::WritableFound);
+    assert_eq!(wire.dial().session, SESSION);
+}
+
+#[test]
 fn news_of_a_server_that_is_no_longer_in_the_list_is_dropped() {
     let mut any = config("a,b,c,d");
     any.read_only = true;

@@ -60,6 +60,8 @@ impl Stat {
 
     /// Decodes the record.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Stat, DecodeError> {
+        // Looked for once: the rest knows that it is there.
+        let reader = &mut Reader::new(reader.take(Self::BYTES)?);
         Ok(Stat {
             czxid: Zxid(reader.i64()?),
             mzxid: Zxid(reader.i64()?),

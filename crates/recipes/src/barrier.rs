@@ -18,16 +18,17 @@ use crate::port::{Kind, New};
 /// and not if it was closed before it came, whichever server that was told.
 /// The barrier itself is persistent: it stays when the one who closed it dies.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Barrier;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let barrier = Barrier::new(zk, "/migration");
 /// barrier.close().await?;
 /// // Elsewhere: barrier.passed().await?;
 /// barrier.open().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Barrier {

@@ -23,16 +23,17 @@ use crate::port::{Edit, ErrorCode};
 /// done by two at once has to check the token: [`Guard::check`] does so for writes to the tree, and
 /// what lies elsewhere can refuse a token lower than the last.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Mutex;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let mutex = Mutex::new(zk, "/locks/report");
 /// let guard = mutex.acquire().await?;
 /// println!("writing the report, token {}", guard.token());
 /// guard.release().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Mutex {

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use oxkeeper_node::limits::APPLY_BATCH;
 use oxkeeper_node::{
-    AdminRequest, Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Now, Shared, ToCore,
+    AdminRequest, Batch, Committed, ConnId, Core, CoreLink, Effect, Front, FrontId, Now, Shared,
+    ToCore,
 };
 use oxkeeper_storage::LogError;
 use oxkeeper_zab::State as ServerState;
@@ -50,6 +51,31 @@ impl CorePart {
     /// Whether this server leads others.
     fn leads(&self) -> bool {
         self.member.is_some() && self.core.state() == Some(ServerState::Leading)
+    }
+
+    /// Gives the log a batch. One that is alone is nobody's hurry: see [`LogThread::hold`] and
+    /// [`LogThread::put_off`].
+    fn log(&self, now: Now, batch: Batch, alone: bool) {
+        let Some(peer) = self.core.peer().filter(|_| alone) else {
+            return self.log.send(LogCommand::Append(batch));
+        };
+        match peer.leading() {
+            None => self.log.hold(batch),
+            Some(_) if peer.others_suffice() => {
+                self.log.put_off(now.mono_us, peer.cursors().committed, batch);
+            }
+            Some(_) => self.log.send(LogCommand::Append(batch)),
+        }
+    }
+
+    /// Hands over what a leader's log has put off, if it is due; when that will be. A leader no
+    /// more, or one who needs its own vote, puts nothing off.
+    fn log_due_us(&self, clock: &Clock) -> Option<u64> {
+        let peer = self.core.peer().filter(|_| self.log.puts_off())?;
+        if !peer.others_suffice() {
+            self.log.hand_over_put_off();
+        }
+        self.log.hand_over_due(clock.now().mono_us, peer.cursors().committed)
     }
 }
 
@@ -305,14 +331,13 @@ impl IoThread {
             if let Some(ended) = self.turn() {
                 return ended;
             }
+            let deadline = self.deadline_us();
             if self.turn_wanted.get() {
                 // There is more to do, but not before everybody else had a turn: a snapshot is
                 // walked in thousands of steps, and clients are served between any two of them.
                 tokio::task::yield_now().await;
                 continue;
             }
-            let deadline =
-                self.with(|state| state.core.as_ref().and_then(|part| part.core.deadline_us()));
             let arrived = self.mailbox().arrived();
             match deadline {
                 Some(at_us) => {
@@ -321,6 +346,15 @@ impl IoThread {
                 None => arrived.await,
             }
         }
+    }
+
+    /// When the next turn is due, whatever arrives.
+    fn deadline_us(&self) -> Option<u64> {
+        let due = |part: &CorePart| {
+            let log = part.log_due_us(&self.clock);
+            [part.core.deadline_us(), log].into_iter().flatten().min()
+        };
+        self.with(|state| state.core.as_ref().and_then(due))
     }
 
     fn turn(self: &Rc<Self>) -> Option<Ended> {
@@ -523,10 +557,7 @@ impl IoThread {
             match effect {
                 Effect::Append(batch) => {
                     let alone = self.taken.replace(0) <= TAKEN_ALONE_MAX;
-                    match alone && part.member.is_some() && !part.leads() {
-                        true => part.log.hold(batch),
-                        false => part.log.send(LogCommand::Append(batch)),
-                    }
+                    part.log(now, batch, alone);
                 }
                 Effect::RollLog => part.log.send(LogCommand::Roll),
                 Effect::SnapshotBegin(head) => part.snapshots.send(SnapshotCommand::Begin(head)),

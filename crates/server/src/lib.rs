@@ -28,6 +28,7 @@ pub mod logging;
 mod mailbox;
 pub mod member;
 mod peer_sockets;
+mod put_off;
 pub mod quorum_port;
 mod seldom;
 mod serve;

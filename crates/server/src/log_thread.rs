@@ -20,8 +20,9 @@
 //! most, because after it the disk has to prove itself again; and a disk that hangs looks to the
 //! others like a server that does, which they find out sooner. It is for followers and observers
 //! only. A leader is to commit by the others' word while its own disk is slow, and to step down
-//! when it is stuck; and while the disk of a server without others hangs, nobody else answers an
-//! operator's questions.
+//! when it is stuck; where the others are quick, its writes that are alone are put off for some
+//! milliseconds instead ([`LogThread::put_off`]). And while the disk of a server without others
+//! hangs, nobody else answers an operator's questions.
 //!
 //! In an ensemble the same thread saves the epochs and exchanges the history (module
 //! [`crate::member`]): those are writes that must not overtake each other, nor the appends.
@@ -47,6 +48,7 @@ use parking_lot::Mutex;
 use crate::boot::BootOptions;
 use crate::member::Member;
 pub use crate::member::Rebuilt;
+use crate::put_off::PutOff;
 use crate::snapshot_link::SnapshotSource;
 
 /// How long the log must be idle before its mark of synced bytes is brought up to date. That costs
@@ -89,8 +91,10 @@ pub enum LogCommand {
     SaveEpochs(Epochs),
     /// Write down the number that the ensemble is known by.
     SaveEnsembleId(u128),
+    /// Forget that the data was lost. The only one that is not reported.
+    SaveTrust,
     /// Cut the log behind a transaction, and build a tree from what is left. If the log does not
-    /// have that one, it ends before it.
+    /// have that one, it ends before it; if there is no snapshot to go back to, nothing is cut.
     Truncate {
         /// To be reported back.
         generation: u64,
@@ -123,6 +127,7 @@ impl std::fmt::Debug for LogCommand {
             LogCommand::Roll => f.write_str("Roll"),
             LogCommand::SaveEpochs(epochs) => write!(f, "SaveEpochs({epochs:?})"),
             LogCommand::SaveEnsembleId(id) => write!(f, "SaveEnsembleId({id:032x})"),
+            LogCommand::SaveTrust => f.write_str("SaveTrust"),
             LogCommand::Truncate { generation, to } => write!(f, "Truncate({generation}, {to})"),
             LogCommand::ReceiveSnapshot { generation, zxid, .. } => {
                 write!(f, "ReceiveSnapshot({generation}, {zxid})")
@@ -190,6 +195,8 @@ pub struct LogThread {
     unusual: Cell<bool>,
     /// A batch that is alone, behind all that was handed over.
     held: RefCell<Option<Batch>>,
+    /// A leader's batches that are not urgent, behind all that was handed over.
+    put_off: RefCell<PutOff>,
 }
 
 /// Where the worker is, for whoever is to write.
@@ -280,14 +287,24 @@ impl LogThread {
                 Err(error) => ending.error = error,
             }
         })?;
-        let (handed_over, unusual, held) = (Cell::new(0), Cell::new(true), RefCell::default());
-        let thread = Some(thread);
-        Ok(LogThread { commands, thread, receiving, ended, desk, handed_over, unusual, held })
+        Ok(LogThread {
+            commands,
+            thread: Some(thread),
+            receiving,
+            ended,
+            desk,
+            handed_over: Cell::new(0),
+            unusual: Cell::new(true),
+            held: RefCell::default(),
+            put_off: RefCell::default(),
+        })
     }
 
     /// Queues a command. A thread that failed has said so already.
     pub fn send(&self, command: LogCommand) {
-        if let Some(batch) = self.held.take() {
+        // Both is never there: what is put off is handed over before anything is held.
+        let before = self.put_off.borrow_mut().take().or_else(|| self.held.take());
+        if let Some(batch) = before {
             self.hand_over(LogCommand::Append(batch));
         }
         self.hand_over(command);
@@ -304,7 +321,8 @@ impl LogThread {
     /// [`LogThread::write_held`], which has to follow, or for the next command.
     pub fn hold(&self, batch: Batch) {
         let usual = !self.unusual.get() && batch.ends.len() == 1;
-        if usual && self.held.borrow().is_none() && self.desk.is_ready(self.handed_over.get()) {
+        let first = self.held.borrow().is_none() && self.put_off.borrow().is_empty();
+        if usual && first && self.desk.is_ready(self.handed_over.get()) {
             self.held.replace(Some(batch));
         } else {
             self.send(LogCommand::Append(batch));
@@ -324,6 +342,41 @@ impl LogThread {
         let Some(batch) = left else { return true };
         self.hand_over(LogCommand::Append(batch));
         false
+    }
+
+    /// Queues a batch of a leader whose others can commit without it, some milliseconds later: see
+    /// the module `put_off`. `committed` is the last transaction that is. The host asks
+    /// [`LogThread::hand_over_due`] after each turn and when it has said to.
+    pub fn put_off(&self, now_us: u64, committed: Zxid, batch: Batch) {
+        if self.held.borrow().is_some() {
+            return self.send(LogCommand::Append(batch));
+        }
+        let put_off = self.put_off.borrow_mut().add(now_us, committed, batch);
+        if let Err(batch) = put_off {
+            self.send(LogCommand::Append(batch));
+        }
+    }
+
+    /// Whether anything is put off.
+    pub fn puts_off(&self) -> bool {
+        !self.put_off.borrow().is_empty()
+    }
+
+    /// Hands over what is put off, if it is due. Returns when it will be, if anything is left.
+    pub fn hand_over_due(&self, now_us: u64, committed: Zxid) -> Option<u64> {
+        let mut put_off = self.put_off.borrow_mut();
+        if let Some(batch) = put_off.take_due(now_us, committed) {
+            self.hand_over(LogCommand::Append(batch));
+        }
+        put_off.due_us(committed)
+    }
+
+    /// Hands over what is put off.
+    pub fn hand_over_put_off(&self) {
+        let batch = self.put_off.borrow_mut().take();
+        if let Some(batch) = batch {
+            self.hand_over(LogCommand::Append(batch));
+        }
     }
 
     /// Lets the thread finish what is queued and waits for it. One that is receiving a snapshot has
@@ -598,6 +651,10 @@ impl<D: Disk> LogWorker<D> {
             LogCommand::SaveEnsembleId(id) => {
                 member.save_ensemble_id(id)?;
                 reports.ensemble_id_saved(id);
+                return Ok(true);
+            }
+            LogCommand::SaveTrust => {
+                member.save_trust()?;
                 return Ok(true);
             }
             LogCommand::Truncate { generation, to } => {
@@ -1076,6 +1133,30 @@ mod tests {
         let mut names = disk.list(Path::new("/log")).unwrap();
         names.sort();
         assert_eq!(names, ["log.1".to_string(), format!("log.{:x}", PROVED + 2)]);
+    }
+
+    #[test]
+    fn what_a_leader_puts_off_is_written_before_anything_else_and_when_it_is_due() {
+        let (disk, mut thread, reported) = quick_thread();
+        let committed = |zxid| Zxid(PROVED + zxid);
+        thread.put_off(0, committed(0), alone(PROVED + 1));
+        thread.put_off(400, committed(1), alone(PROVED + 2));
+        let due_us = thread.hand_over_due(800, committed(2)).unwrap();
+        assert!(reported.try_recv().is_err(), "nothing was handed over yet");
+        assert_eq!(thread.hand_over_due(due_us, committed(2)), None);
+        assert_eq!(reported.recv(), Ok(PROVED + 2), "both at once");
+        thread.put_off(30_000, committed(2), alone(PROVED + 3));
+        thread.send(LogCommand::Roll);
+        // The role is another's now.
+        thread.put_off(40_000, committed(3), alone(PROVED + 4));
+        thread.hold(alone(PROVED + 5));
+        assert!(!thread.holds(), "it would have overtaken");
+        thread.put_off(50_000, committed(5), alone(PROVED + 6));
+        thread.stop();
+        assert_eq!(reported.try_iter().last(), Some(PROVED + 6));
+        let mut names = disk.list(Path::new("/log")).unwrap();
+        names.sort();
+        assert_eq!(names, ["log.1".to_string(), format!("log.{:x}", PROVED + 4)]);
     }
 
     #[test]

@@ -611,6 +611,12 @@ impl Peer {
         }
     }
 
+    /// Whether this server leads, and the followers that have everything can commit without its own
+    /// vote. Then its own log has time.
+    pub fn others_suffice(&self) -> bool {
+        self.leading().is_some_and(|leader| leader.others_suffice(&self.ledger))
+    }
+
     /// The observers that this follower serves, for reports; `None` if there were none.
     pub fn observers(&self) -> Option<&Leader> {
         match &self.role {
@@ -625,6 +631,11 @@ impl Peer {
             Role::Learning(learner) => Some(learner.serves_us()),
             _ => None,
         }
+    }
+
+    /// False while this server has no voice, because it has lost its data.
+    pub fn trusted(&self) -> bool {
+        self.ledger.trusted()
     }
 
     /// The promises on disk.

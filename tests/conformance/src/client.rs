@@ -1,10 +1,10 @@
 //! The client library, against Apache's servers and ours.
 //!
-//! Its own tests run against a server that stands alone and against each member of an ensemble of
-//! three, whichever server is examined. Then a session works on the ensemble while its members are
-//! killed one after the other, and what the client said of every operation is compared with what
-//! the tree says: nothing happened twice, nothing that "did not happen" did, and the session with
-//! its ephemeral znodes is still there.
+//! Its own tests, and the examples of tasks, run against a server that stands alone and against
+//! each member of an ensemble of three, whichever server is examined. Then a session works on the
+//! ensemble while its members are killed one after the other, and what the client said of every
+//! operation is compared with what the tree says: nothing happened twice, nothing that "did not
+//! happen" did, and the session with its ephemeral znodes is still there.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,11 @@ use crate::ensemble::{Ensemble, Kind, PATIENCE, Plan, Programs};
 use crate::peers::{Peers, ServerUnderTest, StartOpts};
 
 /// Tests that have servers of their own, whatever is examined.
-const OWN_SERVER: [&str; 4] = [
+const OWN_SERVER: [&str; 5] = [
     "watching::out_of_touch_a_watch_is_removed_here_if_that_is_asked_for",
     "watching::a_dropped_watch_is_gone",
     "life::a_server_without_its_quorum_will_do_for_reads_until_another_is_found",
+    "life::while_on_a_server_without_its_quorum_the_others_are_asked_whether_they_take_writes",
     "life::the_list_of_servers_follows_the_ensemble",
 ];
 
@@ -84,28 +85,40 @@ pub fn run(
     Ok(findings)
 }
 
-/// Builds the library's tests and tells where they are.
-fn build(progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
-    progress("building the library's tests");
+/// Builds the library's tests, and the recipes' examples as a test, and tells where they are.
+fn build(progress: &mut dyn FnMut(&str)) -> Result<Vec<PathBuf>> {
+    progress("building the library's tests and the examples");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["test", "--quiet", "--package", "oxkeeper-client", "--test", "driver", "--no-run"])
-        .args(["--message-format", "json"])
+        .args(["test", "--quiet", "--package", "oxkeeper-client", "--test", "driver"])
+        .args(["--package", "oxkeeper-recipes", "--test", "examples"])
+        .args(["--no-run", "--message-format", "json"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
         .context("running cargo")?;
     ensure!(output.status.success(), "the library's tests do not build");
-    String::from_utf8_lossy(&output.stdout)
+    let tests: Vec<PathBuf> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .next_back()
-        .context("cargo tells of no executable")
+        .collect();
+    ensure!(tests.len() == 2, "cargo tells of {} executables", tests.len());
+    Ok(tests)
 }
 
-/// The library's own tests against this server.
-fn own_tests(tests: &Path, server: SocketAddr, name: &str, findings: &mut Findings) -> Result<()> {
+/// The library's own tests and the examples against this server.
+fn own_tests(
+    tests: &[PathBuf],
+    server: SocketAddr,
+    name: &str,
+    findings: &mut Findings,
+) -> Result<()> {
+    tests.iter().try_for_each(|tests| tests_of(tests, server, name, findings))
+}
+
+/// The tests of one executable.
+fn tests_of(tests: &Path, server: SocketAddr, name: &str, findings: &mut Findings) -> Result<()> {
     let mut command = Command::new(tests);
     command.env("OXKEEPER_TEST_SERVER", server.to_string()).env("RUST_BACKTRACE", "0");
     for own in OWN_SERVER {

@@ -8,7 +8,8 @@
 //! sends prepared frames and only counts replies, which is what sockets and server allow; this
 //! library; and the crate `zookeeper-client`. Each keeps as many requests under way as the window
 //! says and takes the answers in order. The medians of five rounds are printed, and each library's
-//! time per operation as a multiple of the socket's.
+//! time per operation as a multiple of the socket's; and in brackets what the client's own thread
+//! spent of it on a processor, which depends less on what else the machine does (Linux tells).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -24,7 +25,7 @@ use zookeeper_client as other;
 const PATH: &str = "/compare";
 const VALUE: [u8; 100] = [7; 100];
 const ROUNDS: usize = 5;
-const WINDOWS: [usize; 3] = [16, 64, 512];
+const WINDOWS: [usize; 4] = [1, 16, 64, 512];
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -36,7 +37,7 @@ enum Work {
 
 fn main() -> Result<(), Failure> {
     let server = std::env::args().nth(1).ok_or("usage: oxkeeper-client-compare HOST:PORT [OPS]")?;
-    let ops = std::env::args().nth(2).map_or(Ok(400_000), |text| text.parse())?;
+    let ops = std::env::args().nth(2).map_or(Ok(200_000), |text| text.parse())?;
     let threads = std::env::args().nth(3).map_or(Ok(1), |text| text.parse::<usize>())?;
     let runtime = match threads {
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
@@ -49,10 +50,12 @@ fn main() -> Result<(), Failure> {
             made => made.map(drop),
         }
     })?;
-    println!("ns per operation, one client, {ops} operations a round, {threads} thread(s)");
-    println!("work window   socket   oxkeeper-client   zookeeper-client");
+    println!("ns per operation, one client, up to {ops} operations a round, {threads} thread(s)");
+    println!("work window      socket   [cpu]   oxkeeper-client   [cpu]  zookeeper-client   [cpu]");
     for (name, work) in [("get", Work::Get), ("set", Work::Set)] {
         for window in WINDOWS {
+            // Where it is mostly waiting, less of it tells as much.
+            let ops = (ops * window / 256).clamp(ops / 32, ops);
             let mut taken = [const { Vec::new() }; 3];
             for _ in 0..ROUNDS {
                 taken[0].push(socket(&server, work, window, ops)?);
@@ -61,23 +64,58 @@ fn main() -> Result<(), Failure> {
             }
             let [bare, ours, theirs] = taken.map(median);
             println!(
-                "{name:4} {window:6} {bare:8.0} {ours:9.0} ({:4.2}x) {theirs:10.0} ({:4.2}x)",
-                ours / bare,
-                theirs / bare
+                "{name:4} {window:6} {:11.0} [{:5.0}] {:9.0} ({:4.2}x) [{:5.0}] {:9.0} ({:4.2}x) \
+                 [{:5.0}]",
+                bare.wall,
+                bare.cpu,
+                ours.wall,
+                ours.wall / bare.wall,
+                ours.cpu,
+                theirs.wall,
+                theirs.wall / bare.wall,
+                theirs.cpu,
             );
         }
     }
     Ok(())
 }
 
-/// Nanoseconds per operation since then.
-fn per_op(began: Instant, ops: usize) -> f64 {
-    began.elapsed().as_nanos() as f64 / ops as f64
+/// Nanoseconds per operation.
+#[derive(Clone, Copy)]
+struct Taken {
+    /// By the clock.
+    wall: f64,
+    /// Of this thread on a processor; 0 where nobody tells.
+    cpu: f64,
 }
 
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
+/// Since when, by both clocks.
+struct Began(Instant, f64);
+
+impl Began {
+    fn now() -> Began {
+        Began(Instant::now(), on_cpu_ns())
+    }
+
+    fn per_op(&self, ops: usize) -> Taken {
+        let (wall, cpu) = (self.0.elapsed().as_nanos() as f64, on_cpu_ns() - self.1);
+        Taken { wall: wall / ops as f64, cpu: cpu / ops as f64 }
+    }
+}
+
+/// How long this thread has run.
+fn on_cpu_ns() -> f64 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    told.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or_default()
+}
+
+fn median(all: Vec<Taken>) -> Taken {
+    let of = |mut all: Vec<f64>| {
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let wall = of(all.iter().map(|taken| taken.wall).collect());
+    Taken { wall, cpu: of(all.iter().map(|taken| taken.cpu).collect()) }
 }
 
 /// Keeps a window of futures under way.
@@ -102,28 +140,28 @@ where
     Ok(())
 }
 
-async fn ours(server: &str, work: Work, window: usize, ops: usize) -> Result<f64, Failure> {
+async fn ours(server: &str, work: Work, window: usize, ops: usize) -> Result<Taken, Failure> {
     let zk = oxkeeper_client::Client::connect(server).await?;
-    let began = Instant::now();
+    let began = Began::now();
     match work {
         Work::Get => pipelined(window, ops, || zk.get(PATH).send()).await?,
         Work::Set => pipelined(window, ops, || zk.set(PATH, &VALUE).send()).await?,
     }
-    Ok(per_op(began, ops))
+    Ok(began.per_op(ops))
 }
 
-async fn theirs(server: &str, work: Work, window: usize, ops: usize) -> Result<f64, Failure> {
+async fn theirs(server: &str, work: Work, window: usize, ops: usize) -> Result<Taken, Failure> {
     let zk = other::Client::connect(server).await?;
-    let began = Instant::now();
+    let began = Began::now();
     match work {
         Work::Get => pipelined(window, ops, || Box::pin(zk.get_data(PATH))).await?,
         Work::Set => pipelined(window, ops, || Box::pin(zk.set_data(PATH, &VALUE, None))).await?,
     }
-    Ok(per_op(began, ops))
+    Ok(began.per_op(ops))
 }
 
 /// The floor: prepared frames, replies counted.
-fn socket(server: &str, work: Work, window: usize, ops: usize) -> Result<f64, Failure> {
+fn socket(server: &str, work: Work, window: usize, ops: usize) -> Result<Taken, Failure> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_nodelay(true)?;
     let mut hello = Vec::new();
@@ -159,14 +197,14 @@ fn socket(server: &str, work: Work, window: usize, ops: usize) -> Result<f64, Fa
     }
     let bytes = frames.len() / window;
     let (mut sent, mut answered) = (0, 0);
-    let began = Instant::now();
+    let began = Began::now();
     while answered < ops {
         let more = (ops - sent).min(window - (sent - answered));
         stream.write_all(&frames[..more * bytes])?;
         sent += more;
         answered += count(&mut stream, &mut inbox, &mut filled)?;
     }
-    Ok(per_op(began, ops))
+    Ok(began.per_op(ops))
 }
 
 /// Reads once, or until a frame is whole, and counts the frames.

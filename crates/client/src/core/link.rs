@@ -278,6 +278,7 @@ impl Client {
         self.auth.lost();
         self.inbox.clear();
         self.out.clear();
+        self.gathered = 0;
         self.probing = None;
     }
 }

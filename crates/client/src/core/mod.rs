@@ -263,6 +263,8 @@ pub struct Client {
     inbox: Vec<u8>,
     /// Bytes to send, gathered until the host asks.
     out: Vec<u8>,
+    /// Requests in them.
+    gathered: usize,
     effects: VecDeque<Effect>,
     next_link: u64,
     next_ticket: u64,
@@ -293,6 +295,7 @@ impl Client {
             closing_until_us: None,
             inbox: Vec::new(),
             out: Vec::new(),
+            gathered: 0,
             effects: VecDeque::new(),
             next_link: 0,
             next_ticket: 0,
@@ -475,6 +478,12 @@ impl Client {
         self.pending.sent.len() + self.pending.waiting.len()
     }
 
+    /// Of these, how many wait in the bytes that the next [`Effect::Send`] will bear. A server
+    /// could be working on them while more are asked.
+    pub fn gathered(&self) -> usize {
+        self.gathered
+    }
+
     /// Registered watches, counted per watcher and path.
     pub fn watches(&self) -> usize {
         self.watches.len()
@@ -513,6 +522,7 @@ impl Client {
         if let Phase::Up { sent_us, .. } = &mut self.phase {
             *sent_us = self.now_us;
         }
+        self.gathered += 1;
         self.pending.push_sent(Sent { xid, sent_us: self.now_us, bytes, what });
     }
 
@@ -543,6 +553,7 @@ impl Client {
     /// Turns gathered bytes into an effect, before one that must come behind them.
     fn flush(&mut self) {
         if let (false, Some(link)) = (self.out.is_empty(), self.phase.link()) {
+            self.gathered = 0;
             self.effects.push_back(Effect::Send(link, std::mem::take(&mut self.out)));
         }
     }

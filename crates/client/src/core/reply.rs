@@ -115,7 +115,7 @@ impl Client {
             },
             _ => Answer::Nothing,
         };
-        let mut gone = Default::default();
+        let mut gone = None;
         match asked.on_reply {
             OnReply::Register { watcher, path, found, absent } => match (code, absent) {
                 (ErrorCode::OK, _) => self.watches.add(found, &path, watcher),
@@ -123,10 +123,11 @@ impl Client {
                 _ => {}
             },
             OnReply::Remove { which, path, kinds } if code.is_ok() => {
-                gone = self.watches.remove(kinds, &path, which);
-                if gone.is_empty() {
+                let removed = self.watches.remove(kinds, &path, which);
+                if removed.is_empty() {
                     code = ErrorCode::NO_WATCHER;
                 }
+                gone = Some(removed);
             }
             OnReply::Remove { .. } | OnReply::Nothing => {}
         }
@@ -135,7 +136,7 @@ impl Client {
             code => Outcome::Failed { zxid, code },
         };
         self.effects.push_back(Effect::Completed(asked.ticket, outcome));
-        for watcher in gone {
+        for watcher in gone.into_iter().flatten() {
             self.effects.push_back(Effect::Event(watcher, WatchEvent::Lost(Loss::Removed)));
         }
         Ok(())

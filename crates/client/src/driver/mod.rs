@@ -6,6 +6,10 @@
 //! alone reads, writes, dials and keeps the time, and hands outcomes and events, in the order in
 //! which the server sent them, to those who wait.
 //!
+//! Who fetches many outcomes at a stretch, and asks anew with each, could keep the task from
+//! running until a whole window of requests has gathered, and the server idle. So when a fair part
+//! of the window waits to be sent, the next who fetches an outcome lets others run first, once.
+//!
 //! ```text
 //! futures ── submit ──► Mutex<core::Client, slots, watches> ◄── bytes, time ── task ── socket
 //!     ▲                        │ outcomes, events, states                        ▲
@@ -61,7 +65,16 @@ struct Inner {
     dead: bool,
     /// Why the last dial failed.
     dial_error: Option<String>,
+    /// Somebody has let the task run for the sake of what has gathered.
+    yielded: bool,
 }
+
+/// So many writes make a window of requests: while the server works on one part of it, the answers
+/// to another are fetched.
+const PARTS: usize = 4;
+
+/// A part of fewer than this is not worth a write of its own.
+const WINDOW_MIN: usize = 16 * PARTS;
 
 impl Shared {
     /// Sets a session going on the current runtime.
@@ -84,6 +97,7 @@ impl Shared {
             task: None,
             dead: false,
             dial_error: None,
+            yielded: false,
         };
         let shared = Arc::new(Shared { start: Instant::now(), inner: Mutex::new(inner) });
         tokio::spawn(task::Task::new(Arc::clone(&shared), connector));
@@ -154,7 +168,13 @@ impl Shared {
     }
 
     pub(crate) fn poll_outcome(&self, slot: SlotId, cx: &mut Context<'_>) -> Poll<Outcome> {
-        self.lock().slots.poll(slot, cx)
+        let mut inner = self.lock();
+        if inner.has_gathered() {
+            drop(inner);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        inner.slots.poll(slot, cx)
     }
 
     /// Nobody waits any more: what was not sent will not be.
@@ -273,6 +293,18 @@ fn wake_task(mut inner: MutexGuard<'_, Inner>) {
 }
 
 impl Inner {
+    /// Whether the task should send what there is before more is asked; true once for each time
+    /// that it does. It may be that nobody drives the task's runtime any more.
+    fn has_gathered(&mut self) -> bool {
+        let gathered = self.client.gathered();
+        let window = self.slots.used();
+        if gathered * PARTS < window || window < WINDOW_MIN {
+            self.yielded = false;
+            return false;
+        }
+        !std::mem::replace(&mut self.yielded, true)
+    }
+
     /// Takes effects until there are none: what concerns users is done here, the rest is for the
     /// task. True if there was any.
     fn effects(&mut self, shared: &Shared, wakers: &mut Vec<Waker>, port: &mut task::Port) -> bool {

@@ -37,6 +37,7 @@ struct Slot {
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     free: Option<SlotId>,
+    used: usize,
     order: VecDeque<(Ticket, SlotId)>,
 }
 
@@ -51,6 +52,7 @@ impl Slots {
     ) -> SlotId {
         let state = if wanted { State::Waiting(None) } else { State::Abandoned };
         let slot = Slot { ticket, watcher, state };
+        self.used += 1;
         let id = match self.free {
             Some(id) => {
                 let place = &mut self.slots[id as usize];
@@ -76,17 +78,21 @@ impl Slots {
         ticket: Ticket,
         outcome: Outcome,
     ) -> (Option<Waker>, Option<Watcher>) {
-        let at = match self.order.front() {
-            Some((first, _)) if *first == ticket => 0,
+        let id = match self.order.front() {
+            Some((first, _)) if *first == ticket => self.order.pop_front(),
             _ => match self.order.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
-                Ok(at) => at,
-                Err(_) => return (None, None),
+                Ok(at) => self.order.remove(at),
+                Err(_) => None,
             },
         };
-        let Some((_, id)) = self.order.remove(at) else { return (None, None) };
+        let Some((_, id)) = id else { return (None, None) };
         let slot = &mut self.slots[id as usize];
-        match std::mem::replace(&mut slot.state, State::Done(outcome)) {
-            State::Waiting(waker) => (waker, None),
+        match &mut slot.state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                slot.state = State::Done(outcome);
+                (waker, None)
+            }
             State::Abandoned | State::Done(_) | State::Free(_) => {
                 let watcher = slot.watcher;
                 self.release(id);
@@ -133,6 +139,11 @@ impl Slots {
         }
     }
 
+    /// Requests under way, and those whose outcome nobody has fetched yet.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
     /// Tickets under way, the oldest first.
     pub(crate) fn tickets(&self) -> Vec<Ticket> {
         self.order.iter().map(|(ticket, _)| *ticket).collect()
@@ -142,6 +153,7 @@ impl Slots {
         self.slots[id as usize].state = State::Free(self.free);
         self.slots[id as usize].watcher = None;
         self.free = Some(id);
+        self.used -= 1;
     }
 }
 
@@ -167,6 +179,7 @@ mod tests {
         assert!(slots.poll(ids[2], &mut cx).is_pending());
         assert_eq!(slots.poll(ids[0], &mut cx), Poll::Ready(outcome()));
         assert_eq!(slots.tickets(), [Ticket(3)]);
+        assert_eq!(slots.used(), 1);
         slots.complete(Ticket(99), outcome());
     }
 
@@ -181,6 +194,6 @@ mod tests {
             slots.complete(Ticket(n), outcome());
             assert_eq!(slots.abandon(id), None, "it has ended");
         }
-        assert_eq!(slots.slots.len(), 1);
+        assert_eq!((slots.slots.len(), slots.used()), (1, 0));
     }
 }

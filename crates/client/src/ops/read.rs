@@ -50,7 +50,7 @@ impl Data {
 
 /// The watch that the request has left.
 fn watch(asked: &mut Asked) -> Result<OneShot, ErrorKind> {
-    asked.watch.take().map(OneShot::new).ok_or(ErrorKind::Answer)
+    asked.watch.take().map(|held| OneShot::new(*held)).ok_or(ErrorKind::Answer)
 }
 
 fn read_data(outcome: Outcome, _: &mut Asked) -> Result<Data, ErrorKind> {

@@ -48,7 +48,7 @@ impl AddWatch<'_> {
         let AddWatch { zk, path, mode, buffer } = self;
         let read = |outcome, asked: &mut Asked| {
             done(outcome)?;
-            asked.watch.take().map(WatchStream::new).ok_or(ErrorKind::Answer)
+            asked.watch.take().map(|held| WatchStream::new(*held)).ok_or(ErrorKind::Answer)
         };
         let kind = match mode {
             AddWatchMode::Persistent => 0,

@@ -8,8 +8,8 @@ use oxkeeper_client::{
     Acl, Builder, Cause, Client, End, ErrorKind, Fate, RetryPolicy, State, StateStream, Unsent,
     perms,
 };
+use oxkeeper_scratch::Proxy;
 
-use crate::proxy::Proxy;
 use crate::server::{addr, place};
 use crate::soon;
 

@@ -8,10 +8,11 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use oxkeeper_client::{
-    AddWatchMode, Client, End, ErrorCode, ErrorKind, Fate, Limits, Loss, Refused, State, WatchItem,
+    AddWatchMode, Cause, Client, End, ErrorCode, ErrorKind, Fate, Limits, Loss, Refused, State,
+    StateStream, WatchItem,
 };
+use oxkeeper_scratch::Proxy;
 
-use crate::proxy::Proxy;
 use crate::server::{addr, builder, client, place, start};
 use crate::soon;
 
@@ -195,6 +196,37 @@ async fn a_server_without_its_quorum_will_do_for_reads_until_another_is_found() 
         panic!("over");
     };
     soon(search).await;
+    zk.exists("/n").await.unwrap();
+}
+
+/// The search for a server that takes writes, from a list that does not change.
+async fn until_writable(states: &mut StateStream) -> Cause {
+    let mut why = None;
+    while let Some(state) = soon(states.next()).await {
+        match state {
+            State::Connected { read_only: false, .. } => return why.expect("it was elsewhere"),
+            State::Suspended { cause, .. } => why = Some(cause),
+            _ => {}
+        }
+    }
+    panic!("over");
+}
+
+#[tokio::test]
+async fn while_on_a_server_without_its_quorum_the_others_are_asked_whether_they_take_writes() {
+    let (lonely, writable) = (lonely(), Proxy::before(addr()).await);
+    writable.refuse(true);
+    let hosts = format!("{lonely},{}", writable.addr);
+    let zk = soon(Client::builder(&hosts).read_only(true).connect()).await.unwrap();
+    let first = zk.session_id();
+    assert!(matches!(zk.state(), State::Connected { read_only: true, .. }));
+    let mut states = zk.states();
+    writable.refuse(false);
+    // Nothing else could move it: its server stays, and so does the list.
+    assert_eq!(until_writable(&mut states).await, Cause::WritableFound);
+    // As with Java's client the session is another: no server but the first knew that one.
+    assert!(first.is_some() && zk.session_id() != first);
+    assert!(zk.credentials().is_some());
     zk.exists("/n").await.unwrap();
 }
 

@@ -4,7 +4,8 @@
 mod cuts;
 mod life;
 mod operations;
-mod proxy;
+mod pace;
+mod page;
 mod server;
 mod watching;
 

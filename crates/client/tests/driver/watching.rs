@@ -3,8 +3,8 @@
 use oxkeeper_client::{
     AddWatchMode, Client, End, EventType, Loss, WatchItem, WatchStream, WatcherKind,
 };
+use oxkeeper_scratch::Proxy;
 
-use crate::proxy::Proxy;
 use crate::server::{addr, client, place, start};
 use crate::soon;
 

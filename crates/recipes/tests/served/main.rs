@@ -2,47 +2,16 @@
 //! them where connections are to be lost. What can go wrong in time is for `storms`; this is about
 //! the client as a port.
 
-mod proxy;
-
-use std::net::SocketAddr;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use oxkeeper_client::Client;
-use oxkeeper_config::{Config, Options, OsFiles};
 use oxkeeper_recipes::port::{Kind, New};
 use oxkeeper_recipes::{
     Change, Counter, DelayQueue, Election, Hold, Job, Keeper, Led, LockingQueue, Mutex,
     PersistentNode, PersistentTtlNode, Queue, Schedule, Scheduler, Semaphore, Sessions, TreeCache,
 };
-use proxy::Proxy;
-
-/// Where the server of this binary listens. It ends with the process.
-fn addr() -> SocketAddr {
-    static SERVER: OnceLock<SocketAddr> = OnceLock::new();
-    *SERVER.get_or_init(|| {
-        let (ready, listening) = channel();
-        std::thread::spawn(move || {
-            let dir = tempfile::tempdir().expect("a directory");
-            let data = format!("dataDir={}", dir.path().display());
-            let settings = [
-                "clientPort=0",
-                &data,
-                "tickTime=200",
-                "minSessionTimeout=200",
-                "extendedTypesEnabled=true",
-                "forceSync=no",
-            ];
-            let set = settings.map(str::to_owned).to_vec();
-            let options = Options { set, allow_unknown_keys: false };
-            let config = Config::without_file(&options, &OsFiles).expect("a configuration");
-            let served = oxkeeper_server::serve(&config, |it| ready.send(it.addr).expect("heard"));
-            served.expect("it serves until the process ends");
-        });
-        listening.recv().expect("it begins to listen")
-    })
-}
+use oxkeeper_scratch::{Proxy, addr};
 
 async fn client() -> Client {
     Client::connect(&addr().to_string()).await.expect("a session")

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
-use super::{Leader, Phase, Proposal, Stage, Syncer};
+use super::{Leader, Link, Phase, Proposal, Stage, Syncer};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, Outgoing, SyncToken, Violation, Why};
 use crate::quorum::QuorumVerifier;
@@ -72,6 +72,15 @@ impl Leader {
         Ok(())
     }
 
+    /// Whether what is proposed next can be committed by the followers that have everything,
+    /// without this server's own vote.
+    pub fn others_suffice(&self, ledger: &Ledger) -> bool {
+        let me = ledger.settings.sid;
+        let has_all = |link: &Link| link.synchronized() && !link.observes() && link.has_voice();
+        let others = |sid| self.links.values().any(|link| link.sid() == sid && has_all(link));
+        self.needs.is_quorum(|sid| sid != me && others(sid))
+    }
+
     /// ACK. True if it may have made a commit or the epoch possible.
     pub(super) fn acknowledged(
         &mut self,
@@ -83,7 +92,8 @@ impl Leader {
         let Some(link) = self.links.get_mut(&id) else { return Ok(false) };
         let sid = link.sid();
         // What nobody counts need not be remembered, whatever ids knock.
-        let counts = !link.observes() && ledger.membership.is_voter(sid);
+        let voter = ledger.membership.is_voter(sid) && link.has_voice();
+        let counts = voter && !link.observes();
         if !link.forwards() {
             return Err(link.unexpected("ACK").into());
         }
@@ -92,13 +102,13 @@ impl Leader {
             if link.stage == Stage::NewLeader {
                 link.stage = Stage::Synchronized;
                 link.syncing = None;
-                let early = std::mem::take(&mut link.early_ack);
                 // Who still observes and votes in a configuration that is on its way has the
                 // history as well: the new quorum may need it before anything is proposed to it.
-                if counts || (ledger.membership.is_voter(sid) && ledger.settings.sync_enabled) {
+                if counts || (voter && ledger.settings.sync_enabled) {
                     self.history_acks.insert(sid);
                 }
                 if counts {
+                    let early = std::mem::take(&mut link.early_ack);
                     let early = if wrong::is(Wrong::Z4785) { self.proposed } else { early };
                     self.count(sid, early);
                 }
@@ -113,6 +123,9 @@ impl Leader {
             return Err(Violation::AckAhead { proposed: self.proposed, got: zxid }.into());
         }
         link.acked(zxid);
+        if !link.has_voice() {
+            link.early_ack = link.early_ack.max(zxid);
+        }
         if !counts {
             return Ok(false);
         }
@@ -127,7 +140,7 @@ impl Leader {
         Ok(true)
     }
 
-    fn count(&mut self, sid: Sid, zxid: Zxid) {
+    pub(super) fn count(&mut self, sid: Sid, zxid: Zxid) {
         let acked = self.acked.entry(sid).or_insert(Zxid::ZERO);
         *acked = zxid.max(*acked);
     }
@@ -240,7 +253,8 @@ impl Leader {
     /// stopped finds that out when it reads on, long before its clock tells.
     fn is_followed(&self, ledger: &Ledger) -> bool {
         let me = ledger.settings.sid;
-        let follows = |sid| self.links.values().any(|link| link.sid() == sid && link.forwards());
+        let forwards = |link: &Link| link.forwards() && link.has_voice();
+        let follows = |sid| self.links.values().any(|link| link.sid() == sid && forwards(link));
         self.below
             || (self.successor.is_none()
                 && ledger.membership.is_quorum(|sid| sid == me || follows(sid)))
@@ -270,7 +284,12 @@ impl Leader {
 
     /// Asks every learner that gets proposals whether it is there.
     pub(super) fn ping(&mut self, ledger: &mut Ledger) {
-        for (id, _) in self.links.iter().filter(|(_, link)| link.forwards()) {
+        self.round += 1;
+        for (id, link) in self.links.iter_mut().filter(|(_, link)| link.forwards()) {
+            // Before UPTODATE it answers none.
+            if link.stage == Stage::Broadcasting {
+                link.first_round.get_or_insert(self.round);
+            }
             ledger.send(*id, Outgoing::Ping(self.proposed));
         }
     }
@@ -279,6 +298,7 @@ impl Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::leader::link::Learner;
     use crate::ledger::Done;
     use crate::messages::{Disk, Recovered};
     use crate::quorum::Membership;
@@ -359,6 +379,35 @@ mod tests {
             let synced = place(&Effect::Synced(SyncToken(token))).unwrap();
             assert!(synced < place(&Effect::Commit(commit)).unwrap(), "{told:?}");
         }
+    }
+
+    #[test]
+    fn the_own_vote_is_needed_unless_enough_others_have_everything() {
+        let text = "server.1=a:1:2\nserver.2=a:3:4\nserver.3=a:5:6\nversion=0";
+        let config = QuorumVerifier::parse(text, false).unwrap();
+        let membership = Membership::new(Arc::new(config), None);
+        let mut ledger = Ledger::new(Settings::new(Sid(1)), membership, Recovered::default());
+        let mut leader = Leader::new(&mut ledger, 0, false);
+        let follow = |leader: &mut Leader, sid, stage, observer| {
+            let mut link = Link::new(0, 9);
+            link.stage = stage;
+            link.learner = Some(Learner { sid: Sid(sid), observer, capabilities: None });
+            leader.links.insert(LinkId(sid as u64), link);
+        };
+        follow(&mut leader, 2, Stage::Broadcasting, false);
+        follow(&mut leader, 4, Stage::Broadcasting, false);
+        assert!(!leader.others_suffice(&ledger), "a stranger counts in no quorum");
+        follow(&mut leader, 3, Stage::NewLeader, false);
+        assert!(!leader.others_suffice(&ledger), "it is still being synchronised");
+        follow(&mut leader, 3, Stage::Broadcasting, true);
+        assert!(!leader.others_suffice(&ledger), "it observes");
+        follow(&mut leader, 3, Stage::Broadcasting, false);
+        assert!(leader.others_suffice(&ledger));
+        leader.silence(LinkId(2));
+        assert!(!leader.others_suffice(&ledger), "it has no voice");
+        leader.links.remove(&LinkId(2));
+        follow(&mut leader, 1, Stage::Broadcasting, false);
+        assert!(!leader.others_suffice(&ledger), "who comes under our own name is not another");
     }
 
     fn has_synced(ledger: &mut Ledger, token: SyncToken) -> bool {

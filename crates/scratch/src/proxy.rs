@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Rules {
     /// Nobody gets through any more.
     refuse: AtomicBool,
@@ -27,16 +27,22 @@ struct Rules {
     connections: Mutex<Vec<AbortHandle>>,
 }
 
-/// Between clients and one server.
+/// Between clients and one server, until its runtime ends.
+#[derive(Debug)]
 pub struct Proxy {
+    /// Where it listens.
     pub addr: SocketAddr,
     rules: Arc<Rules>,
 }
 
 impl Proxy {
+    /// Begins to carry, on the current runtime.
+    ///
+    /// # Panics
+    /// If it cannot listen.
     pub async fn before(server: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("its address");
         let rules = Arc::new(Rules::default());
         let own = Arc::clone(&rules);
         tokio::spawn(async move {
@@ -45,7 +51,7 @@ impl Proxy {
                     continue;
                 }
                 let carrying = tokio::spawn(carry(client, server, Arc::clone(&own)));
-                own.connections.lock().unwrap().push(carrying.abort_handle());
+                lock(&own).push(carrying.abort_handle());
             }
         });
         Proxy { addr, rules }
@@ -53,7 +59,7 @@ impl Proxy {
 
     /// Ends every connection.
     pub fn cut(&self) {
-        for connection in self.rules.connections.lock().unwrap().drain(..) {
+        for connection in lock(&self.rules).drain(..) {
             connection.abort();
         }
     }
@@ -80,6 +86,11 @@ impl Proxy {
     pub fn mute(&self, mute: bool) {
         self.rules.mute.store(mute, Ordering::SeqCst);
     }
+}
+
+fn lock(rules: &Rules) -> MutexGuard<'_, Vec<AbortHandle>> {
+    // Nothing is left half done under this lock.
+    rules.connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn carry(client: TcpStream, server: SocketAddr, rules: Arc<Rules>) {
