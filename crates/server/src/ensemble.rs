@@ -85,6 +85,8 @@ impl Member {
             }
             zab::Effect::ReadLog { link, after, to } => {
                 let history = Arc::clone(&self.history);
+                // Without an epoch nobody is served, and the learners are who is waited for.
+                history.go_gently(core.peer().is_some_and(|peer| peer.established().is_some()));
                 self.quorum.when_below(link, READ_BELOW_BYTES, move || {
                     history.send(HistoryCommand::Read { link, after, to });
                 });

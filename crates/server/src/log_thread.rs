@@ -345,7 +345,7 @@ impl LogThread {
     }
 
     /// Queues a batch of a leader whose others can commit without it, some milliseconds later: see
-    /// [`crate::put_off`]. `committed` is the last transaction that is. The host asks
+    /// the module `put_off`. `committed` is the last transaction that is. The host asks
     /// [`LogThread::hand_over_due`] after each turn and when it has said to.
     pub fn put_off(&self, now_us: u64, committed: Zxid, batch: Batch) {
         if self.held.borrow().is_some() {
