@@ -167,11 +167,7 @@ fn after(
     for &sid in all {
         let what = format!("server {sid} serves and keeps {version}");
         let (serves, files) = ensemble.await_that(&what, |ensemble| {
-            // A proposed configuration is kept until a moment after its commit.
             let files = kept(ensemble, sid, version)?;
-            if files.contains_key("zoo.cfg.dynamic.next") {
-                return None;
-            }
             if Some(sid) == gone {
                 return Some((String::new(), files));
             }

@@ -238,7 +238,7 @@ fn state(ensemble: &mut Ensemble, names: &mut Names) -> Result<String> {
 }
 
 /// A member's dynamic files, once the one of this version is in force. The file names its version;
-/// inside there is none.
+/// inside there is none. What was proposed is kept until a moment after its commit.
 pub(super) fn kept(
     ensemble: &Ensemble,
     sid: i64,
@@ -246,7 +246,7 @@ pub(super) fn kept(
 ) -> Option<BTreeMap<String, String>> {
     let (current, files) = ensemble.dynamic_files(sid).ok()?;
     let settled = current.ends_with(&format!(".{version}")) && !files.get(&current)?.is_empty();
-    settled.then_some(files)
+    (settled && !files.contains_key("zoo.cfg.dynamic.next")).then_some(files)
 }
 
 /// `/zookeeper/config` as a member serves it behind a sync.
@@ -306,7 +306,7 @@ impl Names {
 
     pub(super) fn of_file(&mut self, name: &str) -> String {
         match name.strip_prefix("zoo.cfg.dynamic.") {
-            Some("next") | None => name.to_owned(),
+            None => name.to_owned(),
             Some(version) => format!("zoo.cfg.dynamic.{}", self.version(version)),
         }
     }
