@@ -14,7 +14,8 @@ use crate::port::{Kind, New};
 
 /// A barrier: it is closed while its znode is there (`DistributedBarrier`, kazoo's `Barrier`).
 ///
-/// Whoever waits passes when the barrier is gone, however often the connection is lost meanwhile.
+/// Whoever waits passes when the barrier is gone, however often the connection is lost meanwhile,
+/// and not if it was closed before it came, whichever server that was told.
 /// The barrier itself is persistent: it stays when the one who closed it dies.
 ///
 /// ```
@@ -64,6 +65,8 @@ impl Barrier {
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn passed(&self) -> Result<(), Error> {
+        // A server that is behind may not have heard yet that it was closed.
+        self.keeper.sync(&self.path).await?;
         loop {
             // A read that leaves no watch on what is not there.
             match self.keeper.get_watched(&self.path).await? {
