@@ -192,7 +192,8 @@ impl Guard {
     }
 
     /// Lets go and waits for the server's word. False if a clone holds it still, or if it had been
-    /// lost before. A guard that is dropped is released beside.
+    /// lost before; not if only the answer was lost: who finds it gone then has let go of it
+    /// himself. A guard that is dropped is released beside.
     ///
     /// # Errors
     /// The session is over, which has released it too.

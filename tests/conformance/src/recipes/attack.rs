@@ -129,15 +129,18 @@ impl Alone {
 }
 
 async fn all_work(hosts: &str, books: &Arc<Books>) -> Result<usize> {
-    let mut workers = Vec::new();
+    let mut workers = tokio::task::JoinSet::new();
     for number in 0..WORKERS {
         let builder = Client::builder(hosts).session_timeout(SESSION);
         let worker = Worker { zk: builder.connect().await?, number, books: Arc::clone(books) };
-        workers.push(tokio::spawn(worker.works()));
+        workers.spawn(worker.works());
     }
     let mut checks = 0;
-    for worker in workers {
-        checks += tokio::time::timeout(PATIENCE, worker).await.context("a worker hangs")???;
+    // Whoever ends first: one that fails leaves the others waiting for it.
+    loop {
+        let next = tokio::time::timeout(PATIENCE, workers.join_next());
+        let Some(done) = next.await.context("a worker hangs")? else { break };
+        checks += done??;
     }
     let books = books.items.lock().unwrap_or_else(PoisonError::into_inner);
     for (item, (put, done)) in &*books {
