@@ -28,6 +28,19 @@ pub(super) fn mixtures(quick: bool) -> Vec<Mixture> {
 
 pub(super) fn run(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path) -> Result<usize> {
     ensure!(mixture.voting.len() == 3, "reconfigurations are asked of three members");
+    beside_java(transcript, setting, mixture, dir)
+}
+
+/// What happened at each step, by its name.
+pub(super) type Transcript = Vec<(String, String)>;
+
+/// The same on three servers of Java's and on a mixture: what is told must be the same.
+pub(super) fn beside_java(
+    transcript: fn(&mut Setting<'_>, &[Kind], &Path) -> Result<Transcript>,
+    setting: &mut Setting<'_>,
+    mixture: &Mixture,
+    dir: &Path,
+) -> Result<usize> {
     let java = [Kind::JAVA; 3];
     let expected = transcript(setting, &java, &dir.join("java")).context("Java's")?;
     let found = transcript(setting, &mixture.voting, &dir.join("other")).context("the other's")?;
@@ -138,11 +151,7 @@ const ASKS: [Ask; 44] = [
 ];
 
 /// What is asked, and everything that came of it, in words that do not depend on the ensemble.
-fn transcript(
-    setting: &mut Setting<'_>,
-    kinds: &[Kind],
-    dir: &Path,
-) -> Result<Vec<(String, String)>> {
+fn transcript(setting: &mut Setting<'_>, kinds: &[Kind], dir: &Path) -> Result<Transcript> {
     let mut told = vec![disabled(setting, kinds, &dir.join("disabled"))?];
     // One more, which is asked to join and does not run.
     let plan = Plan::new(kinds, dir.join("enabled")).reconfigurable(&[kinds[0]]);

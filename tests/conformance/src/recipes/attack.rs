@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use oxkeeper_client::{Client, Fate};
 use oxkeeper_recipes::{
     DoubleBarrier, Election, Error, HandOver, Job, Led, LockingQueue, Mutex, Schedule, Scheduler,
@@ -63,27 +63,7 @@ fn under_attack(ensemble: &mut Ensemble) -> Result<usize> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(all_work(&hosts.join(","), &own))
     });
-    let whole = (WORKERS * ROUNDS) as u64;
-    let mut down = None;
-    for part in 1..=3 {
-        ensemble.await_that("the work goes on", |_| {
-            let far = books.rounds.load(Ordering::Relaxed) >= whole * part / 5;
-            (far || working.is_finished()).then_some(())
-        })?;
-        if let Some(sid) = down.take() {
-            ensemble.start(sid)?;
-            ensemble.await_serving(&[sid])?;
-        }
-        let leader = ensemble.await_leader(None)?;
-        // The leader first and last, between them another.
-        let victim = if part == 2 { leader % 3 + 1 } else { leader };
-        ensemble.kill(victim)?;
-        down = Some(victim);
-    }
-    match working.join() {
-        Ok(checks) => checks,
-        Err(_) => bail!("the workers' thread panicked"),
-    }
+    ensemble.under_attack(&books.rounds, (WORKERS * ROUNDS) as u64, working)
 }
 
 /// What all of them have seen.
