@@ -29,6 +29,17 @@ use crate::watch::Held;
 ///
 /// The session ends with [`Client::close`], or in the background when the last handle is dropped.
 /// Futures and streams are no handles.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// let other = zk.clone();
+/// zk.create("/client", b"one session").await?;
+/// assert_eq!(other.get("/client").await?.text()?, "one session");
+/// assert_eq!(zk.session_id(), other.session_id());
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct Client {
     session: Arc<Handle>,
@@ -54,26 +65,83 @@ impl Client {
     ///
     /// # Errors
     /// If the connect string cannot be used, or no server was reached within the session timeout.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// use oxkeeper_client::Client;
+    ///
+    /// let zk = Client::connect(&servers).await?;
+    /// assert!(zk.state().is_connected());
+    /// assert!(Client::connect("no port:x").await.is_err());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn connect(hosts: &str) -> Result<Client, Error> {
         Client::builder(hosts).connect().await
     }
 
     /// A session to be begun, with these servers and perhaps a chroot.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// use oxkeeper_client::Client;
+    /// use std::time::Duration;
+    ///
+    /// let timeout = Duration::from_secs(10);
+    /// let zk = Client::builder(&servers).session_timeout(timeout).connect().await?;
+    /// assert!(zk.session_id().is_some());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn builder(hosts: &str) -> Builder {
         Builder::new(hosts)
     }
 
     /// The session's state now.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// assert!(zk.state().is_connected());
+    /// zk.close().await;
+    /// assert!(zk.state().is_over());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn state(&self) -> State {
         self.session.shared.state()
     }
 
     /// The session's states, from the one of now on.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::State;
+    ///
+    /// let mut states = zk.states();
+    /// assert!(matches!(states.next().await, Some(State::Connected { .. })));
+    /// zk.close().await;
+    /// assert_eq!(states.next().await, Some(State::Closed { confirmed: true }));
+    /// assert_eq!(states.next().await, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn states(&self) -> StateStream {
         StateStream::new(&self.session.shared)
     }
 
     /// The session's id, once there is one and while there is.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/who", b"").ephemeral().await?;
+    /// let owner = zk.get("/who").await?.stat.ephemeral_owner;
+    /// assert_eq!(zk.session_id(), Some(owner));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn session_id(&self) -> Option<SessionId> {
         match self.state() {
             State::Connected { session, .. } => Some(session),
@@ -82,16 +150,47 @@ impl Client {
     }
 
     /// What another client needs to go on with this session ([`Builder::resume`]).
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let credentials = zk.credentials().expect("there is a session");
+    /// assert_eq!(Some(credentials.session), zk.session_id());
+    /// zk.close().await;
+    /// assert_eq!(zk.credentials(), None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn credentials(&self) -> Option<Credentials> {
         self.session.shared.credentials()
     }
 
     /// The newest transaction that this session has seen.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let before = zk.last_zxid();
+    /// zk.create("/moves-on", b"").await?;
+    /// assert!(zk.last_zxid() > before);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn last_zxid(&self) -> Zxid {
         self.session.shared.last_zxid()
     }
 
     /// The chroot of the connect string; empty for the whole tree.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// let zk = Client::connect(&format!("{servers}/team")).await?;
+    /// assert_eq!(zk.chroot(), "/team");
+    /// assert_eq!(Client::connect(&servers).await?.chroot(), "");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn chroot(&self) -> &str {
         self.session.chroot.path()
     }
@@ -101,6 +200,17 @@ impl Client {
     ///
     /// # Errors
     /// If it is no path.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let team = zk.namespace("/team-a")?;
+    /// team.create("/jobs", b"3").parents().await?;
+    /// assert_eq!(zk.get("/team-a/jobs").await?.text()?, "3");
+    /// assert!(zk.namespace("no path").is_err());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn namespace(&self, path: &str) -> Result<Client, Error> {
         let root = self.full(path, false).and_then(|path| Chroot::new(&path));
         let root = root.map_err(|error| Error::new(error.into(), None, path))?;
@@ -108,6 +218,15 @@ impl Client {
     }
 
     /// The path at which this handle's tree begins, below the chroot; empty for all of it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let inner = zk.namespace("/a")?.namespace("/b")?;
+    /// assert_eq!((zk.root(), inner.root()), ("", "/a/b"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn root(&self) -> &str {
         self.root.path()
     }
@@ -117,6 +236,16 @@ impl Client {
     ///
     /// # Errors
     /// If it is no list of servers. A chroot in it is not looked at.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.set_hosts(&servers)?;
+    /// assert!(zk.set_hosts("").is_err(), "no list leaves the old one");
+    /// assert!(zk.state().is_connected(), "its server is still in the list");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn set_hosts(&self, hosts: &str) -> Result<(), Error> {
         self.session.shared.set_hosts(&ConnectString::parse(hosts)?);
         Ok(())
@@ -125,6 +254,17 @@ impl Client {
     /// Ends the session and its ephemeral znodes. What was sent is still answered, what was not is
     /// not sent any more. Tells whether a server confirmed it; otherwise the session ends by its
     /// timeout.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let other = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/while-i-live", b"").ephemeral().await?;
+    /// assert!(zk.close().await);
+    /// assert_eq!(other.exists("/while-i-live").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn close(&self) -> bool {
         let mut states = self.states();
         self.session.shared.close();
@@ -240,6 +380,18 @@ impl std::fmt::Debug for Client {
 }
 
 /// A session to be begun.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// use oxkeeper_client::Client;
+///
+/// let builder = Client::builder(&servers).auth("digest", "ann:secret").namespace("/app");
+/// assert!(!format!("{builder:?}").contains("secret"), "it may be logged");
+/// let zk = builder.connect().await?;
+/// assert_eq!(zk.root(), "/app");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Clone)]
 #[must_use = "a session begins with connect() or start()"]
 pub struct Builder {
@@ -279,66 +431,198 @@ impl Builder {
 
     /// How long the ensemble keeps the session without hearing of us, and with it our ephemeral
     /// znodes. The server grants what its own bounds allow. 30 s.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::{Client, State};
+    /// use std::time::Duration;
+    ///
+    /// let asked = Duration::from_secs(20);
+    /// let zk = Client::builder(&servers).session_timeout(asked).connect().await?;
+    /// assert!(matches!(zk.state(), State::Connected { timeout, .. } if timeout == asked));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn session_timeout(self, session_timeout: Duration) -> Builder {
         Builder { session_timeout, ..self }
     }
 
     /// How long [`Builder::connect`] waits for the first session. The session timeout.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |_| {
+    /// use oxkeeper_client::{Client, ErrorKind};
+    /// use std::time::Duration;
+    ///
+    /// // Nobody listens there.
+    /// let refused = Client::builder("127.0.0.1:1").connect_within(Duration::from_millis(50));
+    /// let error = refused.connect().await.expect_err("no server");
+    /// assert!(matches!(error.kind(), ErrorKind::Unreachable(_)));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn connect_within(self, time: Duration) -> Builder {
         Builder { connect_within: Some(time), ..self }
     }
 
     /// Whether a server that takes no writes, because it has lost its quorum, will do until
     /// another is found. No.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::{Client, State};
+    /// let zk = Client::builder(&servers).read_only(true).connect().await?;
+    /// // A server that takes writes is as welcome.
+    /// assert!(matches!(zk.state(), State::Connected { read_only: false, .. }));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn read_only(self, read_only: bool) -> Builder {
         Builder { read_only, ..self }
     }
 
     /// An identity, proved on every connection before anything else is sent. For `digest` the
     /// proof is `user:password`. A refusal ends the session.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// let zk = Client::builder(&servers).auth("digest", "ann:secret").connect().await?;
+    /// let identities = zk.whoami().await?;
+    /// assert!(identities.iter().any(|identity| identity.scheme == "digest"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn auth(mut self, scheme: &str, proof: impl AsRef<[u8]>) -> Builder {
         self.auth.push((scheme.to_owned(), proof.as_ref().to_owned()));
         self
     }
 
     /// Goes on with a session that another client began.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// # use oxkeeper_client::Client;
+    /// let credentials = zk.credentials().expect("there is a session");
+    /// let next = Client::builder(&servers).resume(credentials).connect().await?;
+    /// assert_eq!(next.session_id(), Some(credentials.session));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn resume(self, credentials: Credentials) -> Builder {
         Builder { resume: Some(credentials), ..self }
     }
 
     /// Where the handle's paths begin; see [`Client::namespace`].
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// let zk = Client::builder(&servers).namespace("/team-b").connect().await?;
+    /// let created = zk.create("/job", b"").parents().await?;
+    /// assert_eq!(created.path, "/job", "told as this handle names it");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn namespace(self, path: &str) -> Builder {
         Builder { namespace: path.to_owned(), ..self }
     }
 
     /// Delays before dials.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// use oxkeeper_client::Backoff;
+    ///
+    /// let patient = Backoff { first_ms: 500, max_ms: 10_000 };
+    /// let zk = Client::builder(&servers).backoff(patient).connect().await?;
+    /// assert!(zk.state().is_connected(), "the first dial waits for nothing");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn backoff(self, backoff: Backoff) -> Builder {
         Builder { backoff, ..self }
     }
 
     /// Bounds on memory.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// use oxkeeper_client::{Fate, Limits};
+    ///
+    /// let limits = Limits { request_bytes_max: 100, ..Limits::default() };
+    /// let zk = Client::builder(&servers).limits(limits).connect().await?;
+    /// let error = zk.create("/large", &[0; 100]).await.expect_err("it is too large");
+    /// assert_eq!(error.fate(), Fate::DidNotHappen);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn limits(self, limits: Limits) -> Builder {
         Builder { limits, ..self }
     }
 
     /// Whether a session counts as expired, without a server's word, after 4/3 of its timeout out
     /// of touch. Otherwise only a server's word ends it. Yes, as with ZooKeeper since 3.9.3.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// // An ensemble that was down as a whole brings its sessions back: wait for its word.
+    /// let zk = Client::builder(&servers).expire_unheard(false).connect().await?;
+    /// assert!(!zk.state().is_over());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn expire_unheard(self, expire_unheard: bool) -> Builder {
         Builder { expire_unheard, ..self }
     }
 
     /// How long a close waits for a server. 5 s.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// use std::time::Duration;
+    ///
+    /// let zk = Client::builder(&servers).close_timeout(Duration::from_secs(30)).connect().await?;
+    /// assert!(zk.close().await, "a server has confirmed it");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn close_timeout(self, close_timeout: Duration) -> Builder {
         Builder { close_timeout, ..self }
     }
 
     /// Whether the list of servers follows the ensemble's membership (`/zookeeper/config`) as it
     /// changes. Only members that say where clients find them count. No.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// let zk = Client::builder(&servers).follow_ensemble(true).connect().await?;
+    /// // Members that do not say where clients find them leave the list as it is.
+    /// assert!(zk.exists("/zookeeper").await?.is_some());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn follow_ensemble(self, follow_ensemble: bool) -> Builder {
         Builder { follow_ensemble, ..self }
     }
 
     /// Who makes the connections. Plain TCP.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// use oxkeeper_client::{Client, Tcp};
+    ///
+    /// let zk = Client::builder(&servers).connector(Tcp).connect().await?;
+    /// assert!(zk.state().is_connected());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn connector(self, connector: impl Connector) -> Builder {
         Builder { connector: Arc::new(connector), ..self }
     }
@@ -348,6 +632,17 @@ impl Builder {
     /// # Errors
     /// As for [`Builder::start`]; if no server was reached in time; if an identity or the session
     /// to be resumed was refused.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::Client;
+    /// let zk = Client::builder(&servers).connect().await?;
+    /// assert!(zk.state().is_connected());
+    /// let error = Client::builder("").connect().await.expect_err("no host is named");
+    /// assert!(error.to_string().contains("names no host"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn connect(self) -> Result<Client, Error> {
         let within = self.connect_within.unwrap_or(self.session_timeout);
         let client = self.start()?;
@@ -378,6 +673,16 @@ impl Builder {
     /// # Errors
     /// If the connect string or the namespace cannot be used, if there are too many or too large
     /// identities, or if this is no place of a tokio runtime.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # use oxkeeper_client::{Client, State};
+    /// let zk = Client::builder(&servers).start()?;
+    /// assert_eq!(zk.state(), State::Connecting);
+    /// assert!(zk.exists("/zookeeper").await?.is_some(), "it has waited for the session");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn start(self) -> Result<Client, Error> {
         let fault = |kind| Error::new(kind, None, "");
         tokio::runtime::Handle::try_current().map_err(|_| fault(ErrorKind::NoRuntime))?;

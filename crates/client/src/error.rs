@@ -13,6 +13,17 @@ use crate::core::{
 };
 
 /// An operation that did not succeed.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// let error = zk.get("/not-there").await.expect_err("no such znode");
+/// assert!(error.is_no_node());
+/// assert_eq!(error.path(), "/not-there");
+/// assert!(error.to_string().contains("/not-there"));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 
@@ -24,6 +35,19 @@ struct Inner {
 }
 
 /// The kinds of [`Error`].
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{ErrorCode, ErrorKind};
+///
+/// match zk.delete("/not-there").await.map_err(|error| error.kind().clone()) {
+///     Err(ErrorKind::Server(code)) => assert_eq!(code, ErrorCode::NO_NODE),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -60,22 +84,67 @@ impl Error {
     }
 
     /// What happened.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::{ErrorKind, PathError, Refused};
+    ///
+    /// let error = zk.get("not/absolute").await.expect_err("no path");
+    /// assert_eq!(error.kind(), &ErrorKind::Refused(Refused::Path(PathError::Relative)));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
     /// The operation that did not succeed, where there was one.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::OpCode;
+    ///
+    /// let error = zk.delete("/not-there").await.expect_err("no such znode");
+    /// assert_eq!(error.op(), Some(OpCode::DELETE));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn op(&self) -> Option<OpCode> {
         self.0.op
     }
 
     /// The path of that operation; empty where it has none.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let team = zk.namespace("/team-c")?;
+    /// let error = team.get("/not-there").await.expect_err("no such znode");
+    /// assert_eq!(error.path(), "/not-there", "as this handle names it");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn path(&self) -> &str {
         &self.0.path
     }
 
     /// ZooKeeper's code: what the server said, or what ZooKeeper calls it. `None` where ZooKeeper
     /// has no code, as for a request that is too large.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::ErrorCode;
+    ///
+    /// let error = zk.get("/not-there").await.expect_err("no such znode");
+    /// assert_eq!(error.code(), Some(ErrorCode::NO_NODE));
+    /// let error = zk.get("").await.expect_err("no path");
+    /// assert_eq!(error.code(), Some(ErrorCode::BAD_ARGUMENTS), "what ZooKeeper calls it");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn code(&self) -> Option<ErrorCode> {
         Some(match &self.0.kind {
             ErrorKind::Server(code) | ErrorKind::Multi { code, .. } => *code,
@@ -99,6 +168,18 @@ impl Error {
     }
 
     /// Whether the operation took effect.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::Fate;
+    ///
+    /// zk.create("/fate", b"").await?;
+    /// let error = zk.set("/fate", b"x").version(7).await.expect_err("another version");
+    /// assert_eq!(error.fate(), Fate::DidNotHappen);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn fate(&self) -> Fate {
         match &self.0.kind {
             ErrorKind::Server(code) | ErrorKind::Multi { code, .. } => fate_of(*code),
@@ -113,6 +194,19 @@ impl Error {
     }
 
     /// The operation of a multi that was refused, and why.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::ErrorCode;
+    ///
+    /// let work = zk.multi().create("/all-or-none", b"".as_slice()).delete("/not-there");
+    /// let error = work.await.expect_err("the second was refused");
+    /// assert_eq!(error.multi(), Some((1, ErrorCode::NO_NODE)));
+    /// assert_eq!(zk.exists("/all-or-none").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn multi(&self) -> Option<(usize, ErrorCode)> {
         match self.0.kind {
             ErrorKind::Multi { index, code } => Some((index, code)),
@@ -125,31 +219,94 @@ impl Error {
     }
 
     /// There is no such znode.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let error = zk.children("/not-there").await.expect_err("no such znode");
+    /// assert!(error.is_no_node());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_no_node(&self) -> bool {
         self.is(ErrorCode::NO_NODE)
     }
 
     /// There is such a znode already.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/once", b"").await?;
+    /// let error = zk.create("/once", b"").await.expect_err("it is there");
+    /// assert!(error.is_node_exists());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_node_exists(&self) -> bool {
         self.is(ErrorCode::NODE_EXISTS)
     }
 
     /// The znode has changed since.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/moved-on", b"").await?;
+    /// zk.set("/moved-on", b"1").await?;
+    /// let error = zk.delete("/moved-on").version(0).await.expect_err("it has changed");
+    /// assert!(error.is_bad_version());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_bad_version(&self) -> bool {
         self.is(ErrorCode::BAD_VERSION)
     }
 
     /// The znode has children.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/parent/child", b"").parents().await?;
+    /// let error = zk.delete("/parent").await.expect_err("it has a child");
+    /// assert!(error.is_not_empty());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_not_empty(&self) -> bool {
         self.is(ErrorCode::NOT_EMPTY)
     }
 
     /// The znode's ACL forbids it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::{Acl, perms};
+    ///
+    /// zk.create("/look-only", b"").acl(vec![Acl::new(perms::READ, "world", "anyone")]).await?;
+    /// assert!(zk.get("/look-only").await.is_ok());
+    /// let error = zk.set("/look-only", b"x").await.expect_err("it may only be read");
+    /// assert!(error.is_no_auth());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_no_auth(&self) -> bool {
         self.is(ErrorCode::NO_AUTH)
     }
 
     /// The session is over: expired, refused or closed. Nothing will succeed on this client.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.close().await;
+    /// let error = zk.get("/a").await.expect_err("there is no session any more");
+    /// assert!(error.is_session_over());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_session_over(&self) -> bool {
         match &self.0.kind {
             ErrorKind::Refused(Refused::Over)
@@ -165,6 +322,15 @@ impl Error {
     /// The same operation may succeed a little later: the connection was lost, the server was in
     /// trouble or takes no writes for now, or too much was under way. Whether it is safe to repeat
     /// it is for [`Error::fate`] to say.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let error = zk.get("/not-there").await.expect_err("no such znode");
+    /// assert!(!error.is_temporary(), "to ask again does not make it be there");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_temporary(&self) -> bool {
         match &self.0.kind {
             ErrorKind::Unknown(Cause::Ended(_)) => false,

@@ -12,15 +12,26 @@ const FUNCTION_LINES: usize = 70;
 const COLUMNS: usize = 100;
 const ESSAY_WORDS: usize = 12;
 
-/// A file without its `#[cfg(test)]` items has at most 800 lines.
+/// A file without its `#[cfg(test)]` items and the examples in its comments has at most 800 lines.
 pub fn file_length(source: &Source<'_>) -> Option<Fault> {
     let lines = source.text.lines().count();
     let tests = source.test_lines.iter().filter(|&&test| test).count();
-    let own = lines.saturating_sub(tests);
+    let own = lines.saturating_sub(tests + example_lines(source.text));
     (own > FILE_LINES).then(|| {
         let what = format!("{own} lines without its tests; at most {FILE_LINES}: split the room");
         Fault::of(source.path, what)
     })
+}
+
+/// Lines of the blocks of code in comments on items.
+fn example_lines(text: &str) -> usize {
+    let (mut count, mut inside) = (0, false);
+    for line in text.lines().filter_map(|line| line.trim_start().strip_prefix("///")) {
+        let fence = line.trim_start().starts_with("```");
+        count += usize::from(fence || inside);
+        inside ^= fence;
+    }
+    count
 }
 
 /// A function has at most 70 lines that hold code, its signature and closing brace included.
@@ -79,13 +90,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_file_is_a_fault_but_its_tests_are_free() {
+    fn a_long_file_is_a_fault_but_its_tests_and_examples_are_free() {
         let code = "//! x\n".repeat(FILE_LINES);
         assert_eq!(file_length(&Source::new("a.rs", &code)), None);
         let tests = format!("{code}#[cfg(test)]\nmod tests {{\n{}}}\n", "fn a() {}\n".repeat(900));
         assert_eq!(file_length(&Source::new("a.rs", &tests)), None);
         let long = format!("{code}x\n");
         assert!(file_length(&Source::new("a.rs", &long)).is_some());
+        let shown = format!("/// ```\n{}/// ```\nfn a() {{}}\n", "/// a();\n".repeat(900));
+        assert_eq!(file_length(&Source::new("a.rs", &shown)), None);
+        let told = format!("{}fn a() {{}}\n", "/// What it is.\n".repeat(900));
+        assert!(file_length(&Source::new("a.rs", &told)).is_some());
     }
 
     #[test]

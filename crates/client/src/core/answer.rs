@@ -10,6 +10,14 @@ use oxkeeper_proto::{Acl, AclList, ErrorCode, OpCode, Stat, StringList};
 use super::chroot::Chroot;
 
 /// The body of a successful reply.
+///
+/// ```
+/// use oxkeeper_client::core::Answer;
+///
+/// let listing = Answer::Children(vec!["a".to_owned()]);
+/// let Answer::Children(names) = listing else { panic!("what was asked says what comes") };
+/// assert_eq!(names, ["a"]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// delete, checkWatches, removeWatches, addWatch, auth: that it happened is all there is.
@@ -50,6 +58,13 @@ pub enum Answer {
 }
 
 /// The answer to one operation of a multi.
+///
+/// ```
+/// use oxkeeper_client::core::{Answer, OpAnswer};
+///
+/// let done = Answer::Multi(vec![OpAnswer::Checked, OpAnswer::Deleted]);
+/// assert!(matches!(done, Answer::Multi(ops) if ops[1] == OpAnswer::Deleted));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum OpAnswer {
     /// create; the stat is there for create2, createContainer and createTTL.
@@ -63,6 +78,15 @@ pub enum OpAnswer {
 }
 
 /// The answer to one operation of a multiRead.
+///
+/// ```
+/// use oxkeeper_client::core::ReadAnswer;
+/// use oxkeeper_client::ErrorCode;
+///
+/// let answers = [ReadAnswer::Children(vec![]), ReadAnswer::Failed(ErrorCode::NO_NODE)];
+/// let failed = answers.iter().filter(|answer| matches!(answer, ReadAnswer::Failed(_)));
+/// assert_eq!(failed.count(), 1, "the other one did not");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReadAnswer {
     /// getData.
@@ -74,6 +98,15 @@ pub enum ReadAnswer {
 }
 
 /// Who a server takes this connection for (`ClientInfo`).
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// let identities = zk.whoami().await?;
+/// assert!(identities.iter().any(|of| of.scheme == "ip" && of.user == "127.0.0.1"));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The scheme.

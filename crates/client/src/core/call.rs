@@ -14,6 +14,18 @@ use super::pending::OnReply;
 use super::watches::{WatchKind, Watcher, kinds_of_removal};
 
 /// A request and who is to be told afterwards.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::Call;
+/// use oxkeeper_proto::Request;
+///
+/// let whoami = Call::from(Request::WhoAmI);
+/// assert_eq!(whoami.watcher, None);
+/// assert!(client.submit(0, whoami).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call<'a> {
     /// What is asked. Whether a watch is left is for `watcher` to say, not for the flag in here.
@@ -33,11 +45,30 @@ impl<'a> From<Request<'a>> for Call<'a> {
 
 impl<'a> Call<'a> {
     /// A request that leaves or removes a watch.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::{Call, Refused, Watcher};
+    /// use oxkeeper_proto::{OpCode, Request};
+    ///
+    /// let pointless = Call::watched(Request::Sync(Some("/a".into())), Watcher(1));
+    /// assert_eq!(client.submit(0, pointless), Err(Refused::Watcher(OpCode::SYNC)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn watched(request: Request<'a>, watcher: Watcher) -> Self {
         Call { request, watcher: Some(watcher), absolute: false }
     }
 
     /// The same request, its paths passing by the chroot.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::Call;
+    /// use oxkeeper_proto::Request;
+    ///
+    /// let call = Call::from(Request::GetAcl("/zookeeper/config".into())).absolute();
+    /// assert!(call.absolute, "read where it is, whatever the chroot");
+    /// ```
     pub fn absolute(self) -> Self {
         Call { absolute: true, ..self }
     }

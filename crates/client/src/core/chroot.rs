@@ -6,6 +6,13 @@
 use std::borrow::Cow;
 
 /// Why a path cannot be sent (`PathUtils.validatePath`).
+///
+/// ```
+/// use oxkeeper_client::{PathError, check_path};
+///
+/// assert_eq!(check_path("/a//b", false), Err(PathError::EmptyName(3)));
+/// assert_eq!(PathError::Relative.to_string(), "a path must start with /");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// There is none.
@@ -35,6 +42,14 @@ pub enum PathError {
 
 /// Checks a path as servers do, before it is sent. A sequential create may end in a slash, because
 /// the rules are for the name that the server completes.
+///
+/// ```
+/// use oxkeeper_client::{PathError, check_path};
+///
+/// assert_eq!(check_path("/jobs/job 7", false), Ok(()));
+/// assert_eq!(check_path("/jobs/", false), Err(PathError::TrailingSlash));
+/// assert_eq!(check_path("/jobs/", true), Ok(()), "the server completes the name");
+/// ```
 pub fn check_path(path: &str, sequential: bool) -> Result<(), PathError> {
     if path.is_empty() {
         return Err(PathError::Empty);
@@ -97,11 +112,27 @@ fn forbidden(c: char) -> bool {
 }
 
 /// The part of the tree that a client sees as its root.
+///
+/// ```
+/// use oxkeeper_client::core::Chroot;
+///
+/// let app = Chroot::new("/app")?;
+/// assert_eq!(app.server_path("/a".into()), "/app/a");
+/// assert_eq!(app.client_path("/app/a"), Some("/a"));
+/// # Ok::<(), oxkeeper_client::PathError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chroot(Box<str>);
 
 impl Chroot {
     /// The subtree at `path`; `/` and the empty path are the whole tree.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::Chroot;
+    ///
+    /// assert_eq!(Chroot::new("/"), Ok(Chroot::default()));
+    /// assert!(Chroot::new("app").is_err());
+    /// ```
     pub fn new(path: &str) -> Result<Chroot, PathError> {
         if path.is_empty() || path == "/" {
             return Ok(Chroot::default());
@@ -111,11 +142,28 @@ impl Chroot {
     }
 
     /// Its path, empty for the whole tree.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::Chroot;
+    ///
+    /// assert_eq!(Chroot::new("/app")?.path(), "/app");
+    /// assert_eq!(Chroot::new("/")?.path(), "");
+    /// # Ok::<(), oxkeeper_client::PathError>(())
+    /// ```
     pub fn path(&self) -> &str {
         &self.0
     }
 
     /// The server's path of what the client calls `path`.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::Chroot;
+    ///
+    /// let app = Chroot::new("/app")?;
+    /// assert_eq!(app.server_path("/".into()), "/app");
+    /// assert_eq!(app.server_path("/a/b".into()), "/app/a/b");
+    /// # Ok::<(), oxkeeper_client::PathError>(())
+    /// ```
     pub fn server_path<'a>(&self, path: Cow<'a, str>) -> Cow<'a, str> {
         match (&*self.0, &*path) {
             ("", _) => path,
@@ -126,6 +174,15 @@ impl Chroot {
 
     /// The client's name for a server's path, `None` if it lies outside. Unlike Java's, a chroot
     /// `/app` does not hold `/apple`.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::Chroot;
+    ///
+    /// let app = Chroot::new("/app")?;
+    /// assert_eq!(app.client_path("/app"), Some("/"));
+    /// assert_eq!(app.client_path("/apple"), None);
+    /// # Ok::<(), oxkeeper_client::PathError>(())
+    /// ```
     pub fn client_path<'a>(&self, path: &'a str) -> Option<&'a str> {
         match path.strip_prefix(&*self.0)? {
             "" => Some("/"),

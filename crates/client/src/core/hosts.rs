@@ -14,9 +14,25 @@ use super::chroot::{Chroot, PathError};
 use super::limits::HOSTS_MAX;
 
 /// The port of a host that names none.
+///
+/// ```
+/// use oxkeeper_client::core::{ConnectString, PORT_DEFAULT};
+///
+/// assert_eq!(ConnectString::parse("zk1")?.hosts()[0].port, PORT_DEFAULT);
+/// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+/// ```
 pub const PORT_DEFAULT: u16 = 2181;
 
 /// A server as the user named it.
+///
+/// ```
+/// use oxkeeper_client::core::ConnectString;
+///
+/// let connect = ConnectString::parse("[2001:db8::1]:2182")?;
+/// let host = &connect.hosts()[0];
+/// assert_eq!((host.name.as_str(), host.port), ("2001:db8::1", 2182));
+/// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host {
     /// A name or an address, without brackets.
@@ -26,6 +42,15 @@ pub struct Host {
 }
 
 /// Why a connect string cannot be used.
+///
+/// ```
+/// use oxkeeper_client::ConnectStringError;
+/// use oxkeeper_client::core::ConnectString;
+///
+/// assert_eq!(ConnectString::parse(" , /app"), Err(ConnectStringError::NoHost));
+/// let error = ConnectString::parse("zk1:port").expect_err("no port");
+/// assert_eq!(error.to_string(), r#""zk1:port" is not host, host:port or [address]:port"#);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectStringError {
     /// No host is named.
@@ -43,6 +68,15 @@ pub enum ConnectStringError {
 }
 
 /// Hosts and chroot: `host[:port][,host[:port]…][/chroot]` (`ConnectStringParser`).
+///
+/// ```
+/// use oxkeeper_client::core::ConnectString;
+///
+/// let connect = ConnectString::parse("zk1, zk2:2182/app")?;
+/// assert_eq!(connect.hosts().len(), 2);
+/// assert_eq!(connect.chroot().path(), "/app");
+/// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectString {
     hosts: Vec<Host>,
@@ -52,6 +86,14 @@ pub struct ConnectString {
 impl ConnectString {
     /// Reads a connect string. IPv6 addresses stand in brackets; spaces around hosts and empty
     /// entries are passed over.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::ConnectString;
+    ///
+    /// assert!(ConnectString::parse("zk1:2181,zk2:2181").is_ok());
+    /// assert!(ConnectString::parse("2001:db8::1").is_err(), "an address of IPv6 needs brackets");
+    /// assert!(ConnectString::parse("zk1/app/").is_err());
+    /// ```
     pub fn parse(text: &str) -> Result<ConnectString, ConnectStringError> {
         let (hosts, chroot) = text.find('/').map_or((text, ""), |at| text.split_at(at));
         let chroot = Chroot::new(chroot)?;
@@ -65,11 +107,27 @@ impl ConnectString {
     }
 
     /// The hosts in the order they were named; never empty.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::ConnectString;
+    ///
+    /// let connect = ConnectString::parse("zk2,zk1,zk2")?;
+    /// let names: Vec<_> = connect.hosts().iter().map(|host| host.name.as_str()).collect();
+    /// assert_eq!(names, ["zk2", "zk1", "zk2"]);
+    /// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+    /// ```
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
     /// The chroot.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::ConnectString;
+    ///
+    /// assert_eq!(ConnectString::parse("zk1,zk2/team/app")?.chroot().path(), "/team/app");
+    /// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+    /// ```
     pub fn chroot(&self) -> &Chroot {
         &self.chroot
     }
@@ -95,6 +153,13 @@ fn parse_host(text: &str) -> Result<Host, ConnectStringError> {
 }
 
 /// The window of the random delay before a dial, ms.
+///
+/// ```
+/// use oxkeeper_client::Backoff;
+///
+/// let gentle = Backoff { max_ms: 30_000, ..Backoff::default() };
+/// assert_eq!(gentle, Backoff { first_ms: 100, max_ms: 30_000 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// Its size in the first round through the hosts.

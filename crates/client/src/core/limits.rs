@@ -6,6 +6,14 @@
 use oxkeeper_proto::limits::FRAME_BYTES_MAX_DEFAULT;
 
 /// What one client holds at most.
+///
+/// ```
+/// use oxkeeper_client::Limits;
+///
+/// let small = Limits { pending_max: 100, ..Limits::default() };
+/// assert!(small.pending_max < Limits::default().pending_max);
+/// assert_eq!(small.reply_bytes_max, 64 << 20);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Requests that wait for an answer or for a connection. Beyond it `submit` refuses, so that a
@@ -40,11 +48,33 @@ impl Default for Limits {
 
 /// Lengths of paths in one setWatches add up to about this, well below what a server takes as one
 /// frame (`ClientCnxn.SET_WATCHES_MAX_LENGTH`).
+///
+/// ```
+/// use oxkeeper_client::Limits;
+/// use oxkeeper_client::core::limits::REARM_BYTES;
+///
+/// assert!(REARM_BYTES * 2 < Limits::default().request_bytes_max);
+/// ```
 pub const REARM_BYTES: usize = 128 * 1024;
 
 /// A connection that has sent nothing for this long sends a ping whatever its timeout
 /// (`ClientCnxn.SendThread`, `MAX_SEND_PING_INTERVAL`).
+///
+/// ```
+/// use oxkeeper_client::core::limits::PING_INTERVAL_MAX_US;
+///
+/// assert_eq!(PING_INTERVAL_MAX_US, 10 * 1_000_000, "10 s, however long the session timeout");
+/// ```
 pub const PING_INTERVAL_MAX_US: u64 = 10_000_000;
 
 /// Hosts in one connect string.
+///
+/// ```
+/// use oxkeeper_client::ConnectStringError;
+/// use oxkeeper_client::core::{ConnectString, limits::HOSTS_MAX};
+///
+/// let many = "zk,".repeat(HOSTS_MAX + 1);
+/// let error = ConnectString::parse(&many).expect_err("too many");
+/// assert_eq!(error, ConnectStringError::TooManyHosts(HOSTS_MAX + 1));
+/// ```
 pub const HOSTS_MAX: usize = 1024;

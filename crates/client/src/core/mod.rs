@@ -88,6 +88,15 @@ use session::Session;
 use watches::Watches;
 
 /// What a client is told once.
+///
+/// ```
+/// use oxkeeper_client::core::{Config, ConnectString};
+///
+/// let defaults = Config::new(ConnectString::parse("zk1")?);
+/// let config = Config { session_timeout_ms: 10_000, ..defaults };
+/// assert!(config.resume.is_none() && !config.read_only);
+/// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The servers, and the chroot under which the client sees the tree.
@@ -112,6 +121,14 @@ pub struct Config {
 
 impl Config {
     /// Defaults for these servers.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::{Config, ConnectString};
+    ///
+    /// let config = Config::new(ConnectString::parse("zk1")?);
+    /// assert_eq!((config.session_timeout_ms, config.expire_unheard), (30_000, true));
+    /// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+    /// ```
     pub fn new(connect: ConnectString) -> Config {
         Config {
             connect,
@@ -127,10 +144,35 @@ impl Config {
 }
 
 /// One connection of one client.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::{Effect, Input};
+/// client.handle(0, Input::Wake);
+/// let Some(Effect::Dial(first, _)) = client.poll_effect() else { panic!("a dial") };
+/// client.handle(5, Input::Disconnected(first));
+/// client.handle(10_000_000, Input::Wake);
+/// let dials = std::iter::from_fn(|| client.poll_effect());
+/// for effect in dials {
+///     assert!(!matches!(effect, Effect::Dial(link, _) if link <= first), "each has its own");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
 /// What happens to a client.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::{Input, State};
+/// client.handle(0, Input::Wake);
+/// client.handle(0, Input::Close);
+/// assert_eq!(client.state(), State::Closed { confirmed: true }, "there was no session");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum Input<'a> {
     /// The deadline has come, or the host has just begun.
@@ -149,6 +191,18 @@ pub enum Input<'a> {
 }
 
 /// What the host has to do, in this order.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::{Effect, Input};
+/// client.handle(0, Input::Wake);
+/// let Some(Effect::Dial(link, host)) = client.poll_effect() else { panic!("a dial") };
+/// assert!(["zk1", "zk2"].contains(&host.name.as_str()));
+/// client.handle(1, Input::Connected(link));
+/// assert!(matches!(client.poll_effect(), Some(Effect::Send(to, _)) if to == link));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Resolve the name, connect, and say [`Input::Connected`] or [`Input::Disconnected`].
@@ -168,6 +222,16 @@ pub enum Effect {
 }
 
 /// The state of the session as its user sees it.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::{Input, State};
+/// assert_eq!(client.state(), State::Connecting);
+/// client.handle(0, Input::Close);
+/// assert!(matches!(client.state(), State::Closed { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// No server has granted a session yet.
@@ -240,6 +304,16 @@ pub(crate) struct Probing {
 }
 
 /// See the module's essay.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::{Effect, Input};
+/// assert_eq!(client.poll_effect(), None, "nothing happens by itself");
+/// client.handle(0, Input::Wake);
+/// assert!(matches!(client.poll_effect(), Some(Effect::Dial(..))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Client {
     limits: Limits,
@@ -273,6 +347,17 @@ pub struct Client {
 impl Client {
     /// A client that has done nothing yet: [`Input::Wake`] sets it going. The seed decides the
     /// order of hosts and the delays, nothing else.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::{Client, Config, ConnectString, Input};
+    ///
+    /// let config = Config::new(ConnectString::parse("zk1,zk2,zk3")?);
+    /// let (mut one, mut other) = (Client::new(config.clone(), 7), Client::new(config, 7));
+    /// one.handle(0, Input::Wake);
+    /// other.handle(0, Input::Wake);
+    /// assert_eq!(one.poll_effect(), other.poll_effect(), "the same seed, the same first host");
+    /// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+    /// ```
     pub fn new(config: Config, seed: u64) -> Client {
         let mut chance = Chance::new(seed);
         let hosts = Hosts::new(config.connect.hosts().to_vec(), config.backoff, &mut chance);
@@ -303,6 +388,17 @@ impl Client {
     }
 
     /// Takes an input.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::{Effect, Input, LinkId};
+    /// client.handle(0, Input::Wake);
+    /// assert!(matches!(client.poll_effect(), Some(Effect::Dial(LinkId(1), _))));
+    /// client.handle(9, Input::Bytes(LinkId(77), b"of a connection long gone"));
+    /// assert_eq!(client.poll_effect(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle(&mut self, now_us: u64, input: Input<'_>) {
         self.clock(now_us);
         match input {
@@ -325,6 +421,19 @@ impl Client {
     ///
     /// # Errors
     /// It was refused here and did not happen.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::{Refused, PathError};
+    /// use oxkeeper_proto::Request;
+    ///
+    /// assert!(client.submit(0, Request::GetAcl("/a".into()).into()).is_ok());
+    /// let refused = client.submit(0, Request::GetAcl("a".into()).into());
+    /// assert_eq!(refused, Err(Refused::Path(PathError::Relative)));
+    /// assert_eq!(client.pending(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn submit(&mut self, now_us: u64, call: Call<'_>) -> Result<Ticket, Refused> {
         self.clock(now_us);
         self.check_open()?;
@@ -357,6 +466,19 @@ impl Client {
 
     /// Takes back a request that was not sent; it then completes as such. One that was sent cannot
     /// be taken back: its outcome comes as ever.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::{Effect, Outcome, Unsent};
+    /// use oxkeeper_proto::Request;
+    ///
+    /// let ticket = client.submit(0, Request::GetAcl("/a".into()).into())?;
+    /// assert!(client.cancel(ticket) && !client.cancel(ticket));
+    /// let ended = Effect::Completed(ticket, Outcome::NotSent(Unsent::Cancelled));
+    /// assert_eq!(client.poll_effect(), Some(ended));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
         let found = self.pending.cancel(ticket);
         if found {
@@ -368,6 +490,16 @@ impl Client {
     /// Adds an identity (`addAuthInfo`), proved now and on every later connection. Requests that
     /// are submitted after it are sent after it. The first answer completes the ticket; a refusal
     /// ends the session.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::Refused;
+    /// client.add_auth(0, "digest", b"ann:secret")?;
+    /// let huge = vec![b'x'; 2 << 20];
+    /// assert!(matches!(client.add_auth(0, "digest", &huge), Err(Refused::TooLarge { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_auth(&mut self, now_us: u64, scheme: &str, proof: &[u8]) -> Result<Ticket, Refused> {
         self.clock(now_us);
         self.check_open()?;
@@ -389,6 +521,16 @@ impl Client {
 
     /// Takes a watcher out everywhere, at once and without asking the server: it is told nothing
     /// more, and its watches are not armed again after a reconnect.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::Watcher;
+    /// client.forget(Watcher(1));
+    /// assert_eq!(client.watches(), 0, "that it was not known is no harm");
+    /// assert_eq!(client.poll_effect(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn forget(&mut self, watcher: Watcher) {
         self.watches.forget(watcher);
     }
@@ -399,6 +541,18 @@ impl Client {
     ///
     /// # Errors
     /// If it is no path or no kind.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::Refused;
+    /// use oxkeeper_proto::OpCode;
+    ///
+    /// const ANY: i32 = 3;
+    /// assert_eq!(client.forget_at("/a", ANY), Ok(0), "nobody watches there");
+    /// assert_eq!(client.forget_at("/a", 9), Err(Refused::Watcher(OpCode::REMOVE_WATCHES)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn forget_at(&mut self, path: &str, kind: i32) -> Result<usize, Refused> {
         check_path(path, false)?;
         let kinds = watches::kinds_of_removal(kind);
@@ -413,6 +567,17 @@ impl Client {
     /// Takes a new list of servers, as after a reconfiguration (`ZooKeeper.updateServerList`); its
     /// chroot is not looked at. Some clients leave their server for another, so that all servers
     /// have as many.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::{Effect, Input};
+    /// client.set_hosts(0, &ConnectString::parse("new:2182")?);
+    /// client.handle(0, Input::Wake);
+    /// let Some(Effect::Dial(_, host)) = client.poll_effect() else { panic!("a dial") };
+    /// assert_eq!((host.name.as_str(), host.port), ("new", 2182));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_hosts(&mut self, now_us: u64, hosts: &ConnectString) {
         self.clock(now_us);
         let moves = self.hosts.replace(hosts.hosts().to_vec(), &mut self.chance);
@@ -426,6 +591,16 @@ impl Client {
     }
 
     /// The next thing to do.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::Input;
+    /// client.handle(0, Input::Wake);
+    /// let todo = std::iter::from_fn(|| client.poll_effect());
+    /// assert_eq!(todo.count(), 1, "a dial");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll_effect(&mut self) -> Option<Effect> {
         if self.effects.is_empty() {
             self.flush();
@@ -434,6 +609,18 @@ impl Client {
     }
 
     /// When to wake the client at the latest, µs; `None` once it is over.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::Input;
+    /// assert_eq!(client.deadline_us(), Some(0), "it wants to begin");
+    /// client.handle(0, Input::Wake);
+    /// assert!(client.deadline_us() > Some(0), "a dial may not take for ever");
+    /// client.handle(0, Input::Close);
+    /// assert_eq!(client.deadline_us(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn deadline_us(&self) -> Option<u64> {
         let timing = self.session.timing(self.hosts.len());
         let mut deadline = match self.phase {
@@ -453,12 +640,33 @@ impl Client {
     }
 
     /// The session's state.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::{Input, State};
+    /// client.handle(0, Input::Wake);
+    /// assert_eq!(client.state(), State::Connecting, "dialling");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn state(&self) -> State {
         self.state
     }
 
     /// What another client needs to go on with this session; `None` before there is one that other
     /// servers know, and after its end.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::{Client, Config, ConnectString, Credentials};
+    /// use oxkeeper_client::{SessionId, Zxid};
+    ///
+    /// let known = Credentials { session: SessionId(5), password: [7; 16], last_zxid: Zxid(9) };
+    /// let config = Config::new(ConnectString::parse("zk1")?);
+    /// assert_eq!(Client::new(config.clone(), 7).credentials(), None);
+    /// let resumed = Client::new(Config { resume: Some(known), ..config }, 7);
+    /// assert_eq!(resumed.credentials(), Some(known));
+    /// # Ok::<(), oxkeeper_client::ConnectStringError>(())
+    /// ```
     pub fn credentials(&self) -> Option<Credentials> {
         let alive = !matches!(self.phase, Phase::Over) && self.session.writable_seen;
         (alive && self.session.id != SessionId::NONE).then_some(Credentials {
@@ -469,27 +677,76 @@ impl Client {
     }
 
     /// The newest zxid seen.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// use oxkeeper_client::Zxid;
+    ///
+    /// assert_eq!(client.last_zxid(), Zxid::ZERO, "nothing was seen yet");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn last_zxid(&self) -> Zxid {
         self.session.last_zxid
     }
 
     /// Requests under way, sent or waiting.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// use oxkeeper_proto::Request;
+    ///
+    /// client.submit(0, Request::WhoAmI.into())?;
+    /// client.submit(0, Request::WhoAmI.into())?;
+    /// assert_eq!(client.pending(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pending(&self) -> usize {
         self.pending.sent.len() + self.pending.waiting.len()
     }
 
     /// Of these, how many wait in the bytes that the next [`Effect::Send`] will bear. A server
     /// could be working on them while more are asked.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// use oxkeeper_proto::Request;
+    ///
+    /// client.submit(0, Request::WhoAmI.into())?;
+    /// assert_eq!(client.gathered(), 0, "it waits for a connection, not to be sent");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn gathered(&self) -> usize {
         self.gathered
     }
 
     /// Registered watches, counted per watcher and path.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// # use oxkeeper_client::core::{Call, Watcher};
+    /// use oxkeeper_proto::{Request, request::PathWatch};
+    ///
+    /// let read = Request::Exists(PathWatch { path: "/a".into(), watch: true });
+    /// client.submit(0, Call::watched(read, Watcher(1)))?;
+    /// assert_eq!(client.watches(), 0, "the server has not said that it is armed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn watches(&self) -> usize {
         self.watches.len()
     }
 
     /// The subtree that this client sees.
+    ///
+    /// ```
+    /// # use oxkeeper_client::core::{Client, Config, ConnectString};
+    /// # let client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+    /// assert_eq!(client.chroot().path(), "/app");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn chroot(&self) -> &Chroot {
         &self.chroot
     }

@@ -12,10 +12,27 @@ use super::answer::Answer;
 use super::chroot::PathError;
 
 /// Names a request from `submit` to its completion.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// use oxkeeper_proto::Request;
+///
+/// let first = client.submit(0, Request::WhoAmI.into())?;
+/// assert!(client.submit(0, Request::WhoAmI.into())? > first, "they rise");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
 /// How a request ended.
+///
+/// ```
+/// use oxkeeper_client::core::{Fate, Outcome, Unsent};
+///
+/// let never_left = Outcome::NotSent(Unsent::Cancelled);
+/// assert_eq!(never_left.fate(), Fate::DidNotHappen);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The server answered.
@@ -39,6 +56,14 @@ pub enum Outcome {
 }
 
 /// Whether an operation took effect.
+///
+/// ```
+/// use oxkeeper_client::core::{Cause, Fate, Outcome};
+///
+/// // To read again is always safe, to write again only if it did not happen.
+/// let lost = Outcome::Unknown(Cause::Lost);
+/// assert_eq!(lost.fate(), Fate::Unknown);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It did.
@@ -51,6 +76,15 @@ pub enum Fate {
 
 impl Outcome {
     /// Whether the operation took effect.
+    ///
+    /// ```
+    /// use oxkeeper_client::core::{Answer, Fate, Outcome};
+    /// use oxkeeper_client::{ErrorCode, Zxid};
+    ///
+    /// let (zxid, code) = (Zxid(7), ErrorCode::BAD_VERSION);
+    /// assert_eq!(Outcome::Done { zxid, answer: Answer::Nothing }.fate(), Fate::Happened);
+    /// assert_eq!(Outcome::Failed { zxid, code }.fate(), Fate::DidNotHappen);
+    /// ```
     pub fn fate(&self) -> Fate {
         match self {
             Outcome::Done { answer: Answer::MultiRefused { code, .. }, .. }
@@ -77,6 +111,19 @@ pub(crate) fn fate_of(code: ErrorCode) -> Fate {
 }
 
 /// Why a request was never sent.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{ErrorKind, Refused};
+///
+/// zk.close().await;
+/// let error = zk.get("/a").await.expect_err("the session is over");
+/// // Not even taken any more. What waited is `NotSent(Unsent::Over(End::Closed))`.
+/// assert_eq!(error.kind(), &ErrorKind::Refused(Refused::Over));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unsent {
     /// Its submitter took it back.
@@ -86,6 +133,13 @@ pub enum Unsent {
 }
 
 /// How a session ended. A client has one session; who needs another makes another client.
+///
+/// ```
+/// use oxkeeper_client::{End, Loss};
+///
+/// let told = Loss::Session(End::Expired);
+/// assert_ne!(told, Loss::Session(End::Closed), "a watch says how the session ended");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
     /// It expired, or has been out of touch for so long that it must have.
@@ -97,6 +151,17 @@ pub enum End {
 }
 
 /// Why `submit` did not take a request. It did not happen.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::Refused;
+/// use oxkeeper_proto::{OpCode, Request};
+///
+/// let refused = client.submit(0, Request::Ping.into());
+/// assert_eq!(refused, Err(Refused::NotForUsers(OpCode::PING)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The path cannot be sent.
@@ -125,6 +190,18 @@ pub enum Refused {
 }
 
 /// Why a connection ended.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::{Cause, Effect, Input};
+/// client.handle(0, Input::Wake);
+/// let Some(Effect::Dial(link, _)) = client.poll_effect() else { panic!("a dial") };
+/// let patience_us = client.deadline_us().expect("it goes on");
+/// client.handle(patience_us, Input::Wake);
+/// assert_eq!(client.poll_effect(), Some(Effect::Close(link, Cause::ConnectTimeout)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The other side, or the network, ended it; also a dial that failed.
@@ -144,6 +221,19 @@ pub enum Cause {
 }
 
 /// What a server must not do. The connection is dropped.
+///
+/// ```
+/// # use oxkeeper_client::core::{Client, Config, ConnectString};
+/// # let mut client = Client::new(Config::new(ConnectString::parse("zk1,zk2/app")?), 7);
+/// # use oxkeeper_client::core::{Cause, Effect, Input, Violation};
+/// client.handle(0, Input::Wake);
+/// let Some(Effect::Dial(link, _)) = client.poll_effect() else { panic!("a dial") };
+/// client.handle(1, Input::Connected(link));
+/// client.handle(2, Input::Bytes(link, &[0xff; 8]));
+/// let closed = |it| matches!(it, Effect::Close(_, Cause::Violation(Violation::Frame(_))));
+/// assert!(std::iter::from_fn(|| client.poll_effect()).any(closed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A frame of impossible size.

@@ -5,6 +5,15 @@ use oxkeeper_proto::{SessionId, Zxid};
 use super::limits::PING_INTERVAL_MAX_US;
 
 /// What proves that a session is ours, enough to go on with it in another client.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// let Some(credentials) = zk.credentials() else { panic!("there is a session") };
+/// assert_ne!(credentials.password, [0; 16], "who has this has the session");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credentials {
     /// Its id.

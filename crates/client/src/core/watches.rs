@@ -16,10 +16,26 @@ use super::limits::REARM_BYTES;
 use super::outcome::End;
 
 /// Who is told: a number chosen by the client's user.
+///
+/// ```
+/// use oxkeeper_client::core::{Call, Watcher};
+/// use oxkeeper_proto::{Request, request::PathWatch};
+///
+/// let read = Request::Exists(PathWatch { path: "/a".into(), watch: true });
+/// assert_eq!(Call::watched(read, Watcher(7)).watcher, Some(Watcher(7)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Watcher(pub u64);
 
 /// What a watcher is told.
+///
+/// ```
+/// use oxkeeper_client::core::{Loss, WatchEvent};
+///
+/// let news = [WatchEvent::Gap, WatchEvent::Lost(Loss::Removed)];
+/// let armed = news.iter().all(|event| !matches!(event, WatchEvent::Lost(_)));
+/// assert!(!armed, "behind a loss nothing follows");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchEvent {
     /// A watched znode changed.
@@ -40,6 +56,18 @@ pub enum WatchEvent {
 }
 
 /// Why a watch is gone before it fired.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{End, Loss};
+///
+/// let (_, watch) = zk.exists("/nothing-yet").watch().await?;
+/// zk.close().await;
+/// assert_eq!(watch.await, Err(Loss::Session(End::Closed)));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Loss {
     /// Its user had it removed.
@@ -49,6 +77,13 @@ pub enum Loss {
 }
 
 /// The kinds of watches, each with a table of its own.
+///
+/// ```
+/// use oxkeeper_client::core::WatchKind;
+///
+/// assert!(WatchKind::Data < WatchKind::Exist, "setWatches lists them in this order");
+/// assert!(WatchKind::Child < WatchKind::Persistent);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WatchKind {
     /// On a znode's data (getData, exists).

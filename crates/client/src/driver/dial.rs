@@ -19,21 +19,88 @@ use tokio::task::JoinSet;
 use crate::core::Host;
 
 /// What carries the bytes of one connection.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |_| {
+/// use oxkeeper_client::Stream;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// // Whatever carries bytes both ways will do, as TLS above a socket does.
+/// let (ours, mut theirs) = tokio::io::duplex(64);
+/// let mut stream: Box<dyn Stream> = Box::new(ours);
+/// stream.write_all(b"isro").await?;
+/// let mut heard = [0; 4];
+/// theirs.read_exact(&mut heard).await?;
+/// assert_eq!(&heard, b"isro");
+/// # Ok(())
+/// # });
+/// ```
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 /// A connection being made.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |_| {
+/// use oxkeeper_client::{Connecting, Stream};
+///
+/// let (ours, _theirs) = tokio::io::duplex(64);
+/// let connecting: Connecting = Box::pin(async { Ok(Box::new(ours) as Box<dyn Stream>) });
+/// assert!(connecting.await.is_ok());
+/// # Ok(())
+/// # });
+/// ```
 pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
 
 /// Makes connections to servers.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// use oxkeeper_client::{Client, Connecting, Connector, Host, Tcp};
+///
+/// /// Where the names of the connect string really are.
+/// struct Table(Host);
+/// impl Connector for Table {
+///     fn connect(&self, _: Host) -> Connecting {
+///         Tcp.connect(self.0.clone())
+///     }
+/// }
+/// let (name, port) = servers.split_once(':').expect("a host");
+/// let table = Table(Host { name: name.to_owned(), port: port.parse()? });
+/// let zk = Client::builder("coordination").connector(table).connect().await?;
+/// assert!(zk.state().is_connected());
+/// # Ok(())
+/// # });
+/// ```
 pub trait Connector: Send + Sync + 'static {
     /// Connects to this host. The session's own bound on the time is kept by the caller, which
     /// drops the future.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// use oxkeeper_client::{Connector, Host, Tcp};
+    ///
+    /// let (name, port) = servers.split_once(':').expect("a host");
+    /// let host = Host { name: name.to_owned(), port: port.parse()? };
+    /// assert!(Tcp.connect(host).await.is_ok());
+    /// # Ok(())
+    /// # });
+    /// ```
     fn connect(&self, host: Host) -> Connecting;
 }
 
 /// Plain TCP.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |_| {
+/// use oxkeeper_client::{Connector, Host, Tcp};
+///
+/// let nobody = Host { name: "127.0.0.1".to_owned(), port: 1 };
+/// assert!(Tcp.connect(nobody).await.is_err());
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tcp;
 
