@@ -17,6 +17,20 @@ pub(crate) const REVOKE: &[u8] = b"__REVOKE__";
 
 /// The transaction that made an owner's znode: greater with every acquisition, of everybody, for as
 /// long as the ensemble lives. Hand it to what is protected and have it refuse lower ones.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Mutex, Token};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let mutex = Mutex::new(zk, "/token");
+/// let first = mutex.acquire().await?;
+/// let older: Token = first.token();
+/// first.release().await?;
+/// assert!(mutex.acquire().await?.token() > older, "who comes later has a greater one");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub i64);
 
@@ -33,6 +47,20 @@ impl std::fmt::Display for Token {
 }
 
 /// What is known of something held.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Hold, Mutex};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let guard = Mutex::new(zk, "/hold").acquire().await?;
+/// assert_eq!(guard.hold(), Hold::Held);
+/// zk.close().await;
+/// guard.lost().await;
+/// assert_eq!(guard.hold(), Hold::Lost);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     /// In touch with a server, so held as far as anyone can know here.
@@ -77,6 +105,20 @@ impl Arena {
 }
 
 /// Somebody who has or waits for something.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Mutex, Participant};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let mutex = Mutex::new(zk, "/participant").identity("10.0.0.7");
+/// let guard = mutex.acquire().await?;
+/// let owner: &Participant = &mutex.participants().await?[0];
+/// assert_eq!((&owner.path, owner.token), (&guard.path(), guard.token()));
+/// assert!(owner.exclusive && owner.data == b"10.0.0.7");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Participant {
     /// Its znode.
