@@ -19,14 +19,16 @@ use crate::port::{Kind, New};
 /// The barrier itself is persistent: it stays when the one who closed it dies.
 ///
 /// ```
+/// # use std::time::Duration;
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Barrier;
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let barrier = Barrier::new(zk, "/migration");
 /// barrier.close().await?;
-/// // Elsewhere: barrier.passed().await?;
+/// assert!(!barrier.passed_within(Duration::from_millis(20)).await?);
 /// barrier.open().await?;
+/// barrier.passed().await?;
 /// # Ok(())
 /// # });
 /// ```
@@ -45,7 +47,8 @@ impl Barrier {
     /// # oxkeeper_scratch::example(async |servers| {
     /// # let zk = &Client::connect(&servers).await?;
     /// let barrier = Barrier::new(zk, "/barrier-new");
-    /// barrier.passed().await?; // open: nobody has closed it yet
+    /// barrier.passed().await?; // open
+    /// assert!(zk.exists("/barrier-new").await?.is_none(), "nobody has closed it yet");
     /// # Ok(())
     /// # });
     /// ```
@@ -176,6 +179,7 @@ const READY: &str = "ready";
 /// // Neither is in before both have come, neither is out before both have gone.
 /// let (a, b) = tokio::try_join!(here.enter(), there.enter())?;
 /// tokio::try_join!(a.leave(), b.leave())?;
+/// assert!(zk.children("/meeting").await?.is_empty());
 /// # Ok(())
 /// # });
 /// ```

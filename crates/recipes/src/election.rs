@@ -63,7 +63,7 @@ pub enum ElectionLayout {
 /// # let zk = &Client::connect(&servers).await?;
 /// let election = Election::new(zk, "/app/leader").identity("10.0.0.7");
 /// match election.lead(|leadership| async move { leadership.token() }).await? {
-///     Led::Done(token) => println!("led with token {token}"),
+///     Led::Done(token) => assert!(token.0 > 0),
 ///     Led::Lost => println!("lost before the work was done"),
 /// }
 /// # Ok(())
@@ -474,9 +474,10 @@ impl LeaderLatch {
     /// let mut latch = Election::new(zk, "/latch-role").stand().await?;
     /// latch.elected().await?;
     /// zk.close().await;
-    /// while !matches!(latch.role(), Role::Ended(_)) {
+    /// while matches!(latch.role(), Role::Leading(_) | Role::Standing) {
     ///     latch.changed().await;
     /// }
+    /// assert!(matches!(latch.role(), Role::Ended(error) if error.is_session_over()));
     /// # Ok(())
     /// # });
     /// ```

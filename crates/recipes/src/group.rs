@@ -76,9 +76,7 @@ pub struct Member {
 /// # let zk = &Client::connect(&servers).await?;
 /// let group = Group::new(zk, "/workers");
 /// let me = group.join("worker-7", b"10.0.0.7").await?;
-/// for member in group.members().await? {
-///     println!("{}", member.id);
-/// }
+/// assert_eq!(group.members().await?[0].id, "worker-7");
 /// me.close().await;
 /// # Ok(())
 /// # });

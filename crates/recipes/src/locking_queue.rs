@@ -31,7 +31,7 @@ use crate::queue::items::{Names, PRIORITY};
 /// queue.put(b"order 17").await?;
 /// let claim = queue.claim().await?;
 /// println!("{} bytes, token {}", claim.data().len(), claim.token());
-/// claim.consume().await?;
+/// assert!(claim.consume().await?, "it was ours to the end");
 /// # Ok(())
 /// # });
 /// ```

@@ -23,7 +23,7 @@ use crate::port::Edit;
 /// # let zk = &Client::connect(&servers).await?;
 /// let both = MultiLock::new(zk, ["/locks/from", "/locks/to"]);
 /// let guard = both.acquire().await?;
-/// guard.release().await?;
+/// assert!(guard.release().await?, "both were ours to the end");
 /// # Ok(())
 /// # });
 /// ```

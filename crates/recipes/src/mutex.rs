@@ -31,7 +31,7 @@ use crate::port::{Edit, ErrorCode};
 /// let mutex = Mutex::new(zk, "/locks/report");
 /// let guard = mutex.acquire().await?;
 /// println!("writing the report, token {}", guard.token());
-/// guard.release().await?;
+/// assert!(guard.release().await?, "it was ours to the end");
 /// # Ok(())
 /// # });
 /// ```

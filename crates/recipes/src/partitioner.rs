@@ -157,7 +157,10 @@ impl Partitioner {
     /// // Members that come within 20 ms of each other are shared out to at once.
     /// let settle = Duration::from_millis(20);
     /// let mut shards = Partitioner::settling(zk, "/shards-settling", ["0"], "a", settle).await?;
-    /// while !matches!(shards.changed().await, Share::Own(_)) {}
+    /// while shards.share() == Share::Waiting {
+    ///     shards.changed().await;
+    /// }
+    /// assert!(matches!(shards.share(), Share::Own(parts) if parts[0].name == "0"));
     /// # Ok(())
     /// # });
     /// ```
@@ -262,7 +265,10 @@ impl Partitioner {
     /// let mut b = Partitioner::settling(other, "/shards-release", ["0", "1"], "b", settle).await?;
     /// while a.changed().await != Share::Release {}
     /// a.release();
-    /// while !matches!(b.changed().await, Share::Own(parts) if parts.len() == 1) {}
+    /// while b.share() == Share::Waiting {
+    ///     b.changed().await;
+    /// }
+    /// assert!(matches!(b.share(), Share::Own(parts) if parts.len() == 1));
     /// # Ok(())
     /// # });
     /// ```

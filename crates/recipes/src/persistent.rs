@@ -36,6 +36,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// # let zk = &Client::connect(&servers).await?;
 /// let mut here = PersistentNode::ephemeral(zk, "/workers/7", b"idle").await?;
 /// here.made().await?;
+/// assert_eq!(zk.get("/workers/7").await?.bytes(), b"idle");
 /// here.set(b"busy");
 /// here.close().await;
 /// # Ok(())
@@ -69,6 +70,7 @@ impl PersistentNode {
     /// here.made().await?;
     /// other.delete("/kept").await?; // somebody's mistake
     /// while other.exists("/kept").await?.is_none() {} // it comes back
+    /// assert_eq!(other.get("/kept").await?.bytes(), b"idle");
     /// # Ok(())
     /// # });
     /// ```
@@ -341,8 +343,9 @@ const TOUCHES: u32 = 2;
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let ttl = Duration::from_secs(600);
-/// let seen = PersistentTtlNode::start(zk, "/seen/7", b"", ttl).await?;
-/// # drop(seen);
+/// let mut seen = PersistentTtlNode::start(zk, "/seen/7", b"", ttl).await?;
+/// seen.node().made().await?;
+/// assert!(zk.exists("/seen/7").await?.is_some());
 /// # Ok(())
 /// # });
 /// ```

@@ -482,7 +482,8 @@ impl PriorityQueue {
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let queue = DelayQueue::new(zk, "/queues/reminders");
-/// queue.put(b"wake up", 1_900_000_000_000).await?;
+/// queue.put(b"wake up", 4_000_000_000_000).await?;
+/// assert!(queue.try_take().await?.is_none(), "not before 2096");
 /// # Ok(())
 /// # });
 /// ```

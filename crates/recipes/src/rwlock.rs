@@ -25,7 +25,7 @@ use crate::port::Kind;
 /// let writing = lock.write().acquire().await?;
 /// // Keep others out until we have read what we wrote.
 /// let reading = lock.downgrade(writing).await?;
-/// reading.release().await?;
+/// assert!(reading.release().await?);
 /// # Ok(())
 /// # });
 /// ```

@@ -257,14 +257,14 @@ fn last_due(job: &Job, first: i64, now_ms: i64) -> i64 {
 ///
 /// ```
 /// # use oxkeeper_client::Client;
-/// # use oxkeeper_recipes::{Job, Schedule, Scheduler};
+/// # use oxkeeper_recipes::{Job, Schedule, Scheduler, WorkerState};
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let job = Job::new("nightly-report", Schedule::cron("0 3 * * *")?);
-/// let worker = Scheduler::new(zk, "/jobs")
+/// let mut worker = Scheduler::new(zk, "/jobs")
 ///     .work(job, |tick| async move { println!("report of {}", tick.due_ms) })
 ///     .await?;
-/// # drop(worker);
+/// assert!(matches!(worker.changed().await, WorkerState::OnDuty));
 /// # Ok(())
 /// # });
 /// ```
@@ -287,7 +287,8 @@ pub struct Scheduler {
 ///     Scheduler::new(zk, "/workers").work(Job::new("report", nightly), |_| async {}).await?;
 /// while !matches!(worker.changed().await, WorkerState::OnDuty) {}
 /// worker.close().await;
-/// Mutex::new(other, "/workers/report/lock").acquire().await?; // it goes to the next
+/// let next = Mutex::new(other, "/workers/report/lock").acquire().await?;
+/// assert!(next.release().await?, "another may have the job");
 /// # Ok(())
 /// # });
 /// ```
@@ -426,13 +427,16 @@ impl Worker {
     ///
     /// ```
     /// # use oxkeeper_client::Client;
-    /// # use oxkeeper_recipes::{Job, Schedule, Scheduler};
+    /// # use oxkeeper_recipes::{Job, Mutex, Schedule, Scheduler, WorkerState};
     /// # oxkeeper_scratch::example(async |servers| {
     /// # let zk = &Client::connect(&servers).await?;
     /// let nightly = Schedule::cron("0 3 * * *").expect("a schedule");
     /// let job = Job::new("report", nightly);
-    /// let worker = Scheduler::new(zk, "/worker-close").work(job, |_| async {}).await?;
+    /// let mut worker = Scheduler::new(zk, "/worker-close").work(job, |_| async {}).await?;
+    /// while !matches!(worker.changed().await, WorkerState::OnDuty) {}
     /// worker.close().await;
+    /// let next = Mutex::new(zk, "/worker-close/report/lock").acquire().await?;
+    /// assert!(next.release().await?, "another may have the job");
     /// # Ok(())
     /// # });
     /// ```

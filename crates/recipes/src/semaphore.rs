@@ -31,6 +31,7 @@ use crate::port::{Kind, New};
 /// # let zk = &Client::connect(&servers).await?;
 /// let downloads = Semaphore::new(zk, "/limits/downloads", 3);
 /// let lease = downloads.acquire().await?;
+/// assert_eq!(downloads.given().await?, 1);
 /// lease.release().await?;
 /// # Ok(())
 /// # });
@@ -272,8 +273,9 @@ impl Semaphore {
 /// # let zk = &Client::connect(&servers).await?;
 /// let downloads = Semaphore::new(zk, "/lease", 1);
 /// let lease: Lease = downloads.acquire().await?;
+/// let older = lease.token();
 /// drop(lease); // given back beside
-/// downloads.acquire().await?;
+/// assert!(downloads.acquire().await?.token() > older);
 /// # Ok(())
 /// # });
 /// ```

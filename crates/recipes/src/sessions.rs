@@ -25,8 +25,9 @@ type Make = Box<dyn Fn() -> Pending<Result<Keeper, Error>> + Send + Sync>;
 /// # let servers: &'static str = servers.leak();
 /// // "zk1,zk2,zk3"
 /// let sessions = Sessions::renewed(move || Client::connect(servers)).await?;
-/// let here = PersistentNode::ephemeral(&sessions, "/workers/7", b"10.0.0.7").await?;
-/// # drop(here);
+/// let mut here = PersistentNode::ephemeral(&sessions, "/workers/7", b"10.0.0.7").await?;
+/// here.made().await?;
+/// assert!(here.is_there()); // and again with the next session
 /// # Ok(())
 /// # });
 /// ```

@@ -83,6 +83,7 @@ struct Content {
 /// for (path, node) in cache.below("/app/users") {
 ///     println!("{path}: {} bytes", node.data.len());
 /// }
+/// assert!(cache.is_current());
 /// # Ok(())
 /// # });
 /// ```

@@ -438,7 +438,7 @@ impl CounterLayout {
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let visits = Counter::new(zk, "/app/visits");
-/// println!("{} visits", visits.add(1).await?);
+/// assert_eq!(visits.add(1).await?, 1);
 /// # Ok(())
 /// # });
 /// ```
