@@ -475,7 +475,7 @@ impl Ensemble {
         Ok(false)
     }
 
-    /// What is known of a member of Apache's before 3.9 whose log is not whole, see [`breaks`]: its
+    /// What is known of a member of Apache's before 3.9 whose log is not whole, see `breaks`: its
     /// tree is not to be compared with others.
     ///
     /// # Errors
