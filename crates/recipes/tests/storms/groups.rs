@@ -140,7 +140,8 @@ fn a_kept_znode_comes_back_with_its_data_and_goes_with_its_keeper() {
                         complaints.add("it ended".to_owned());
                     }
                 }
-                own.rest(20 * SECOND).await;
+                // Until the storm is over, and for as long as a session may take to end after it.
+                own.rest(45 * SECOND).await;
                 let data = own.world.lock().data(&path);
                 if data.as_deref() != Some(b"7") {
                     complaints.add(format!("{path} is {data:?}"));

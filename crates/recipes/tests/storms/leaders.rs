@@ -13,9 +13,9 @@ use oxkeeper_recipes::{
 
 use crate::crew::{Complaints, Crew, Machine};
 use crate::executor::Sim;
-use crate::seeds;
 use crate::weather::{CALM, CHANGES, CUTS, KINDS, OUTAGES, STORM, TEMPEST, WIPES, weather};
 use crate::world::{MS, SECOND, World};
+use crate::{many, seeds};
 
 fn layout(seed: u64) -> ElectionLayout {
     let all = [ElectionLayout::Latch, ElectionLayout::Selector, ElectionLayout::Kazoo];
@@ -210,7 +210,10 @@ fn all_come_before_one_is_in_and_all_go_before_one_is_out() {
             assert!(!early, "OXKEEPER_SEED={seed}: out before all had gone");
         }
     }
-    assert!(whole * 10 >= runs * 9, "{whole} of {runs} runs without the end of a session");
+    assert!(
+        whole * 10 >= runs * 9 || !many(),
+        "{whole} of {runs} runs without the end of a session"
+    );
 }
 
 /// Ticks that were begun: due, attempt, token; and those that were finished.
@@ -271,7 +274,10 @@ fn a_tick_runs_once_and_is_handed_over_when_its_worker_is_lost() {
 
         let again = jobs(seed, HandOver::Again, Missed::All);
         let mut seen: BTreeMap<i64, (u32, i64)> = BTreeMap::new();
-        for (due, attempt, token) in &again.begun {
+        // In the order of tokens: who was frozen may go on for a moment, behind who came next.
+        let mut begun = again.begun.clone();
+        begun.sort_by_key(|(due, attempt, token)| (*token, *due, *attempt));
+        for (due, attempt, token) in &begun {
             match seen.insert(*due, (*attempt, *token)) {
                 None => {}
                 Some((before, older)) => {
@@ -291,5 +297,5 @@ fn a_tick_runs_once_and_is_handed_over_when_its_worker_is_lost() {
             assert!(again.done.contains(due), "OXKEEPER_SEED={seed}: {due} was never finished");
         }
     }
-    assert!(handed_over > 0, "no worker was lost in the middle of a tick");
+    assert!(handed_over > 0 || !many(), "no worker was lost in the middle of a tick");
 }

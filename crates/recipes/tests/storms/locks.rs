@@ -8,9 +8,9 @@ use oxkeeper_recipes::{Error, Guard, Layout, MultiLock, Mutex, ReadWriteLock, Se
 
 use crate::crew::{Complaints, Crew, Machine};
 use crate::executor::Sim;
-use crate::seeds;
 use crate::weather::{CALM, KINDS, weather};
 use crate::world::{MS, SECOND, World};
+use crate::{many, seeds};
 
 /// Sees who enters and who leaves, and looks at the server's tree.
 #[derive(Default)]
@@ -130,7 +130,7 @@ fn a_mutex_has_one_owner_in_any_weather_and_nobody_waits_for_nothing() {
          {wiped} servers emptied, {changes} changes of members"
     );
     assert!(alive > 0);
-    if seeds(84).count() >= 84 {
+    if seeds(84).len() >= 84 {
         assert!(roles > 200, "servers began to serve {roles} times only");
         assert!(wiped > 12, "only {wiped} servers lost their data");
         assert!(changes > 12, "members were changed {changes} times only");
@@ -209,7 +209,7 @@ fn writers_are_alone_and_readers_are_not() {
         assert_eq!(crew.sim.world.lock().names("/locks/rw"), [""; 0], "OXKEEPER_SEED={seed}");
         most = most.max(sharing.lock().unwrap().most);
     }
-    assert!(most > 1, "readers share");
+    assert!(most > 1 || !many(), "readers share");
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_semaphore_gives_its_leases_and_no_more() {
         assert_eq!(crew.sim.world.lock().names(leases), [""; 0], "OXKEEPER_SEED={seed}");
         most = most.max(sharing.lock().unwrap().most);
     }
-    assert_eq!(most, 2);
+    assert!(most == 2 || !many());
 }
 
 #[test]

@@ -15,17 +15,26 @@ mod queues;
 mod weather;
 mod world;
 
+/// Seeds that found something, for good: puts, claims and ticks of machines that died or froze on
+/// the way, which their judges had forgotten, and a kept znode that was looked for too early.
+const KEPT: [u64; 4] = [322, 413, 480, 693];
+
 /// The seeds of a run.
-pub fn seeds(count: u64) -> std::ops::Range<u64> {
+pub fn seeds(count: u64) -> Vec<u64> {
     let number = |text: &str| text.parse().expect("OXKEEPER_SEED and OXKEEPER_SEEDS are numbers");
     if let Ok(seed) = std::env::var("OXKEEPER_SEED") {
-        return number(&seed)..number(&seed) + 1;
+        return vec![number(&seed)];
     }
     match std::env::var("OXKEEPER_SEEDS") {
         Ok(range) => {
             let (from, to) = range.split_once("..").expect("OXKEEPER_SEEDS is FROM..TO");
-            number(from)..number(to)
+            (number(from)..number(to)).collect()
         }
-        Err(_) => 0..count,
+        Err(_) => (0..count).chain(KEPT).collect(),
     }
+}
+
+/// True if a run has so many seeds that all there is to see must have been seen.
+pub fn many() -> bool {
+    seeds(28).len() >= 28
 }
