@@ -27,7 +27,10 @@ pub fn help(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         }
         None => shell.out.raw(&overview(&|style, text| shell.out.styled(style, text))),
         Some("exit") if shell.json => {
-            let code = |kind: &Kind| json!({"exit": kind.exit_code(), "kind": kind.name(), "about": about(*kind)});
+            let code = |kind: &Kind| {
+                let (exit, kind, about) = (kind.exit_code(), kind.name(), about(*kind));
+                json!({"exit": exit, "kind": kind, "about": about})
+            };
             let list: Vec<_> = Kind::ALL.iter().map(code).collect();
             shell.out.json(&json!(list));
         }

@@ -247,14 +247,14 @@ fn every_command_answers_programs_in_json() {
     say(&server, "create -p /app/b x").ok();
     say(&server, &format!("export -o {file} /app")).ok();
     say(&server, "deleteall /app").ok();
-    let editor = format!("sh -c 'echo more >> \"$0\"'");
+    let editor = "sh -c 'echo more >> \"$0\"'";
     for (line, key) in EACH {
         let typed = vec![line.replace("<file>", &file)];
         let output = Command::new(BINARY)
             .args(["shell", "--json", "-server", &address])
             .args(Case { typed, ..Case::default() }.words())
             .env_remove("VISUAL")
-            .env("EDITOR", &editor)
+            .env("EDITOR", editor)
             .env("TMPDIR", dir.path())
             .stdin(Stdio::null())
             .output()

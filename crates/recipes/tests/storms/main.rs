@@ -16,8 +16,8 @@ mod weather;
 mod world;
 
 /// Seeds that found something, for good. By 873 four waited for ever at a double barrier in kazoo's
-/// layout; in 990 a claim that was taken away was an error; in 2523 a claim that was given back, and
-/// whose deletion was asked for again, took the next one's claim away. By 322, 413, 480 and 693
+/// layout; in 990 a claim that was taken away was an error; in 2523 a claim that was given back,
+/// and whose deletion was asked for again, took the next one's away. By 322, 413, 480 and 693
 /// judges had forgotten machines that die or freeze on the way, or looked too early.
 const KEPT: [u64; 7] = [322, 413, 480, 693, 873, 990, 2523];
 
