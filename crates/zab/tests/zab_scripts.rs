@@ -268,13 +268,6 @@ impl Scene {
                 Some(zxid) => drop(peer.propose(now_ms, entry(zxid), None)),
                 None => drop(writeln!(self.out, "  nothing can be proposed")),
             },
-            "reconfigure" => match peer.next_zxid(0) {
-                Some(zxid) => {
-                    let config = configuration(&show(zxid), &words[1..]);
-                    let _ = peer.propose(now_ms, reconfiguration(zxid, &config), Some(config));
-                }
-                None => drop(writeln!(self.out, "  nothing can be proposed")),
-            },
             "at" => {
                 self.now_ms = words[1].parse().unwrap();
                 peer.wake(self.now_ms);
@@ -321,6 +314,13 @@ impl Scene {
             "revalidate" => {
                 peer.revalidate(SessionId(words[1].parse().unwrap()), 4000);
             }
+            "reconfigure" => match peer.next_zxid(0) {
+                Some(zxid) => {
+                    let config = configuration(&show(zxid), &words[1..]);
+                    let _ = peer.propose(now_ms, reconfiguration(zxid, &config), Some(config));
+                }
+                None => drop(writeln!(self.out, "  nothing can be proposed")),
+            },
             "stay" => peer.may_lead(now_ms, false),
             "refused" => peer.handle(now_ms, Input::DialFailed(Sid(words[1].parse().unwrap()))),
             _ => return false,

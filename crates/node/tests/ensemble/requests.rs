@@ -90,7 +90,8 @@ fn a_reconfiguration_that_needs_an_observer_is_refused() {
     let mut world = World::with(3, 1, change).formed();
     let mut client = world.connect(2, 10_000);
     let mut ask = |sids: &[i64]| {
-        let line = |sid: &i64| format!("server.{sid}=127.0.0.1:{0}:{1};2181", 2000 + sid, 3000 + sid);
+        let line =
+            |sid: &i64| format!("server.{sid}=127.0.0.1:{0}:{1};2181", 2000 + sid, 3000 + sid);
         let lines: Vec<String> = sids.iter().map(line).collect();
         let request = Request::Reconfig(ReconfigRequest {
             joining: None,
