@@ -56,12 +56,13 @@ impl CorePart {
     /// Gives the log a batch. One that is alone is nobody's hurry: see [`LogThread::hold`] and
     /// [`LogThread::put_off`].
     fn log(&self, now: Now, batch: Batch, alone: bool) {
-        let Some(peer) = self.core.peer().filter(|_| alone) else {
-            return self.log.send(LogCommand::Append(batch));
-        };
-        match peer.leading() {
-            None => self.log.hold(batch),
-            Some(_) if peer.others_suffice() => {
+        match self.core.peer() {
+            _ if !alone => self.log.send(LogCommand::Append(batch)),
+            // The only client there is waits for this write, and nobody else for anything.
+            None if self.core.sessions().len() <= 1 => self.log.hold(batch),
+            None => self.log.send(LogCommand::Append(batch)),
+            Some(peer) if peer.leading().is_none() => self.log.hold(batch),
+            Some(peer) if peer.others_suffice() => {
                 self.log.put_off(now.mono_us, peer.cursors().committed, batch);
             }
             Some(_) => self.log.send(LogCommand::Append(batch)),
