@@ -36,6 +36,9 @@ const SILENCE_NS_MAX: u64 = 120_000_000_000;
 /// Requests an open load may have waiting before the server is declared too slow for its rate.
 const WAITING_MAX: usize = 4_000_000;
 
+/// Events after which [`Conn::acknowledge_lazily`] asks for it again.
+const LAZY_AGAIN: u32 = 8;
+
 /// How long a poll lasts when nothing is due: the end of a run is noticed no later.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
@@ -142,6 +145,8 @@ struct Conn {
     flights: VecDeque<Flight>,
     next_xid: i32,
     last_sent_ns: u64,
+    /// Reads that brought events and nothing that is answered.
+    only_heard: u32,
 }
 
 /// A set of connections and the loop over them.
@@ -189,6 +194,7 @@ impl Engine {
                 flights: VecDeque::new(),
                 next_xid: 1,
                 last_sent_ns: clock.now_ns(),
+                only_heard: 0,
             });
         }
         let ping_every_ns = granted_ms as u64 * 1_000_000 / 3;
@@ -309,7 +315,7 @@ impl Engine {
         turn: &mut Turn<'_>,
         to_its_end: bool,
     ) -> Result<()> {
-        let mut handled = 0;
+        let (mut handled, mut answered) = (0, 0);
         loop {
             let conn = &mut self.conns[number];
             let kept = conn.partial.len();
@@ -327,7 +333,7 @@ impl Engine {
             };
             let mut rest = &self.scratch[..kept + len];
             while let Some((frame, behind)) = split_frame(rest, FRAME_BYTES_CEILING)? {
-                self.in_flight -= conn.take(number, frame, work, turn)?;
+                answered += conn.take(number, frame, work, turn)?;
                 handled += 1;
                 rest = behind;
             }
@@ -337,6 +343,10 @@ impl Engine {
             if len < room && !to_its_end {
                 break;
             }
+        }
+        self.in_flight -= answered;
+        if answered == 0 {
+            self.conns[number].acknowledge_lazily()?;
         }
         self.last_heard_ns = turn.now_ns;
         self.done.fetch_add(handled, Ordering::Relaxed);
@@ -397,6 +407,18 @@ impl Conn {
         self.flights.push_back(Flight { xid: self.next_xid, kind, sent_ns });
         self.next_xid = if self.next_xid == i32::MAX - 1 { 1 } else { self.next_xid + 1 };
         self.last_sent_ns = now_ns;
+    }
+
+    /// Keeps the system from answering every event with a packet of its own, which a connection
+    /// does that only listens: acknowledging is more than half of what hearing costs, and on a
+    /// machine that both share it is taken from the server. The system forgets it now and then.
+    fn acknowledge_lazily(&mut self) -> Result<()> {
+        if self.only_heard.is_multiple_of(LAZY_AGAIN) {
+            #[cfg(target_os = "linux")]
+            rustix::net::sockopt::set_tcp_quickack(&self.stream, false)?;
+        }
+        self.only_heard = self.only_heard.wrapping_add(1);
+        Ok(())
     }
 
     /// Writes as much as the socket takes.

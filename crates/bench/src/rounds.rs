@@ -159,6 +159,7 @@ impl<'a> Stage<'a> {
             "no set was seen by all {} watchers; measure longer (--duration)",
             plan.connections
         );
+        figures.add_percentiles("to the first watcher,", &work.to_first, &["p50"]);
         figures.add_percentiles("to the last watcher,", &work.to_last, &["p50", "p99"]);
         figures.add_errors(&driven.tally);
         driven.close()?;

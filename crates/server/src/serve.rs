@@ -27,6 +27,8 @@ use crate::clock::Clock;
 use crate::dynamic_config::{self, DynamicConfig, DynamicConfigError};
 use crate::election_port::{self, ElectionPort};
 use crate::ensemble::{self, Member, Voice};
+use crate::fan_out::FanOut;
+use crate::headroom::Headroom;
 use crate::history_thread::HistoryThread;
 use crate::host_stats::{HostStats, Reports};
 use crate::io_thread::{CorePart, Ended, IoThread};
@@ -193,7 +195,8 @@ impl Server {
                 Some(Member::new(quorum, handle, history, files))
             }
         };
-        let part = CorePart { core, log, snapshots, member };
+        let headroom = Headroom::start();
+        let part = CorePart { core, log, snapshots, member, headroom };
         let first = IoThread::new(
             clock,
             Arc::clone(&shared),
@@ -201,6 +204,7 @@ impl Server {
             Arc::clone(&admin),
             front,
             Some(part),
+            fan_out(&mailboxes),
         );
         let mut others = Vec::new();
         for index in 1..threads {
@@ -375,7 +379,8 @@ fn start_thread(
         .spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async {
-                let thread = IoThread::new(clock, shared, mailboxes, admin, front, None);
+                let thread =
+                    IoThread::new(clock, shared, mailboxes, admin, front, None, FanOut::alone());
                 let _ = tokio::task::spawn_local(async move { thread.run().await }).await;
             });
         })
@@ -395,6 +400,15 @@ fn io_threads(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let default = if cores < 4 { 1 } else { (cores / 2).max(2) };
     config.io_threads.unwrap_or(default).clamp(1, 256)
+}
+
+/// With more I/O threads, each of them sends to its own clients, and nobody helps.
+fn fan_out(mailboxes: &[Arc<Mailbox>]) -> FanOut {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    match mailboxes {
+        [only] if cpus > 1 => FanOut::with_helper(Arc::clone(only)),
+        _ => FanOut::alone(),
+    }
 }
 
 fn log_options(config: &Config) -> TxnLogOptions {

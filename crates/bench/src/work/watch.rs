@@ -38,6 +38,8 @@ pub struct WatchWork {
     set_at_ns: u64,
     clock: Clock,
     wake_writer: bool,
+    /// Time from sending the set to the first watcher's event, in nanoseconds.
+    pub to_first: Histogram<u64>,
     /// Time from sending the set to the last watcher's event, in nanoseconds.
     pub to_last: Histogram<u64>,
     /// Rounds completed.
@@ -75,6 +77,7 @@ impl WatchWork {
             set_at_ns: 0,
             clock,
             wake_writer: false,
+            to_first: latency_histogram(),
             to_last: latency_histogram(),
             rounds: 0,
             from_ns: 0,
@@ -130,8 +133,12 @@ impl Work for WatchWork {
             self.armed -= 1;
             self.to_arm[conn - 1] = true;
         }
+        let since_ns = now_ns.saturating_sub(self.set_at_ns);
+        if self.heard == 1 && self.set_at_ns >= self.from_ns {
+            self.to_first.saturating_record(since_ns);
+        }
         if self.heard == self.watchers && self.set_at_ns >= self.from_ns {
-            self.to_last.saturating_record(now_ns.saturating_sub(self.set_at_ns));
+            self.to_last.saturating_record(since_ns);
             self.rounds += 1;
         }
         self.settle();

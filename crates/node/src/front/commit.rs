@@ -126,6 +126,7 @@ impl Front {
                 stats.watch_bytes += event.len() as u64;
                 if !conn.dirty {
                     conn.dirty = true;
+                    conn.only_events = true;
                     dirty.push(ConnId { slot, generation: conn.generation });
                 }
             });
