@@ -321,14 +321,25 @@ fn an_event_precedes_the_reply_that_could_show_its_change() {
     assert_eq!(data_of(&got[2]), b"0");
 }
 
+/// Has one client watch what the other changes, until it is known to do nothing else.
+fn listen(world: &mut World, watcher: &mut Client, writer: &mut Client) {
+    world.ask(writer, &create("/a", 0));
+    let watch = PathKind { path: "/a".into(), kind: 0 };
+    world.ask(watcher, &Request::AddWatch(watch));
+    world.front.drain_dirty(&mut Vec::new());
+    world.ask(writer, &set("/a", b"0"));
+    // It may ask at once: its own task is to send the event.
+    assert_eq!(world.front.lend(watcher.id), None);
+    assert_eq!(world.got(watcher).len(), 1);
+    world.front.drain_dirty(&mut Vec::new());
+}
+
 #[test]
 fn nothing_overtakes_events_that_are_sent_elsewhere() {
     let mut world = World::new(Settings::default());
     let mut watcher = world.connect(10_000);
     let mut writer = world.connect(10_000);
-    world.ask(&mut writer, &create("/a", 0));
-    world.ask(&mut watcher, &get("/a", true));
-    world.front.drain_dirty(&mut Vec::new());
+    listen(&mut world, &mut watcher, &mut writer);
     world.ask(&mut writer, &set("/a", b"1"));
 
     let lent = world.front.lend(watcher.id).expect("an event");
@@ -360,9 +371,7 @@ fn a_connection_that_ends_meanwhile_is_closed_when_its_events_are_sent() {
     let mut world = World::new(Settings::default());
     let mut watcher = world.connect(10_000);
     let mut writer = world.connect(10_000);
-    world.ask(&mut writer, &create("/a", 0));
-    world.ask(&mut watcher, &get("/a", true));
-    world.front.drain_dirty(&mut Vec::new());
+    listen(&mut world, &mut watcher, &mut writer);
     world.ask(&mut writer, &set("/a", b"1"));
     let lent = world.front.lend(watcher.id).expect("an event");
     world.send(&mut watcher, &Request::CloseSession);

@@ -27,8 +27,8 @@ pub const MANY: usize = 128;
 /// Parcels taken at once by the helper: the last handful of one keeps the other waiting.
 const HANDFUL: usize = 16;
 
-/// Parcels that the I/O thread sends before it looks after others: some 200 µs.
-const PER_TURN: usize = 64;
+/// Parcels that the I/O thread sends before it looks after others: some 500 µs.
+const PER_TURN: usize = 128;
 
 /// Parcels after which the helper tells what became of them.
 const TOLD_AFTER: usize = 128;

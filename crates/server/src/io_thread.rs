@@ -26,7 +26,6 @@ use crate::clock::Clock;
 use crate::connection::{self, Scratch};
 use crate::ensemble::{Member, Unfit};
 use crate::fan_out::{self, FanOut, Sent};
-use crate::headroom::Headroom;
 use crate::log_thread::{LogCommand, LogThread};
 use crate::mailbox::{FrontMail, HistoryReport, LogReport, Mailbox};
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
@@ -47,8 +46,6 @@ pub struct CorePart {
     pub snapshots: SnapshotThread,
     /// The other servers; none standalone.
     pub member: Option<Member>,
-    /// Makes memory ready for what the tree will need next.
-    pub headroom: Headroom,
 }
 
 impl CorePart {
@@ -475,9 +472,7 @@ impl IoThread {
             }
             part.core.snapshot_step(&mut shared);
             part.core.end_turn(now);
-            let (znodes, bytes) = (shared.tree.node_count(), shared.tree.approximate_data_bytes());
             drop(shared);
-            part.headroom.note(znodes, bytes, now.mono_us);
             self.wake_others();
         }
         self.run_effects(front, part, now)?;

@@ -21,7 +21,6 @@ pub mod election_port;
 mod ensemble;
 mod ensemble_settings;
 mod fan_out;
-mod headroom;
 pub mod history_thread;
 mod host_stats;
 mod io_thread;

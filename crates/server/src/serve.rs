@@ -28,7 +28,6 @@ use crate::dynamic_config::{self, DynamicConfig, DynamicConfigError};
 use crate::election_port::{self, ElectionPort};
 use crate::ensemble::{self, Member, Voice};
 use crate::fan_out::FanOut;
-use crate::headroom::Headroom;
 use crate::history_thread::HistoryThread;
 use crate::host_stats::{HostStats, Reports};
 use crate::io_thread::{CorePart, Ended, IoThread};
@@ -195,8 +194,7 @@ impl Server {
                 Some(Member::new(quorum, handle, history, files))
             }
         };
-        let headroom = Headroom::start();
-        let part = CorePart { core, log, snapshots, member, headroom };
+        let part = CorePart { core, log, snapshots, member };
         let first = IoThread::new(
             clock,
             Arc::clone(&shared),

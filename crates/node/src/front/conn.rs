@@ -144,8 +144,11 @@ pub(crate) struct Conn {
     pub dead: bool,
     /// True while the host knows that this connection has work for it.
     pub dirty: bool,
-    /// All of that work is to send events.
+    /// All of that work is to send events, to a client that only listens.
     pub only_events: bool,
+    /// Nothing was asked since the last event. Whoever watches once asks again at once, and its
+    /// own task would be woken anyway.
+    pub listens: bool,
     pub opened_wall_ms: i64,
     pub heard_us: u64,
     pub large_bytes: usize,
