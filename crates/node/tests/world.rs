@@ -321,6 +321,72 @@ fn an_event_precedes_the_reply_that_could_show_its_change() {
     assert_eq!(data_of(&got[2]), b"0");
 }
 
+/// Has one client watch what the other changes, until it is known to do nothing else.
+fn listen(world: &mut World, watcher: &mut Client, writer: &mut Client) {
+    world.ask(writer, &create("/a", 0));
+    let watch = PathKind { path: "/a".into(), kind: 0 };
+    world.ask(watcher, &Request::AddWatch(watch));
+    world.front.drain_dirty(&mut Vec::new());
+    world.ask(writer, &set("/a", b"0"));
+    // It may ask at once: its own task is to send the event.
+    assert_eq!(world.front.lend(watcher.id), None);
+    assert_eq!(world.got(watcher).len(), 1);
+    world.front.drain_dirty(&mut Vec::new());
+}
+
+#[test]
+fn nothing_overtakes_events_that_are_sent_elsewhere() {
+    let mut world = World::new(Settings::default());
+    let mut watcher = world.connect(10_000);
+    let mut writer = world.connect(10_000);
+    listen(&mut world, &mut watcher, &mut writer);
+    world.ask(&mut writer, &set("/a", b"1"));
+
+    let lent = world.front.lend(watcher.id).expect("an event");
+    assert_eq!(world.front.lend(watcher.id), None);
+    // Who has a reply to come is not sent to by others.
+    assert_eq!(world.front.lend(writer.id), None);
+    world.send(&mut watcher, &get("/a", false));
+    assert_eq!(world.got(&mut watcher), []);
+    assert!(world.front.state(watcher.id).has_output);
+    assert!(!world.front.is_still());
+
+    // The socket took half of it: the rest is sent here, and the reply behind it.
+    let half = lent.len() / 2;
+    watcher.left.extend_from_slice(&lent[..half]);
+    world.front.drain_dirty(&mut Vec::new());
+    world.front.take_back(watcher.id, lent, half);
+    let mut dirty = Vec::new();
+    world.front.drain_dirty(&mut dirty);
+    assert_eq!(dirty, [watcher.id]);
+    let got = world.got(&mut watcher);
+    let zxid = world.shared.tree.last_zxid();
+    assert_eq!(got[0], Got::Event(EventType::NodeDataChanged, "/a".into(), zxid));
+    assert_eq!(data_of(&got[1]), b"1");
+    assert!(world.front.is_still());
+}
+
+#[test]
+fn a_connection_that_ends_meanwhile_is_closed_when_its_events_are_sent() {
+    let mut world = World::new(Settings::default());
+    let mut watcher = world.connect(10_000);
+    let mut writer = world.connect(10_000);
+    listen(&mut world, &mut watcher, &mut writer);
+    world.ask(&mut writer, &set("/a", b"1"));
+    let lent = world.front.lend(watcher.id).expect("an event");
+    world.send(&mut watcher, &Request::CloseSession);
+    world.sync();
+    let state = world.front.state(watcher.id);
+    assert!(state.close_after_output && state.has_output && !state.close_now);
+    let all = lent.len();
+    world.front.take_back(watcher.id, lent, all);
+    let mut dirty = Vec::new();
+    world.front.drain_dirty(&mut dirty);
+    assert!(dirty.contains(&watcher.id));
+    assert_eq!(world.got(&mut watcher).len(), 1);
+    assert!(!world.front.state(watcher.id).has_output);
+}
+
 #[test]
 fn requests_behind_close_session_get_no_reply_and_its_ephemerals_go() {
     let mut world = World::new(Settings::default());
