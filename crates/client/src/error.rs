@@ -186,21 +186,7 @@ impl Error {
 
     /// It only reads: nothing can have happened that matters.
     pub(crate) fn is_of_read(&self) -> bool {
-        self.0.op.is_some_and(|op| {
-            matches!(
-                op,
-                OpCode::EXISTS
-                    | OpCode::GET_DATA
-                    | OpCode::GET_ACL
-                    | OpCode::GET_CHILDREN
-                    | OpCode::GET_CHILDREN2
-                    | OpCode::SYNC
-                    | OpCode::MULTI_READ
-                    | OpCode::GET_EPHEMERALS
-                    | OpCode::GET_ALL_CHILDREN_NUMBER
-                    | OpCode::WHO_AM_I
-            )
-        })
+        self.0.op.is_some_and(is_read)
     }
 }
 
@@ -289,3 +275,20 @@ impl fmt::Display for Loss {
 }
 
 impl std::error::Error for Loss {}
+
+/// Whether this changes nothing.
+pub(crate) fn is_read(op: OpCode) -> bool {
+    matches!(
+        op,
+        OpCode::EXISTS
+            | OpCode::GET_DATA
+            | OpCode::GET_ACL
+            | OpCode::GET_CHILDREN
+            | OpCode::GET_CHILDREN2
+            | OpCode::SYNC
+            | OpCode::MULTI_READ
+            | OpCode::GET_EPHEMERALS
+            | OpCode::GET_ALL_CHILDREN_NUMBER
+            | OpCode::WHO_AM_I
+    )
+}

@@ -1,10 +1,11 @@
 //! An async client of ZooKeeper's protocol, of Oxkeeper and of Apache ZooKeeper alike.
 //!
-//! ```no_run
+//! ```
 //! use oxkeeper_client::Client;
 //!
-//! # async fn example() -> Result<(), oxkeeper_client::Error> {
-//! let zk = Client::connect("zk1:2181,zk2:2181,zk3:2181/app").await?;
+//! # oxkeeper_scratch::example(async |servers| {
+//! // "zk1:2181,zk2:2181,zk3:2181/app"
+//! let zk = Client::connect(&servers).await?;
 //! zk.create("/greeting", b"hello").await?;
 //! let (greeting, changed) = zk.get("/greeting").watch().await?;
 //! println!("{:?}, version {}", greeting.bytes(), greeting.stat.version);
@@ -12,7 +13,7 @@
 //! println!("{:?}", changed.await);
 //! zk.close().await;
 //! # Ok(())
-//! # }
+//! # });
 //! ```
 //!
 //! A [`Client`] is a handle to one session. The session finds a server, keeps itself alive, moves

@@ -94,14 +94,16 @@ impl Default for RetryPolicy {
 impl Client {
     /// Runs `work` until it succeeds, fails for good, or the policy ends.
     ///
-    /// ```no_run
-    /// # async fn example(zk: oxkeeper_client::Client) -> Result<(), oxkeeper_client::Error> {
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// # zk.create("/status", b"").await?;
     /// use oxkeeper_client::RetryPolicy;
     ///
     /// let policy = RetryPolicy::default().idempotent();
     /// zk.retry(policy, |zk| async move { zk.set("/status", b"up").await }).await?;
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     ///
     /// # Errors

@@ -50,8 +50,6 @@ pub struct Settings {
     /// Hold a session's write back while an earlier read of it waits. A Front on the core's own
     /// thread need not: there, each transaction reaches it before the next is applied.
     pub hold_writes_behind_reads: bool,
-    /// Whether a sync has to pass the leader: always in an ensemble.
-    pub sync_by_leader: bool,
     /// `localSessionsEnabled`: sessions of an ensemble begin as sessions of their server alone.
     pub local_sessions: bool,
     /// `localSessionsUpgradingEnabled`: such a session becomes one of the ensemble with the first
@@ -93,7 +91,6 @@ impl Default for Settings {
             container_never_used_ms: 0,
             throttle: ThrottleSettings::default(),
             hold_writes_behind_reads: false,
-            sync_by_leader: false,
             local_sessions: false,
             local_sessions_upgrading: false,
             read_only_after_ms: None,

@@ -74,8 +74,7 @@ impl World {
         let config = QuorumVerifier::parse(membership, true).unwrap();
         let membership = Membership::new(Arc::new(config), None);
         let servers = (0..4).map(|at| {
-            let settings =
-                Settings { server_id: at as u8 + 1, sync_by_leader: true, ..Settings::default() };
+            let settings = Settings { server_id: at as u8 + 1, ..Settings::default() };
             let settings = Arc::new(settings);
             let shared = Shared {
                 tree: Tree::new(TreeOptions::default()),

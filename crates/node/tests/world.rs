@@ -306,6 +306,21 @@ fn others_reads_do_not_wait_for_a_write_under_way() {
 }
 
 #[test]
+fn a_sync_waits_for_every_write_before_it_whosever_it_is() {
+    let mut world = World::new(Settings::default());
+    let (mut writer, mut reader) = (world.connect(10_000), world.connect(10_000));
+    world.ask(&mut writer, &create("/a", 0));
+    world.send(&mut writer, &set("/a", b"1"));
+    world.send(&mut reader, &Request::Sync(Some("/a".into())));
+    world.send(&mut reader, &get("/a", false));
+    assert_eq!(world.got(&mut reader), [], "the write is not on disk");
+    world.sync();
+    let got = world.got(&mut reader);
+    assert_eq!(got.iter().map(Got::xid).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    assert_eq!(data_of(&got[1]), b"1");
+}
+
+#[test]
 fn an_event_precedes_the_reply_that_could_show_its_change() {
     let mut world = World::new(Settings::default());
     let mut watcher = world.connect(10_000);

@@ -45,7 +45,7 @@ fn parts() -> impl Strategy<Value = Parts> {
         list.iter().for_each(|(session, ms)| put_touched(&mut raw, SessionId(*session), *ms));
         raw
     });
-    let kind = prop_oneof![9 => 1..=19, 2 => 0x4f78_4b01..=0x4f78_4b03, 1 => any::<i32>()];
+    let kind = prop_oneof![9 => 1..=19, 2 => 0x4f78_4b01..=0x4f78_4b04, 1 => any::<i32>()];
     let numbers = (kind, any::<i64>(), any::<i64>(), any::<i32>(), any::<bool>());
     // Entries are at least a transaction's header.
     let bytes = vec(any::<u8>(), 32..80);
@@ -128,6 +128,7 @@ impl Parts {
             PacketKind(0x4f78_4b03) => {
                 Packet::Ours(Ours::Ensemble { id: u128::from(self.sid.cast_unsigned()) << 60 })
             }
+            PacketKind(0x4f78_4b04) => Packet::Ours(Ours::Counted),
             kind => Packet::Unknown { kind, zxid, data: self.maybe.as_deref(), identities },
         }
     }

@@ -14,19 +14,21 @@ use crate::port::{Kind, New};
 
 /// A barrier: it is closed while its znode is there (`DistributedBarrier`, kazoo's `Barrier`).
 ///
-/// Whoever waits passes when the barrier is gone, however often the connection is lost meanwhile.
+/// Whoever waits passes when the barrier is gone, however often the connection is lost meanwhile,
+/// and not if it was closed before it came, whichever server that was told.
 /// The barrier itself is persistent: it stays when the one who closed it dies.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Barrier;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let barrier = Barrier::new(zk, "/migration");
 /// barrier.close().await?;
 /// // Elsewhere: barrier.passed().await?;
 /// barrier.open().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Barrier {
@@ -63,6 +65,8 @@ impl Barrier {
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn passed(&self) -> Result<(), Error> {
+        // A server that is behind may not have heard yet that it was closed.
+        self.keeper.sync(&self.path).await?;
         loop {
             // A read that leaves no watch on what is not there.
             match self.keeper.get_watched(&self.path).await? {

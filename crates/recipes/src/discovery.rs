@@ -113,17 +113,18 @@ impl ServiceInstance {
 /// # What it does not guarantee
 /// An instance that is registered may have died a session timeout ago: callers have to try another.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::{Registry, ServiceInstance};
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let registry = Registry::new(zk, "/services");
 /// let here = registry.register(ServiceInstance::new("mail", "7", "10.0.0.7", 25)).await?;
 /// let provider = registry.provider("mail").await?;
 /// println!("{:?}", provider.next().map(|instance| instance.address));
 /// # drop(here);
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Registry {

@@ -44,17 +44,18 @@ pub enum ElectionLayout {
 /// A leader that was frozen does not know yet that it leads no more. Let [`Leadership::check`] or
 /// the token guard whatever only a leader may do.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::{Election, Led};
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let election = Election::new(zk, "/app/leader").identity("10.0.0.7");
 /// match election.lead(|leadership| async move { leadership.token() }).await? {
 ///     Led::Done(token) => println!("led with token {token}"),
 ///     Led::Lost => println!("lost before the work was done"),
 /// }
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Election {

@@ -41,10 +41,11 @@ pub struct Member {
 /// A list of members is old when it is read: one in it may have gone, and one whose session has
 /// not expired yet may have died.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Group;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let group = Group::new(zk, "/workers");
 /// let me = group.join("worker-7", b"10.0.0.7").await?;
 /// for member in group.members().await? {
@@ -52,7 +53,7 @@ pub struct Member {
 /// }
 /// me.close().await;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Group {

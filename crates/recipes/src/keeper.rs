@@ -167,8 +167,23 @@ impl Keeper {
     }
 
     /// Deletes a znode that only we delete, or that may be gone as well: false if it was.
+    ///
+    /// One that is gone after a try of ours whose answer got lost was deleted by that.
     pub(crate) async fn delete_own(&self, path: &str) -> Result<bool, Error> {
-        Ok(self.found(|port| port.delete(path, None)).await?.is_some())
+        let mut pause = Pause(PAUSE_MIN);
+        let mut tried = false;
+        loop {
+            match self.port.delete(path, None).await {
+                Ok(_) => return Ok(true),
+                Err(failure) if failure.session_over => return Err(Error::SessionOver),
+                Err(failure) if failure.fate == Fate::Unknown => {
+                    tried = true;
+                    pause.take(self).await;
+                }
+                Err(failure) if failure.code == Some(ErrorCode::NO_NODE) => return Ok(tried),
+                Err(failure) => return Err(failure.into()),
+            }
+        }
     }
 
     /// Makes a directory and all above it that is missing: containers where the server knows them.

@@ -22,17 +22,18 @@ use crate::queue::items::{Names, PRIORITY};
 /// begins. It is then told by `consume`, which is false. The [token](Claim::token) tells the two
 /// apart for whatever they work on.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::LockingQueue;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let queue = LockingQueue::new(zk, "/queues/orders");
 /// queue.put(b"order 17").await?;
 /// let claim = queue.claim().await?;
 /// println!("{} bytes, token {}", claim.data().len(), claim.token());
 /// claim.consume().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct LockingQueue {

@@ -16,15 +16,16 @@ use crate::port::Edit;
 /// in, so that two who want the same ones never wait for each other. Everything else is as with
 /// [`Mutex`].
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::MultiLock;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let both = MultiLock::new(zk, ["/locks/from", "/locks/to"]);
 /// let guard = both.acquire().await?;
 /// guard.release().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct MultiLock {

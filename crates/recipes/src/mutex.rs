@@ -23,16 +23,17 @@ use crate::port::{Edit, ErrorCode};
 /// done by two at once has to check the token: [`Guard::check`] does so for writes to the tree, and
 /// what lies elsewhere can refuse a token lower than the last.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Mutex;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let mutex = Mutex::new(zk, "/locks/report");
 /// let guard = mutex.acquire().await?;
 /// println!("writing the report, token {}", guard.token());
 /// guard.release().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Mutex {
@@ -191,7 +192,8 @@ impl Guard {
     }
 
     /// Lets go and waits for the server's word. False if a clone holds it still, or if it had been
-    /// lost before. A guard that is dropped is released beside.
+    /// lost before; not if only the answer was lost: who finds it gone then has let go of it
+    /// himself. A guard that is dropped is released beside.
     ///
     /// # Errors
     /// The session is over, which has released it too.

@@ -53,16 +53,19 @@ impl Cached {
 /// # What it does not guarantee
 /// It is behind by as long as an event takes, and by any time while out of touch.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::NodeCache;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// # zk.create("/app/settings", b"1").parents().await?;
 /// let mut settings = NodeCache::start(zk, "/app/settings").await?;
 /// while let Some(node) = settings.changed().await.node() {
 ///     println!("version {}: {} bytes", node.stat.version, node.data.len());
+/// #   zk.close().await;
 /// }
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct NodeCache {
@@ -145,15 +148,16 @@ async fn follow_in(keeper: &Keeper, path: &str, tell: &watch::Sender<Cached>) ->
 ///
 /// Reading is a [`NodeCache`], setting an [`AtomicValue`]; their guarantees hold.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::SharedValue;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let mut limit = SharedValue::start(zk, "/app/limit", b"10").await?;
 /// let now = limit.read().await?;
 /// limit.try_set(&now, b"20").await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct SharedValue {

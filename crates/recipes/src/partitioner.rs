@@ -33,21 +33,26 @@ const SETTLE: Duration = Duration::from_secs(1);
 ///
 /// Members of one partitioner have to name the same things, ids of their own, and an id once.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::{Partitioner, Share};
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let mut shards = Partitioner::start(zk, "/shards", ["0", "1", "2"], "worker-7").await?;
 /// loop {
 ///     match shards.changed().await {
-///         Share::Own(parts) => println!("mine: {parts:?}"),
+///         Share::Own(parts) => {
+///             println!("mine: {parts:?}");
+/// #           assert_eq!(parts.len(), 3);
+/// #           zk.close().await;
+///         }
 ///         Share::Release => shards.release(), // as soon as nothing is done with them any more
 ///         Share::Waiting => {}
 ///         Share::Ended => break,
 ///     }
 /// }
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct Partitioner {

@@ -29,16 +29,17 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Between a session's end and the next one's beginning it is not there, or is there and nobody is
 /// behind it.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::PersistentNode;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let mut here = PersistentNode::ephemeral(zk, "/workers/7", b"idle").await?;
 /// here.made().await?;
 /// here.set(b"busy");
 /// here.close().await;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct PersistentNode {
@@ -253,16 +254,17 @@ const TOUCHES: u32 = 2;
 /// # What it does not guarantee
 /// Servers have TTL znodes only where `extendedTypesEnabled` is set.
 ///
-/// ```no_run
+/// ```
 /// # use std::time::Duration;
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::PersistentTtlNode;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let ttl = Duration::from_secs(600);
 /// let seen = PersistentTtlNode::start(zk, "/seen/7", b"", ttl).await?;
 /// # drop(seen);
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct PersistentTtlNode {

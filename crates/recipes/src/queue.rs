@@ -211,15 +211,16 @@ macro_rules! taking {
 /// [`LockingQueue`](crate::LockingQueue) where that matters. A put whose answer was lost is
 /// [`Error::Unsure`]: putting again may put twice.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Queue;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let queue = Queue::new(zk, "/queues/mail");
 /// queue.put(b"hello").await?;
 /// assert_eq!(queue.take().await?.into_bytes(), b"hello");
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Queue {
@@ -266,16 +267,17 @@ impl Queue {
 /// A queue in which lower priorities go first (`DistributedPriorityQueue`, kazoo's `Queue`).
 /// Guarantees are those of [`Queue`]; an item that comes late with a low priority overtakes.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::{Layout, PriorityQueue};
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let queue = PriorityQueue::new(zk, "/queues/work", Layout::Curator);
 /// queue.put(b"later", 10).await?;
 /// queue.put(b"now", -1).await?;
 /// assert_eq!(queue.take().await?.into_bytes(), b"now");
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct PriorityQueue {
@@ -311,14 +313,15 @@ impl PriorityQueue {
 /// A queue whose items can be taken from a moment on (`DistributedDelayQueue`). Guarantees are
 /// those of [`Queue`]; when an item is due is judged by the consumer's clock.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::DelayQueue;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let queue = DelayQueue::new(zk, "/queues/reminders");
 /// queue.put(b"wake up", 1_900_000_000_000).await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct DelayQueue {

@@ -16,17 +16,18 @@ use crate::port::Kind;
 /// and nobody overtakes: a reader that comes after a waiting writer waits for it. Tokens of writers
 /// grow; a reader's token is greater than that of the writer before it.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::ReadWriteLock;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let lock = ReadWriteLock::new(zk, "/locks/index");
 /// let writing = lock.write().acquire().await?;
 /// // Keep others out until we have read what we wrote.
 /// let reading = lock.downgrade(writing).await?;
 /// reading.release().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct ReadWriteLock {

@@ -180,17 +180,18 @@ fn last_due(job: &Job, first: i64, now_ms: i64) -> i64 {
 /// A worker that was frozen in the middle of a tick may go on for a moment when it thaws, while
 /// another has begun the tick again. [`Tick::token`] tells them apart.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::{Job, Schedule, Scheduler};
-/// # async fn example(zk: &Client) -> Result<(), Box<dyn std::error::Error>> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let job = Job::new("nightly-report", Schedule::cron("0 3 * * *")?);
 /// let worker = Scheduler::new(zk, "/jobs")
 ///     .work(job, |tick| async move { println!("report of {}", tick.due_ms) })
 ///     .await?;
 /// # drop(worker);
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Scheduler {

@@ -24,15 +24,16 @@ use crate::port::{Kind, New};
 /// As with [`Mutex`]: a frozen owner goes on believing. And everybody has to name the same number:
 /// Curator's layout does not write it down; kazoo's does, and another number is refused.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Semaphore;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let downloads = Semaphore::new(zk, "/limits/downloads", 3);
 /// let lease = downloads.acquire().await?;
 /// lease.release().await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Semaphore {

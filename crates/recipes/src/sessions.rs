@@ -18,15 +18,17 @@ type Make = Box<dyn Fn() -> Pending<Result<Keeper, Error>> + Send + Sync>;
 
 /// See the module. Cheap to clone; clones share the session.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::{PersistentNode, Sessions};
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let sessions = Sessions::renewed(|| Client::connect("zk1,zk2,zk3")).await?;
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let servers: &'static str = servers.leak();
+/// // "zk1,zk2,zk3"
+/// let sessions = Sessions::renewed(move || Client::connect(servers)).await?;
 /// let here = PersistentNode::ephemeral(&sessions, "/workers/7", b"10.0.0.7").await?;
 /// # drop(here);
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct Sessions {

@@ -56,17 +56,18 @@ struct Content {
 ///
 /// Servers before 3.6 have no such watches.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::TreeCache;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let cache = TreeCache::start(zk, "/app").await?;
 /// cache.loaded().await?;
 /// for (path, node) in cache.below("/app/users") {
 ///     println!("{path}: {} bytes", node.data.len());
 /// }
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct TreeCache {

@@ -31,16 +31,17 @@ enum Tried {
 /// A change whose answer was lost with the connection may have happened. Where the value shows that
 /// it did or did not, that is said or tried again; otherwise the error is [`Error::Unsure`].
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::AtomicValue;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let name = AtomicValue::new(zk, "/app/name");
 /// name.initialize(b"a").await?;
 /// let now = name.update(|old| [old, b"b"].concat()).await?;
 /// assert_eq!(now, b"ab");
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct AtomicValue {
@@ -299,14 +300,15 @@ impl CounterLayout {
 /// A counter (`DistributedAtomicLong`, kazoo's `Counter`). Guarantees are those of [`AtomicValue`].
 /// What would overflow is an error and changes nothing.
 ///
-/// ```no_run
+/// ```
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Counter;
-/// # async fn example(zk: &Client) -> Result<(), oxkeeper_recipes::Error> {
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
 /// let visits = Counter::new(zk, "/app/visits");
 /// println!("{} visits", visits.add(1).await?);
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct Counter {

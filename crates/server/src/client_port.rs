@@ -107,7 +107,11 @@ impl Listening {
 
     async fn try_at(&mut self, to: &Address) -> io::Result<()> {
         let mut found = tokio::net::lookup_host((&*to.host, to.port)).await?;
-        let to = found.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let mut to = found.next().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        // Any port will do: the one that it has does.
+        if to.port() == 0 {
+            to.set_port(self.addr.port());
+        }
         if to == self.addr {
             return Ok(());
         }
@@ -384,6 +388,9 @@ mod tests {
         listening.accept().await.unwrap();
         let refused = TcpStream::connect(first).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        // No port in particular: the one that it has.
+        listening.move_to(&at("127.0.0.1", 0)).await;
+        assert_eq!(listening.addr(), there);
         // From one address to all, on the same port.
         listening.move_to(&at("0.0.0.0", there.port())).await;
         assert!(listening.addr().ip().is_unspecified());

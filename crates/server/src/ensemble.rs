@@ -85,12 +85,15 @@ impl Member {
             }
             zab::Effect::ReadLog { link, after, to } => {
                 let history = Arc::clone(&self.history);
+                // Without an epoch nobody is served, and the learners are who is waited for.
+                history.go_gently(core.peer().is_some_and(|peer| peer.established().is_some()));
                 self.quorum.when_below(link, READ_BELOW_BYTES, move || {
                     history.send(HistoryCommand::Read { link, after, to });
                 });
             }
             zab::Effect::SaveEpochs(epochs) => log.send(LogCommand::SaveEpochs(epochs)),
             zab::Effect::SaveEnsembleId(id) => log.send(LogCommand::SaveEnsembleId(id)),
+            zab::Effect::SaveTrust => log.send(LogCommand::SaveTrust),
             zab::Effect::Truncate { generation, to } => {
                 log.send(LogCommand::Truncate { generation, to });
             }

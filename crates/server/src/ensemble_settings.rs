@@ -39,7 +39,8 @@ pub fn agreement(config: &Config, ensemble: &Ensemble, kept_id: u128, seed: u64)
         capabilities: Capabilities::LEADER_TRANSFER
             | Capabilities::QUICK_PING
             | Capabilities::ENSEMBLE_ID
-            | Capabilities::CUMULATIVE,
+            | Capabilities::CUMULATIVE
+            | Capabilities::PROBATION,
         observer_masters: observers.master.is_some(),
         snap_syncs_max: history.max_concurrent_snap_syncs as usize,
         diff_syncs_max: history.max_concurrent_diff_syncs as usize,

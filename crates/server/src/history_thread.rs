@@ -18,8 +18,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Duration;
 
 use bytes::Bytes;
 use oxkeeper_proto::Zxid;
@@ -36,10 +37,15 @@ use crate::snapshot_link::SnapshotSink;
 use crate::snapshot_thread::step_back;
 
 /// Transactions in one answer. The core sends them on in one turn, and everybody's writes wait for
-/// its end: a few hundred microseconds.
-pub const READ_COUNT_MAX: usize = 1000;
+/// its end: some hundred microseconds.
+pub const READ_COUNT_MAX: usize = 500;
 /// Bytes in one answer, but for its last transaction.
-pub const READ_BYTES_MAX: usize = 256 << 10;
+pub const READ_BYTES_MAX: usize = 64 << 10;
+/// How long the thread rests between two pieces of work while the leader serves. What it reads is
+/// sent by the core and applied by a learner, which may be on the same machine: ten times the work
+/// that reading is. Nobody waits for a learner that is behind, and at 64 KiB in this time a million
+/// znodes are with it in a second or two.
+const REST: Duration = Duration::from_micros(300);
 /// Bytes of a snapshot handed over at a time, but for one large znode.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Snapshots that are open or on their way at once (`LearnerSnapshotThrottler`).
@@ -118,6 +124,7 @@ pub trait HistoryReports {
 #[derive(Debug)]
 pub struct HistoryThread {
     commands: Sender<HistoryCommand>,
+    gently: Arc<AtomicBool>,
 }
 
 impl HistoryThread {
@@ -130,11 +137,18 @@ impl HistoryThread {
         DataDir<D>: Send + Sync,
     {
         let (commands, inbox) = channel();
+        let gently = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&gently);
         std::thread::Builder::new().name("history".into()).spawn(move || {
             step_back();
-            run(HistoryWorker::new(dir), &inbox, &*reports);
+            run(HistoryWorker::new(dir), &inbox, &*reports, &told);
         })?;
-        Ok(HistoryThread { commands })
+        Ok(HistoryThread { commands, gently })
+    }
+
+    /// Whether others are served, who should not notice: if not, they wait for the learners.
+    pub fn go_gently(&self, gently: bool) {
+        self.gently.store(gently, Ordering::Relaxed);
     }
 
     /// Queues a command.
@@ -147,6 +161,7 @@ fn run<D: Disk>(
     mut worker: HistoryWorker<D>,
     inbox: &Receiver<HistoryCommand>,
     reports: &impl HistoryReports,
+    gently: &AtomicBool,
 ) {
     loop {
         let command = match worker.has_work() {
@@ -160,7 +175,12 @@ fn run<D: Disk>(
                     send_out(stream, sink);
                 }
             }
-            Err(TryRecvError::Empty) => worker.step(reports),
+            Err(TryRecvError::Empty) => {
+                worker.step(reports);
+                if gently.load(Ordering::Relaxed) {
+                    std::thread::sleep(REST);
+                }
+            }
         }
     }
 }

@@ -91,8 +91,10 @@ pub enum LogCommand {
     SaveEpochs(Epochs),
     /// Write down the number that the ensemble is known by.
     SaveEnsembleId(u128),
+    /// Forget that the data was lost. The only one that is not reported.
+    SaveTrust,
     /// Cut the log behind a transaction, and build a tree from what is left. If the log does not
-    /// have that one, it ends before it.
+    /// have that one, it ends before it; if there is no snapshot to go back to, nothing is cut.
     Truncate {
         /// To be reported back.
         generation: u64,
@@ -125,6 +127,7 @@ impl std::fmt::Debug for LogCommand {
             LogCommand::Roll => f.write_str("Roll"),
             LogCommand::SaveEpochs(epochs) => write!(f, "SaveEpochs({epochs:?})"),
             LogCommand::SaveEnsembleId(id) => write!(f, "SaveEnsembleId({id:032x})"),
+            LogCommand::SaveTrust => f.write_str("SaveTrust"),
             LogCommand::Truncate { generation, to } => write!(f, "Truncate({generation}, {to})"),
             LogCommand::ReceiveSnapshot { generation, zxid, .. } => {
                 write!(f, "ReceiveSnapshot({generation}, {zxid})")
@@ -342,7 +345,7 @@ impl LogThread {
     }
 
     /// Queues a batch of a leader whose others can commit without it, some milliseconds later: see
-    /// [`crate::put_off`]. `committed` is the last transaction that is. The host asks
+    /// the module `put_off`. `committed` is the last transaction that is. The host asks
     /// [`LogThread::hand_over_due`] after each turn and when it has said to.
     pub fn put_off(&self, now_us: u64, committed: Zxid, batch: Batch) {
         if self.held.borrow().is_some() {
@@ -648,6 +651,10 @@ impl<D: Disk> LogWorker<D> {
             LogCommand::SaveEnsembleId(id) => {
                 member.save_ensemble_id(id)?;
                 reports.ensemble_id_saved(id);
+                return Ok(true);
+            }
+            LogCommand::SaveTrust => {
+                member.save_trust()?;
                 return Ok(true);
             }
             LogCommand::Truncate { generation, to } => {

@@ -71,12 +71,23 @@ pub fn boot_member<D: Disk>(
     options.recovery.db_autocreate = member.db_autocreate && (!held || wrong::is(Wrong::Z2325));
     let mut tail = Tail::new(member);
     let (mut tree, report) = recover(&dir, &options, &mut |entry| tail.push(entry))?;
+    let emptied = dir.was_emptied().map_err(BootError::Member)?;
     if matches!(report.start, Start::Empty | Start::LogsOnly) {
+        // Before the file `initialize` is gone.
+        dir.forget_emptied().map_err(BootError::Member)?;
         write_first(&dir, &options, &mut tree)?;
     }
-    let trusted = report.start != Start::EmptyUntrusted;
+    let trusted = match report.start {
+        Start::EmptyUntrusted => false,
+        // An operator has said that this is meant.
+        Start::Empty | Start::LogsOnly => true,
+        Start::Snapshots => !emptied,
+    };
     let last = tree.last_zxid();
     let remember = || {
+        if !trusted && !emptied {
+            dir.note_emptied()?;
+        }
         if last > Zxid::ZERO && !held {
             dir.note_held()?;
         }
@@ -87,13 +98,15 @@ pub fn boot_member<D: Disk>(
     let epochs = epochs(&found, last)?;
     if trusted {
         write_epochs(&dir, &found, epochs).map_err(BootError::Member)?;
-    } else {
+    } else if report.start == Start::EmptyUntrusted {
         tracing::warn!(
             held_before = held,
             "the database is empty and may have held more: this server has no voice until the \
-             ensemble has sent it its data; for a new ensemble, create the file `initialize` in \
-             dataLogDir or dataDir"
+             ensemble has sent it its data, and a quorum follows without it; for a new ensemble, \
+             create the file `initialize` in dataLogDir or dataDir"
         );
+    } else {
+        tracing::warn!("this server had lost its data: it counts once a quorum follows without it");
     }
     report.tell(&tree, began.elapsed());
     let wants_snapshot = report.replayed > 0 && report.start == Start::Snapshots;
@@ -231,18 +244,25 @@ impl<D: Disk> Member<D> {
         write_ensemble_id(self.dir.disk(), self.dir.snapshot_dir(), id).map_err(broken)
     }
 
+    pub fn save_trust(&self) -> Result<(), LogError> {
+        self.dir.forget_emptied().map_err(broken)
+    }
+
     /// Gives up what is behind this transaction. Where that one is not in the log, what is left
-    /// ends before it.
+    /// ends before it; where no snapshot from before it is left, nothing is changed.
     pub fn truncate(&self, to: Zxid) -> Result<Tree, LogError> {
         let lineage = self.dir.next_lineage();
         if wrong::is(Wrong::Z3701) {
             return self.recover(lineage);
         }
-        self.dir.truncate(to).map_err(|error| match error {
-            TruncateError::Impossible { .. } => broken(NoWayBack(error)),
-            TruncateError::Read(error) => broken(error),
-            TruncateError::Disk(error) => broken(error),
-        })?;
+        match self.dir.truncate(to) {
+            Ok(_) => {}
+            Err(error @ TruncateError::Impossible { .. }) => {
+                tracing::warn!(%error, "this server needs its leader's snapshot");
+            }
+            Err(TruncateError::Read(error)) => return Err(broken(error)),
+            Err(TruncateError::Disk(error)) => return Err(broken(error)),
+        }
         self.recover(lineage)
     }
 
@@ -286,15 +306,3 @@ impl<D: Disk> Member<D> {
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> LogError {
     LogError::Member(Box::new(error))
 }
-
-/// There is no snapshot to go back to.
-#[derive(Debug)]
-struct NoWayBack(TruncateError);
-
-impl std::fmt::Display for NoWayBack {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}; remove this server's data, the others have it", self.0)
-    }
-}
-
-impl std::error::Error for NoWayBack {}

@@ -25,7 +25,7 @@ const AFTER_COMMIT_US: u64 = 10_000;
 const WITHOUT_COMMIT_US: u64 = 1_000;
 /// So many batches are not put off after the others were slow once, and after they were so again
 /// and again: twice as many each time, and half with each write that they commit in time.
-const AT_ONCE: std::ops::RangeInclusive<u32> = 16..=1024;
+const AT_ONCE: std::ops::RangeInclusive<u32> = 4..=1024;
 /// So many are not put off after one that came while another was under way: writes that come
 /// closer than the others answer are a load, and share the leader's syncs as they are.
 const AT_ONCE_UNDER_LOAD: u32 = 64;
@@ -166,12 +166,12 @@ mod tests {
     #[test]
     fn where_the_leader_is_needed_one_write_in_a_thousand_waits_for_it() {
         let mut put_off = PutOff::default();
-        let times: Vec<u32> = (0..10).map(|_| refused(&mut put_off, true)).collect();
-        assert_eq!(times, [0, 16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
+        let times: Vec<u32> = (0..11).map(|_| refused(&mut put_off, true)).collect();
+        assert_eq!(times, [0, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024]);
         // When the others are quick again, a hiccup costs little.
         assert_eq!(refused(&mut put_off, false), 1024);
         (0..20).for_each(|_| assert_eq!(refused(&mut put_off, false), 0));
-        assert_eq!((refused(&mut put_off, true), refused(&mut put_off, true)), (0, 16));
+        assert_eq!((refused(&mut put_off, true), refused(&mut put_off, true)), (0, 4));
     }
 
     #[test]

@@ -41,7 +41,6 @@ pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
             as i64,
         throttle: throttle(&limits.connection_throttle, ensemble),
         hold_writes_behind_reads: threads > 1,
-        sync_by_leader: config.ensemble.is_some(),
         local_sessions: ensemble.is_some_and(|them| them.local_sessions.enabled),
         local_sessions_upgrading: ensemble
             .is_some_and(|them| them.local_sessions.upgrading_enabled),

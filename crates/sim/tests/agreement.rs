@@ -12,9 +12,9 @@ use oxkeeper_sim::world::Weather::{self, Epochs, Open};
 use oxkeeper_zab::wrong;
 
 /// The mistake, in which weather, and among which seeds it must be found. Those of the epochs are
-/// about a moment that has to be waited for; one in two thousand storms comes to that of 4643, and
-/// the search begins where one is near.
-const CAUGHT: [(&str, Weather, Range<u64>); 18] = [
+/// about a moment that has to be waited for; one in two thousand storms comes to that of 4643, one
+/// in ten thousand to that of a wiped member, and the search begins where one is near.
+const CAUGHT: [(&str, Weather, Range<u64>); 19] = [
     ("3911", Open, 0..160),
     ("4646", Open, 0..120),
     ("4685", Open, 0..40),
@@ -33,6 +33,7 @@ const CAUGHT: [(&str, Weather, Range<u64>); 18] = [
     ("2418", Open, 0..20),
     ("3127", Open, 0..10),
     ("2355", Open, 0..20),
+    ("wiped", Open, 709_240..709_260),
 ];
 
 #[test]

@@ -9,9 +9,9 @@ use oxkeeper_sim::world::Plan;
 const SEEDS: u64 = 20;
 
 /// In how many seeds the mistake is found, and in how many by this invariant.
-fn caught(mistake: Mistake, invariant: &str) -> (u64, u64) {
+fn caught(mistake: Mistake, invariant: &str, seeds: u64) -> (u64, u64) {
     let mut found = (0, 0);
-    for seed in 0..SEEDS {
+    for seed in 0..seeds {
         let plan = Plan::new(seed);
         let server = ServerSettings { mistake: Some(mistake), fronts: 3, ..plan.server.clone() };
         let report = Report::of(Plan { server, ..plan });
@@ -19,13 +19,17 @@ fn caught(mistake: Mistake, invariant: &str) -> (u64, u64) {
         let by = report.violations.iter().any(|violation| violation.invariant == invariant);
         found.1 += u64::from(by);
     }
-    println!("{mistake:?}: found in {} of {SEEDS} seeds, in {} by {invariant}", found.0, found.1);
+    println!("{mistake:?}: found in {} of {seeds} seeds, in {} by {invariant}", found.0, found.1);
     found
 }
 
 fn assert_caught(mistake: Mistake, invariant: &str, least: u64) {
-    let (_, by) = caught(mistake, invariant);
-    assert!(by >= least, "{mistake:?}: {invariant} finds it in {by} of {SEEDS} seeds");
+    assert_caught_in(SEEDS, mistake, invariant, least);
+}
+
+fn assert_caught_in(seeds: u64, mistake: Mistake, invariant: &str, least: u64) {
+    let (_, by) = caught(mistake, invariant, seeds);
+    assert!(by >= least, "{mistake:?}: {invariant} finds it in {by} of {seeds} seeds");
 }
 
 #[test]
@@ -45,7 +49,8 @@ fn telling_of_changes_after_outcomes() {
 
 #[test]
 fn reading_the_tree_before_the_mail() {
-    assert_caught(Mistake::ReadsBeforeMail, "watch_once_in_order", 5);
+    // One seed in six. The answer to a sync, which comes from the core, brings the mail with it.
+    assert_caught_in(60, Mistake::ReadsBeforeMail, "watch_once_in_order", 6);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! and enough happens in them for that to mean something.
 
 use oxkeeper_sim::world::Plan;
-use oxkeeper_sim::world::Weather::{self, Members, Open};
+use oxkeeper_sim::world::Weather::{self, Epochs, Members, Open};
 use oxkeeper_sim::{Report, Volume};
 
 /// Seeds that once found something, with what it was.
@@ -13,7 +13,7 @@ const REGRESSIONS: [(u64, &str); 3] = [
 ];
 
 /// The same of ensembles: servers that vote, the weather, the seed, and what it found.
-const ENSEMBLES: [(usize, Weather, u64, &str); 14] = [
+const ENSEMBLES: [(usize, Weather, u64, &str); 18] = [
     (3, Open, 6, "a write behind a sync was answered before it"),
     (3, Open, 8, "a sync behind a read was overtaken by the write behind it"),
     (3, Open, 14, "a log that begins with an epoch could not be read from the snapshot before it"),
@@ -33,6 +33,10 @@ const ENSEMBLES: [(usize, Weather, u64, &str); 14] = [
     (5, Open, 233_420, "a leader that had been stopped answered a sync when others had another"),
     (5, Members, 35, "a configuration came with a vote and was forgotten for an older one"),
     (3, Members, 200_602, "a leader that a reconfiguration had replaced answered a sync"),
+    (3, Open, 709_243, "an older leader committed with a member that had lost its data"),
+    (3, Epochs, 5_241, "a log was to be cut where no snapshot was left"),
+    (3, Members, 707_764, "a configuration under way needed who found no leader because of it"),
+    (5, Members, 224_555_477_423, "the same, of five"),
 ];
 
 fn assert_good(seed: u64) -> Report {

@@ -17,7 +17,7 @@ const CAUGHT: [(&str, &str, u64); 11] = [
     ("watch-fired-twice", "watch_once_in_order", 11),
     ("failed-multi-half-applied", "digest_equal", 13),
     ("sequence-per-prefix", "linearizable_writes", 12),
-    ("exists-watch-lost", "watch_once_in_order", 9),
+    ("exists-watch-lost", "watch_once_in_order", 6),
     ("close-leaves-ephemeral", "ephemeral_dies_with_session", 14),
     ("timeout-off-by-a-tick", "ephemeral_dies_with_session", 12),
     ("null-data-empty", "digest_equal", 11),

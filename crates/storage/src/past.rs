@@ -22,6 +22,9 @@
 //! `oxkeeper.held` says that this server has promised something to its ensemble. Should its files
 //! be gone at the next start, it has no voice until it was synchronised: an empty server that votes
 //! could elect another one, and what only those two had acknowledged would be lost.
+//!
+//! `oxkeeper.emptied` says that this has happened: it is written before anything that the others
+//! send, and outlives restarts, until the agreement says that what was forgotten does not matter.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,6 +44,8 @@ use crate::snapshots::SnapshotFile;
 
 /// The file that says so: see [`DataDir::has_held`].
 pub const HELD_FILE: &str = "oxkeeper.held";
+/// The file that says that this server's data was lost: see [`DataDir::was_emptied`].
+pub const EMPTIED_FILE: &str = "oxkeeper.emptied";
 const RECEIVED_FILE: &str = "oxkeeper.received";
 
 /// See the module.
@@ -144,6 +149,28 @@ impl<D: Disk> DataDir<D> {
         let text = "This server has held data of its ensemble. If the data is gone, it asks the \
             others for it before it votes.\n";
         replace(self.disk(), self.data_dir(), HELD_FILE, text)
+    }
+
+    /// Whether the data was lost, and what was forgotten with it may matter still.
+    pub fn was_emptied(&self) -> Result<bool, DiskError> {
+        Ok(self.small_file(&self.data_dir().join(EMPTIED_FILE))?.is_some())
+    }
+
+    /// Notes that durably. To be done before anything of the ensemble's is written.
+    pub fn note_emptied(&self) -> Result<(), DiskError> {
+        let text = "This server had lost its data when it started. It votes and counts again once \
+            most of the others have followed its leader since then.\n";
+        replace(self.disk(), self.data_dir(), EMPTIED_FILE, text)
+    }
+
+    /// What was forgotten does not matter any more, durably.
+    pub fn forget_emptied(&self) -> Result<(), DiskError> {
+        let path = self.data_dir().join(EMPTIED_FILE);
+        match self.disk().remove(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.at("remove", &path)?,
+        }
+        self.disk().sync_dir(self.data_dir()).at("sync", self.data_dir())
     }
 
     /// The files are one's alone for as long as this lives.

@@ -412,11 +412,30 @@ impl Election {
         }
         let Phase::Looking(round) = &mut self.phase else { return };
         round.settled.insert(from, received);
-        if self.is_joined_by_quorum(&received, |round| &round.settled) {
+        if self.is_joined_by_quorum(&received, |round| &round.settled)
+            || self.is_led_as_it_was(now_ms, &received)
+        {
             self.round = vote.election_epoch;
             return self.decide(vote);
         }
         self.come_round(now_ms, from, received);
+    }
+
+    /// Whether a leader leads by the configuration in force, to who has found nobody for long. One
+    /// that was proposed may need this very server to come into force, or others that still
+    /// observe, whose votes nobody hears.
+    fn is_led_as_it_was(&self, now_ms: u64, like: &Received) -> bool {
+        let Phase::Looking(round) = &self.phase else { return false };
+        let settled = &round.settled;
+        let leads = settled.get(&like.vote.leader).map(|its| its.state);
+        let joined = |sid| settled.get(&sid).is_some_and(|vote| vote.is_same(like));
+        self.looks_long(now_ms)
+            && leads == Some(PeerState::Leading)
+            && self.membership.current().is_quorum(joined)
+    }
+
+    fn looks_long(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.looks_since_ms) >= LOOKS_LONG_MS
     }
 
     /// Who has found nobody for long, and hears of a better server that it leads, votes for it.
@@ -424,7 +443,7 @@ impl Election {
     /// would count for nothing without a quorum.
     fn come_round(&mut self, now_ms: u64, from: Sid, Received { vote, state, .. }: Received) {
         let eligible = self.membership.weight(from) != 0 && vote.leader == from;
-        let long = now_ms.saturating_sub(self.looks_since_ms) >= LOOKS_LONG_MS;
+        let long = self.looks_long(now_ms);
         let Phase::Looking(round) = &mut self.phase else { return };
         let vote = Vote { election_epoch: self.round, ..vote };
         if state == PeerState::Leading && eligible && long && vote.beats(&round.proposal) {

@@ -35,6 +35,9 @@ pub struct Ledger {
     generation: u64,
     rebuilding: bool,
     trusted: bool,
+    /// Where history is being cut.
+    cutting_to: Option<Zxid>,
+    wants_snapshot: bool,
     /// The ensemble's number, on disk; 0 while none is known.
     ensemble_id: u128,
     saving_ensemble_id: Option<u128>,
@@ -84,6 +87,8 @@ impl Ledger {
             generation: 0,
             rebuilding: false,
             trusted: recovered.trusted,
+            cutting_to: None,
+            wants_snapshot: false,
             effects: VecDeque::new(),
         }
     }
@@ -122,7 +127,10 @@ impl Ledger {
     pub fn trailer(&self) -> Bytes {
         let mut out = Vec::new();
         if self.settings.capabilities != 0 {
-            self.capabilities().encode(&mut out);
+            let mut said = self.capabilities();
+            said.bits |= if self.trusted { 0 } else { Capabilities::NO_VOICE };
+            said.bits |= if self.wants_snapshot { Capabilities::WANTS_SNAPSHOT } else { 0 };
+            said.encode(&mut out);
         }
         Bytes::from(out)
     }
@@ -170,14 +178,22 @@ impl Ledger {
         &self.outstanding
     }
 
-    /// False for an empty database of unknown past.
+    /// False for a database whose past is unknown: it was empty, and may have held more.
     pub fn trusted(&self) -> bool {
         self.trusted
     }
 
-    /// The history now comes from a leader.
+    /// What was forgotten with the past does not matter any more.
     pub fn trust(&mut self) {
-        self.trusted = true;
+        if !self.trusted {
+            self.trusted = true;
+            self.push(Effect::SaveTrust);
+        }
+    }
+
+    /// True if history could not be cut where a leader wanted it.
+    pub fn wants_snapshot(&self) -> bool {
+        self.wants_snapshot
     }
 
     /// Writes both epochs.
@@ -239,6 +255,7 @@ impl Ledger {
     /// Cuts history behind `to`.
     pub fn truncate(&mut self, to: Zxid) {
         let generation = self.rebuild();
+        self.cutting_to = Some(to);
         self.push(Effect::Truncate { generation, to });
     }
 
@@ -322,6 +339,9 @@ impl Ledger {
                     return Ok(Done::Stale);
                 }
                 self.rebuilding = false;
+                if let (Disk::Truncated { .. }, Some(to)) = (disk, self.cutting_to.take()) {
+                    self.wants_snapshot = last > to;
+                }
                 self.cursors = Cursors::at(last);
                 if self.window.last() > last {
                     self.window.truncate(last);
@@ -336,6 +356,7 @@ impl Ledger {
                     return Ok(Done::Stale);
                 }
                 self.rebuilding = false;
+                self.wants_snapshot = false;
                 Done::Rebuilt
             }
         };

@@ -56,8 +56,9 @@ pub struct Recovered {
     /// The last transactions of the log, as many as the committed window takes; they end with
     /// `last_logged` or are missing.
     pub tail: Vec<Entry>,
-    /// False for an empty database that may have held more (`db.autocreate=false` without the file
-    /// `initialize`): it counts for nothing until it was synchronised (ZOOKEEPER-2325).
+    /// False for a database that was empty and may have held more (`db.autocreate=false` without
+    /// the file `initialize`), until [`Effect::SaveTrust`]: it counts for nothing until it was
+    /// synchronised, and what it may have promised does not matter any more (ZOOKEEPER-2325).
     pub trusted: bool,
 }
 
@@ -232,6 +233,9 @@ pub enum Effect {
     /// Keep the number that this ensemble is known by, durably, in a file of our own beside the
     /// epochs; [`crate::Settings::ensemble_id`] at the next start.
     SaveEnsembleId(u128),
+    /// Forget that the data was lost ([`Recovered::trusted`]): it is whole again, and from the next
+    /// start on it counts. Not reported back; who forgets it late counts late.
+    SaveTrust,
     /// Cut the log behind this transaction and build the tree anew from what is left.
     Truncate {
         /// To be reported back.

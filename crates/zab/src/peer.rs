@@ -633,6 +633,11 @@ impl Peer {
         }
     }
 
+    /// False while this server has no voice, because it has lost its data.
+    pub fn trusted(&self) -> bool {
+        self.ledger.trusted()
+    }
+
     /// The promises on disk.
     pub fn epochs(&self) -> Epochs {
         self.ledger.epochs()

@@ -11,7 +11,7 @@
 #[cfg(all(feature = "wrong", not(debug_assertions)))]
 compile_error!("the feature `wrong` makes servers that lie; it is for debug builds alone");
 
-/// One mistake, by the number of its issue.
+/// One mistake, by the number of its issue if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
     /// NEWLEADER is acknowledged before anything of the history is on disk.
@@ -50,11 +50,14 @@ pub enum Wrong {
     Z3127,
     /// The end of a session that comes in synchronisation leaves its ephemerals.
     Z2355,
+    /// A member whose data is gone counts, and votes, as soon as it has a history again: as with
+    /// Apache's servers to this day.
+    Wiped,
 }
 
 impl Wrong {
     /// All of them, with the names they are chosen by.
-    pub const ALL: [(&'static str, Wrong); 18] = [
+    pub const ALL: [(&'static str, Wrong); 19] = [
         ("3911", Wrong::Z3911),
         ("4643", Wrong::Z4643),
         ("4646", Wrong::Z4646),
@@ -73,6 +76,7 @@ impl Wrong {
         ("2418", Wrong::Z2418),
         ("3127", Wrong::Z3127),
         ("2355", Wrong::Z2355),
+        ("wiped", Wrong::Wiped),
     ];
 }
 

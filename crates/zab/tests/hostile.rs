@@ -95,6 +95,7 @@ fn say(peer: &mut Peer, dice: &mut Dice) -> Verdict {
         19 => Packet::Ours(Ours::Pulse { interval_ms: dice.below(1 << 33) as u32 }),
         20 => Packet::Ours(Ours::Ensemble { id: u128::from(dice.below(3)) }),
         21 => Packet::Sync,
+        17 => Packet::Ours(Ours::Counted),
         22 => Packet::Revalidate { session, timeout_ms: 1 },
         23 => Packet::Revalidated { session, valid: true },
         24 => Packet::Ping { zxid, touched: TouchedSessions::from_raw(&[0; 24]).ok() },

@@ -15,9 +15,11 @@
 //! set keeps id=7 seed=9        we keep the ensemble's number: the one known, one to be made
 //! set reconfig version=1:5     of the configuration
 //! set silence=900             how long one of ours may be silent
+//! set hears | emptied         we know of members without a voice; we are one: our data was lost
 //! ```
-//! `ours`, `watchful`, `keeps` or `sums` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO: so is the
-//! other one.
+//! `ours`, `watchful`, `keeps`, `sums` or `hears` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO:
+//! so is the other one. `silent`: it hears, and has no voice itself; `snap`: it hears, and needs a
+//! snapshot.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
@@ -84,6 +86,9 @@ const WATCHFUL: u64 = OURS | Capabilities::QUICK_PING;
 
 /// What ours can do that keep the number of their ensemble.
 const KEEPS: u64 = OURS | Capabilities::ENSEMBLE_ID;
+
+/// What ours can do that know of members without a voice.
+const HEARS: u64 = OURS | Capabilities::PROBATION;
 
 /// What ours can do that say with one packet what stands for many.
 const SUMS: u64 = OURS | Capabilities::CUMULATIVE;
@@ -183,6 +188,8 @@ impl Scene {
                         _ if *word == "ours" => self.settings.capabilities = OURS,
                         _ if *word == "keeps" => self.settings.capabilities = KEEPS,
                         _ if *word == "sums" => self.settings.capabilities = SUMS,
+                        _ if *word == "hears" => self.settings.capabilities = HEARS,
+                        _ if *word == "emptied" => self.recovered.trusted = false,
                         _ if *word == "watchful" => self.settings.capabilities = WATCHFUL,
                         _ => self.settings.snapshot_size_permille = None,
                     }
@@ -340,6 +347,7 @@ impl Scene {
                     format!("open a snapshot for {}, at least to {}", link.0, show(at_least))
                 }
                 Effect::SendSnapshot(link) => format!("{} <- the snapshot", link.0),
+                Effect::SaveTrust => "save that we count again".to_owned(),
                 Effect::Notify { to, state, vote, .. } if self.votes => {
                     format!("{to} is told {state:?} {}", vote.leader)
                 }
@@ -355,7 +363,9 @@ fn sent(packet: &Outgoing) -> String {
     let packet = packet.as_packet();
     let name = packet.kind().name().unwrap_or("?");
     match packet {
-        Packet::UpToDate | Packet::Sync | Packet::Ours(Ours::Pulse { .. }) => name.to_owned(),
+        Packet::UpToDate | Packet::Sync | Packet::Ours(Ours::Pulse { .. } | Ours::Counted) => {
+            name.to_owned()
+        }
         Packet::Ours(Ours::Handover { zxid, successor }) => {
             format!("{name} {} to {successor}", show(zxid))
         }
@@ -369,6 +379,13 @@ fn sent(packet: &Outgoing) -> String {
         Packet::Revalidate { session, .. } => format!("{name} {}?", session.0),
         Packet::Revalidated { session, valid } => format!("{name} {} {valid}", session.0),
         Packet::Ours(Ours::Ensemble { id }) => format!("{name} {id:#x}"),
+        Packet::FollowerInfo { zxid, info } => {
+            let theirs = Capabilities::from_trailing(info.trailing);
+            let needs = |bit| theirs.is_some_and(|theirs| theirs.has(bit));
+            let silent = if needs(Capabilities::NO_VOICE) { " without a voice" } else { "" };
+            let snap = if needs(Capabilities::WANTS_SNAPSHOT) { " wants a snapshot" } else { "" };
+            format!("{name} {}{silent}{snap}", show(zxid))
+        }
         Packet::AckEpoch { zxid, current_epoch } => {
             format!("{name} {} current={current_epoch}", show(zxid))
         }
@@ -390,6 +407,9 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
             "watchful" => WATCHFUL,
             "keeps" => KEEPS,
             "sums" => SUMS,
+            "hears" => HEARS,
+            "silent" => HEARS | Capabilities::NO_VOICE,
+            "snap" => HEARS | Capabilities::WANTS_SNAPSHOT,
             _ => continue,
         };
         let id = words.iter().find_map(|word| word.strip_prefix("id="));
@@ -456,6 +476,7 @@ fn further_packet<'a>(words: &[&str], at: Zxid, touched: &'a mut Vec<u8>) -> Pac
             Packet::Revalidated { session, valid: words[2] == "true" }
         }
         "ENSEMBLE" => Packet::Ours(Ours::Ensemble { id: words[1].parse().unwrap() }),
+        "COUNTED" => Packet::Ours(Ours::Counted),
         "PULSE" => {
             let interval_ms = words[1].parse().unwrap();
             Packet::Ours(Ours::Pulse { interval_ms })

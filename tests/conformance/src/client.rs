@@ -146,27 +146,7 @@ fn under_attack(ensemble: &mut Ensemble) -> Result<usize> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(at_work(&hosts.join(","), &own))
     });
-    let whole = COUNTERS as u64 * COUNT as u64;
-    let mut down = None;
-    for part in 1..=3 {
-        ensemble.await_that("the counters go on", |_| {
-            let far = counted.load(Ordering::Relaxed) >= whole * part / 5;
-            (far || session.is_finished()).then_some(())
-        })?;
-        if let Some(sid) = down.take() {
-            ensemble.start(sid)?;
-            ensemble.await_serving(&[sid])?;
-        }
-        let leader = ensemble.await_leader(None)?;
-        // The leader first and last, between them another.
-        let victim = if part == 2 { leader % 3 + 1 } else { leader };
-        ensemble.kill(victim)?;
-        down = Some(victim);
-    }
-    match session.join() {
-        Ok(checks) => checks,
-        Err(_) => bail!("the session's thread panicked"),
-    }
+    ensemble.under_attack(&counted, COUNTERS as u64 * COUNT as u64, session)
 }
 
 /// The session: counts, and looks at the end whether everything is as it was said.

@@ -16,9 +16,9 @@
 //! | [`client`] | our client library, on Apache's servers and ours, members killed on the way |
 //! | [`disk`] | directories in every shape, ours read by Java and Java's by us |
 //! | [`faults`] | ensembles of ours alone: killed, parted, frozen, filled, by chance |
-//! | [`cli`] | our shell prints what ZooKeeper's prints |
+//! | [`cli`] | our shell prints what ZooKeeper's prints, and shows a person what it should |
 //! | [`peers`]: shell, java-client, kazoo, curator | real clients and their recipes |
-//! | [`recipes`] | our locks, queues and their kin with Curator's and kazoo's, both ways |
+//! | [`recipes`] | our locks, queues and their kin with Curator's and kazoo's; and under attack |
 //! | [`net`] | that the parts above catch a server that does wrong |
 
 pub mod cli;
@@ -50,6 +50,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use differential::Plan;
+use ensemble::Kind;
 pub use options::{Options, Target};
 use peers::{Peers, Program, ServerUnderTest, StartOpts};
 use report::Report;
@@ -183,14 +184,24 @@ impl Run {
             ServerUnderTest::Oxkeeper { binary } => binary.clone(),
             ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => build(&[], &self.dir, report)?,
         };
-        cli::run(&self.server, &binary, &self.dir.join("cli"), &mut |line| report.progress(line))
+        let dir = self.dir.join("cli");
+        cli::run(&self.peers, &self.server, &binary, &dir, &mut |line| report.progress(line))
     }
 
     fn recipes(&self, report: &mut Report) -> Result<Findings> {
         let opts = StartOpts::new(self.dir.join("recipes"), free_port()?).for_programs();
         let mut running = self.server.start(opts)?;
-        let found = recipes::run(&self.peers, running.addr(), &mut |line| report.progress(line))?;
+        let mut progress = |line: &str| report.progress(line);
+        let mut found = recipes::run(&self.peers, running.addr(), &mut progress)?;
         running.stop()?;
+        let (kind, binary) = match &self.server {
+            ServerUnderTest::Oxkeeper { binary } => (Kind::Oxkeeper, Some(binary.clone())),
+            ServerUnderTest::Java(_) | ServerUnderTest::Apache(_) => (Kind::JAVA, None),
+        };
+        let dir = self.dir.join("recipes-attacked");
+        let more = recipes::attack::run(&self.peers, kind, binary, &dir, &mut progress)?;
+        found.checks += more.checks;
+        found.errors.extend(more.errors);
         Ok(found)
     }
 

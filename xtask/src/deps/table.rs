@@ -54,6 +54,7 @@ const SERVER: &str = "oxkeeper-server";
 const BENCH: &str = "oxkeeper-bench";
 const RECIPES: &str = "oxkeeper-recipes";
 const SHELL: &str = "oxkeeper-shell";
+const SIM: &str = "oxkeeper-sim";
 const SCRATCH_SERVER: &str = "oxkeeper-scratch";
 
 /// Every crate of the workspace.
@@ -153,9 +154,8 @@ pub const ROOMS: [Room; 16] = [
         core: false,
         product: true,
         knows: &[CLIENT],
-        // Its tests run recipes in virtual time on the product's own server core, and over sockets
-        // on a whole server.
-        tests_know: &[PROTO, NODE, TREE, SCRATCH_SERVER],
+        // Its tests run recipes in the simulator's ensembles, and over sockets on a whole server.
+        tests_know: &[PROTO, NODE, SCRATCH_SERVER, SIM],
         budget: &[
             ERRORS,
             ("serde", "instances of services and records of jobs are JSON"),
@@ -244,7 +244,7 @@ pub const ROOMS: [Room; 16] = [
         ],
     },
     Room {
-        name: "oxkeeper-sim",
+        name: SIM,
         core: false,
         product: false,
         // Everything that ships except what touches the machine.

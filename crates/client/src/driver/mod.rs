@@ -9,6 +9,7 @@
 //! Who fetches many outcomes at a stretch, and asks anew with each, could keep the task from
 //! running until a whole window of requests has gathered, and the server idle. So when a fair part
 //! of the window waits to be sent, the next who fetches an outcome lets others run first, once.
+//! Transactions are parted less: a server syncs at once what has come at once.
 //!
 //! ```text
 //! futures ── submit ──► Mutex<core::Client, slots, watches> ◄── bytes, time ── task ── socket
@@ -40,6 +41,7 @@ pub(crate) use slots::SlotId;
 use crate::core::{
     Call, Client, Config, Credentials, Effect, Input, Outcome, Refused, WatchKind, Watcher,
 };
+use crate::error::is_read;
 use crate::state::State;
 use crate::watch::WatchItem;
 use slots::Slots;
@@ -67,6 +69,8 @@ struct Inner {
     dial_error: Option<String>,
     /// Somebody has let the task run for the sake of what has gathered.
     yielded: bool,
+    /// There are transactions in what has gathered.
+    writing: bool,
 }
 
 /// So many writes make a window of requests: while the server works on one part of it, the answers
@@ -74,7 +78,10 @@ struct Inner {
 const PARTS: usize = 4;
 
 /// A part of fewer than this is not worth a write of its own.
-const WINDOW_MIN: usize = 16 * PARTS;
+const READS_MIN: usize = 16;
+
+/// The same where transactions are among them: a server syncs at once what has come at once.
+const WRITES_MIN: usize = 128;
 
 impl Shared {
     /// Sets a session going on the current runtime.
@@ -98,6 +105,7 @@ impl Shared {
             dead: false,
             dial_error: None,
             yielded: false,
+            writing: false,
         };
         let shared = Arc::new(Shared { start: Instant::now(), inner: Mutex::new(inner) });
         tokio::spawn(task::Task::new(Arc::clone(&shared), connector));
@@ -134,7 +142,7 @@ impl Shared {
         if inner.task.is_some() {
             inner.now_us = self.now_us();
         }
-        let now_us = inner.now_us;
+        let (now_us, read) = (inner.now_us, is_read(call.request.op()));
         let mut watcher = None;
         if let Some(watch) = watch {
             let new = inner.watchers.insert(watch.max);
@@ -149,6 +157,7 @@ impl Shared {
                 return Err(refused);
             }
         };
+        inner.writing |= !read;
         let slot = inner.slots.insert(ticket, watcher, true);
         wake_task(inner);
         Ok(slot)
@@ -296,9 +305,10 @@ impl Inner {
     /// Whether the task should send what there is before more is asked; true once for each time
     /// that it does. It may be that nobody drives the task's runtime any more.
     fn has_gathered(&mut self) -> bool {
-        let gathered = self.client.gathered();
-        let window = self.slots.used();
-        if gathered * PARTS < window || window < WINDOW_MIN {
+        let (gathered, window) = (self.client.gathered(), self.slots.used());
+        let least = if self.writing { WRITES_MIN } else { READS_MIN };
+        if window < least * PARTS || gathered * PARTS < window {
+            self.writing &= gathered > 0;
             self.yielded = false;
             return false;
         }

@@ -4,6 +4,7 @@
 mod cuts;
 mod life;
 mod operations;
+mod pace;
 mod page;
 mod server;
 mod watching;

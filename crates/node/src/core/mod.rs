@@ -34,7 +34,7 @@ use oxkeeper_tree::prep::PrepContext;
 use oxkeeper_zab as zab;
 use zab::wrong::{self, Wrong};
 
-use ensemble::Ensemble;
+use ensemble::{Ensemble, Syncer};
 pub use sessions::{BucketCursor, Due, Owner, SessionClock};
 pub use throttle::ThrottleSettings;
 
@@ -106,6 +106,9 @@ pub struct Core {
     applied: Zxid,
     /// The other servers; none standalone.
     ensemble: Option<Box<Ensemble>>,
+    /// Syncs of a server that is alone, each behind what had been proposed when it came: a session
+    /// that has moved finds by it what became of its last write.
+    flushes: VecDeque<(Zxid, Syncer)>,
     effects: VecDeque<Effect>,
     snapshot: SnapshotState,
     reaper: Reaper,
@@ -134,6 +137,7 @@ impl Core {
             synced: zxid,
             applied: zxid,
             ensemble: None,
+            flushes: VecDeque::new(),
             effects: VecDeque::new(),
             snapshot: SnapshotState::new(&settings),
             reaper: Reaper::new(&settings, now),

@@ -176,7 +176,7 @@ impl Front {
         if shared.read_only && writes && header.op != OpCode::CLOSE_SESSION {
             return self.refuse_write(shared, now, id, header.xid, link);
         }
-        let sync = class == Class::Sync && self.settings.sync_by_leader;
+        let sync = class == Class::Sync;
         if sync && !self.held(id) {
             return self.submit_sync(now, id, header, frame.into(), link);
         }
@@ -388,7 +388,7 @@ impl Front {
                 let large_bytes = self.large_bytes_of(frame.len());
                 self.submit_held_write(now, id, header, reader.rest(), large_bytes, link);
             }
-            Class::Sync if self.settings.sync_by_leader => {
+            Class::Sync => {
                 let Some(conn) = self.conn_mut(id) else { return };
                 // It counts again as it is given to the core.
                 conn.syncs = conn.syncs.saturating_sub(1);
@@ -397,7 +397,7 @@ impl Front {
                 let Some(conn) = self.conn_mut(id) else { return };
                 conn.gate.extend(behind);
             }
-            Class::Read | Class::Sync => self.read(shared, now, id, header, reader, at_us),
+            Class::Read => self.read(shared, now, id, header, reader, at_us),
             Class::Connection | Class::Refused => self.refuse_op(id, header),
         }
     }

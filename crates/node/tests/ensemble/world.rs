@@ -132,7 +132,6 @@ impl World {
             let mut settings = Settings {
                 server_id: at as u8 + 1,
                 tick_time_ms: TICK_MS as u32,
-                sync_by_leader: true,
                 ..Settings::default()
             };
             change(&mut settings);

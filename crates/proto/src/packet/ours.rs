@@ -11,7 +11,8 @@ use crate::ids::{Sid, Zxid};
 /// What a member of ours can do beyond Apache's rules, and which ensemble it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// One bit per ability, see the constants. Unknown bits are ignored.
+    /// One bit per ability, and from the 32nd on one per need, see the constants. Unknown bits are
+    /// ignored.
     pub bits: u64,
     /// A number drawn at random when the ensemble was first formed; 0 if not known yet.
     pub ensemble_id: u128,
@@ -38,12 +39,16 @@ pub enum Ours {
         /// Never 0.
         id: u128,
     },
+    /// →L What this server forgot with its data does not matter any more: it counts again, and may
+    /// vote. To those with [`Capabilities::PROBATION`].
+    Counted,
 }
 
 impl Ours {
     const HANDOVER: PacketKind = PacketKind(0x4f78_4b01);
     const PULSE: PacketKind = PacketKind(0x4f78_4b02);
     const ENSEMBLE: PacketKind = PacketKind(0x4f78_4b03);
+    const COUNTED: PacketKind = PacketKind(0x4f78_4b04);
 
     /// Our name of a type; `None` for those that are not ours.
     pub(super) fn name(kind: PacketKind) -> Option<&'static str> {
@@ -51,6 +56,7 @@ impl Ours {
             Ours::HANDOVER => Some("HANDOVER"),
             Ours::PULSE => Some("PULSE"),
             Ours::ENSEMBLE => Some("ENSEMBLE"),
+            Ours::COUNTED => Some("COUNTED"),
             _ => None,
         }
     }
@@ -61,13 +67,14 @@ impl Ours {
             Ours::Handover { .. } => Ours::HANDOVER,
             Ours::Pulse { .. } => Ours::PULSE,
             Ours::Ensemble { .. } => Ours::ENSEMBLE,
+            Ours::Counted => Ours::COUNTED,
         }
     }
 
     pub(super) fn zxid(self) -> Zxid {
         match self {
             Ours::Handover { zxid, .. } => zxid,
-            Ours::Pulse { .. } | Ours::Ensemble { .. } => Zxid(-1),
+            Ours::Pulse { .. } | Ours::Ensemble { .. } | Ours::Counted => Zxid(-1),
         }
     }
 
@@ -76,6 +83,7 @@ impl Ours {
             Ours::Handover { successor, .. } => out.put_buffer(Some(&successor.0.to_be_bytes())),
             Ours::Pulse { interval_ms } => out.put_buffer(Some(&interval_ms.to_be_bytes())),
             Ours::Ensemble { id } => out.put_buffer(Some(&id.to_be_bytes())),
+            Ours::Counted => out.put_buffer(None),
         }
     }
 
@@ -92,6 +100,7 @@ impl Ours {
                 let (high, low) = (data.i64()?.cast_unsigned(), data.i64()?.cast_unsigned());
                 Some(Ours::Ensemble { id: u128::from(high) << 64 | u128::from(low) })
             }
+            Ours::COUNTED => Some(Ours::Counted),
             _ => None,
         })
     }
@@ -106,6 +115,15 @@ impl Capabilities {
     pub const ENSEMBLE_ID: u64 = 1 << 2;
     /// An ACK speaks for every proposal before it, and a COMMIT too.
     pub const CUMULATIVE: u64 = 1 << 3;
+    /// Knows of members that have lost their data, and count for nothing until what they have
+    /// forgotten does not matter any more.
+    pub const PROBATION: u64 = 1 << 4;
+
+    /// Of a learner, no ability: it has lost its data and counts for nothing.
+    pub const NO_VOICE: u64 = 1 << 32;
+    /// Of a learner, no ability: it cannot go back as far as its leader wants it to, and needs the
+    /// leader's snapshot.
+    pub const WANTS_SNAPSHOT: u64 = 1 << 33;
 
     const MAGIC: [u8; 4] = *b"OxKp";
     const VERSION: u16 = 1;
@@ -197,6 +215,7 @@ mod tests {
                 Ours::Ensemble { id: 1 << 64 | 0xab },
                 format!("4f784b03ffffffffffffffff00000010000000000000000100000000000000ab{null}"),
             ),
+            (Ours::Counted, format!("4f784b04ffffffffffffffff{null}{null}")),
         ] {
             let mut out = Vec::new();
             Packet::Ours(ours).encode(&mut out);
@@ -210,7 +229,7 @@ mod tests {
 
     #[test]
     fn numbers_of_ours_are_far_from_apaches() {
-        for kind in [Ours::HANDOVER, Ours::PULSE, Ours::ENSEMBLE] {
+        for kind in [Ours::HANDOVER, Ours::PULSE, Ours::ENSEMBLE, Ours::COUNTED] {
             assert!(PacketKind::ALL.iter().all(|theirs| kind.0 > theirs.0 + 1_000_000));
             assert!(kind.name().is_some());
         }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use oxkeeper_recipes::port::Standing;
 use oxkeeper_recipes::{Keeper, Sessions};
 
-use crate::world::{Dice, SECOND, Sim, Weather, World};
+use crate::executor::Sim;
+use crate::weather::Weather;
+use crate::world::{Dice, SECOND, World};
 
 /// The sessions of a machine, a new one whenever the last is over.
 pub struct Machine {
@@ -85,6 +87,9 @@ impl Crew {
         self.sim.pass_until(120 * SECOND, move || busy.lock().unwrap().is_empty());
         let stuck = self.busy.lock().unwrap().iter().copied().collect();
         self.sim.pass(12 * SECOND);
+        let ground = self.sim.world.lock();
+        assert!(ground.amiss().is_empty(), "{:#?}", ground.amiss());
+        drop(ground);
         stuck
     }
 }

@@ -2,6 +2,7 @@
 //! early, which tick ran twice or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
@@ -11,13 +12,14 @@ use oxkeeper_recipes::{
 };
 
 use crate::crew::{Complaints, Crew, Machine};
-use crate::locks::weather;
+use crate::executor::Sim;
 use crate::seeds;
-use crate::world::{CALM, CUTS, MS, SECOND, STORM, Sim, World};
+use crate::weather::{CALM, CUTS, KINDS, OUTAGES, STORM, TEMPEST, weather};
+use crate::world::{MS, SECOND, World};
 
 fn layout(seed: u64) -> ElectionLayout {
     let all = [ElectionLayout::Latch, ElectionLayout::Selector, ElectionLayout::Kazoo];
-    all[(seed / 3 % 3) as usize]
+    all[(seed / KINDS % 3) as usize]
 }
 
 /// Terms that are on, by token.
@@ -113,32 +115,38 @@ fn a_latch_leads_with_one_session_after_another_and_not_while_out_of_touch() {
 #[test]
 fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
     for seed in seeds(20) {
-        let opened = Arc::new(StdMutex::new(false));
+        let (closed, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let complaints = Complaints::default();
         let work = |mut own: Machine| {
-            let (opened, complaints) = (Arc::clone(&opened), complaints.clone());
+            let (closed, opened) = (Arc::clone(&closed), Arc::clone(&opened));
+            let complaints = complaints.clone();
             async move {
                 loop {
                     let barrier = Barrier::new(own.keeper(), "/gate/way");
                     if own.number == 1 {
-                        let closed = barrier.close().await.is_ok();
+                        if barrier.close().await.is_err() {
+                            continue;
+                        }
+                        closed.store(true, Ordering::Relaxed);
                         own.rest(3 * SECOND).await;
-                        *opened.lock().unwrap() = true;
-                        if closed && barrier.open().await.is_ok() {
+                        opened.store(true, Ordering::Relaxed);
+                        if barrier.open().await.is_ok() {
                             return;
                         }
                         continue;
                     }
-                    own.rest(2 * SECOND).await;
+                    while !closed.load(Ordering::Relaxed) {
+                        own.idle(100 * MS).await;
+                    }
                     match barrier.passed().await {
-                        Ok(()) if *opened.lock().unwrap() => return,
+                        Ok(()) if opened.load(Ordering::Relaxed) => return,
                         Ok(()) => return complaints.add("passed a closed barrier".to_owned()),
                         Err(_) => {}
                     }
                 }
             }
         };
-        let weather = if seed % 2 == 0 { CUTS } else { CALM };
+        let weather = [CUTS, OUTAGES, CALM][(seed % 3) as usize];
         let mut crew = Crew::new(seed, weather, 4, work);
         assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
         complaints.none(seed);
@@ -171,7 +179,10 @@ fn all_come_before_one_is_in_and_all_go_before_one_is_out() {
             }
         };
         // kazoo's layout does not promise it to those who are out of touch.
-        let weather = if layout == Layout::Curator { CUTS } else { CALM };
+        let weather = match layout {
+            Layout::Curator => [CUTS, OUTAGES][(seed / 2 % 2) as usize],
+            Layout::Kazoo => CALM,
+        };
         let mut crew = Crew::new(seed, weather, 4, work);
         assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
         complaints.none(seed);
@@ -188,7 +199,7 @@ struct Runs {
 
 fn jobs(seed: u64, hand_over: HandOver, missed: Missed) -> Runs {
     let runs: Arc<StdMutex<Runs>> = Arc::default();
-    let weather = if seed % 4 == 3 { CALM } else { STORM };
+    let weather = [STORM, TEMPEST, STORM, CALM, TEMPEST, STORM][(seed % 6) as usize];
     let mut sim = Sim::new(seed, weather);
     for machine in 0..3 {
         let (world, runs) = (sim.world.clone(), Arc::clone(&runs));

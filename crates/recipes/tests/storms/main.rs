@@ -6,11 +6,13 @@
 //! `OXKEEPER_SEEDS=0..1000` many.
 
 mod crew;
+mod executor;
 mod groups;
 mod leaders;
 mod locks;
 mod port;
 mod queues;
+mod weather;
 mod world;
 
 /// The seeds of a run.

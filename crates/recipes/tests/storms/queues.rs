@@ -10,9 +10,10 @@ use oxkeeper_recipes::{
 };
 
 use crate::crew::{Complaints, Crew, Machine};
-use crate::locks::weather;
+use crate::executor::Sim;
 use crate::seeds;
-use crate::world::{CALM, MS, SECOND, Sim};
+use crate::weather::{CALM, KINDS, weather};
+use crate::world::{MS, SECOND};
 
 /// What became of items.
 #[derive(Default)]
@@ -29,7 +30,7 @@ struct Books {
 fn what_is_put_is_taken_once() {
     for seed in seeds(30) {
         let all = [QueueLayout::Zookeeper, QueueLayout::Curator, QueueLayout::Kazoo];
-        let layout = all[(seed / 3 % 3) as usize];
+        let layout = all[(seed / KINDS % 3) as usize];
         let books: Arc<StdMutex<Books>> = Arc::default();
         let complaints = Complaints::default();
         let work = |mut own: Machine| {
@@ -157,7 +158,7 @@ fn a_claimed_item_is_consumed_once_and_never_lost() {
         let complaints = Complaints::default();
         let work = |own: Machine| {
             let claimer = Claimer {
-                kazoo: seed / 3 % 2 == 0,
+                kazoo: (seed / KINDS).is_multiple_of(2),
                 freezes: weather(seed).freezes,
                 books: Arc::clone(&books),
                 begun: Arc::clone(&begun),
@@ -221,7 +222,7 @@ fn priorities_and_moments_are_kept() {
 fn a_counter_counts_what_was_said_to_be_counted() {
     for seed in seeds(30) {
         let all = [CounterLayout::Long, CounterLayout::Int, CounterLayout::Decimal];
-        let layout = all[(seed / 3 % 3) as usize];
+        let layout = all[(seed / KINDS % 3) as usize];
         let sums = Arc::new(StdMutex::new((0, 0)));
         let complaints = Complaints::default();
         let work = |mut own: Machine| {

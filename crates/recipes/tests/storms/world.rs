@@ -1,61 +1,43 @@
-//! Recipes in virtual time: the product's own server core, the product's own client core, wires
-//! that are late and break, machines that freeze, and an executor that polls one task after
-//! another.
+//! The world that recipes live in: the simulator's servers, one alone or an ensemble, its network
+//! and its time, and on top of it machines whose sessions are the product's own client core.
 //!
-//! A seed gives the same run every time. Time passes only when nobody can do anything at this
-//! moment. What a machine has cannot be looked at by another; the tree of the server can be looked
-//! at by the test, which is how it knows who *really* holds something.
+//! A seed gives the same run every time. What a machine has cannot be looked at by another. The
+//! test looks at the *truth*: the tree as of the last transaction that any server has applied while
+//! it served, which is committed then. That is how it knows who really holds something, whatever
+//! the servers that are left have heard of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use oxkeeper_client::core::{
     Client, Config, ConnectString, Effect, Input, LinkId, Outcome, State, Ticket, WatchEvent,
     Watcher,
 };
-use oxkeeper_node::{
-    Batch, Committed, ConnId, Core, CoreLink, Effect as ServerEffect, Front, FrontId, Now, Peer,
-    Settings, Shared, ToCore,
-};
-use oxkeeper_proto::{Reader, StringList};
+use oxkeeper_node::Now;
+use oxkeeper_proto::Zxid;
 use oxkeeper_recipes::Keeper;
 use oxkeeper_recipes::port::Pending;
-use oxkeeper_tree::{OwnerRules, Tree, TreeOptions};
+use oxkeeper_sim::agenda::{Agenda, Event};
+pub use oxkeeper_sim::agenda::{MS, SECOND};
+pub use oxkeeper_sim::dice::Dice;
+use oxkeeper_sim::history::History;
+use oxkeeper_sim::model::State as Znodes;
+use oxkeeper_sim::net::{Delivery, End, Net, Party, WireId};
+use oxkeeper_sim::server::{Ensemble, Server, ServerSettings};
+use oxkeeper_sim::trace::Trace;
+use oxkeeper_sim::world::Ground as Beneath;
 
 use crate::port::SimPort;
+use crate::weather::Weather;
 
-pub const MS: u64 = 1000;
-pub const SECOND: u64 = 1000 * MS;
 /// Sessions ask for this.
 pub const SESSION_MS: i32 = 4000;
-
-/// Chance, from a seed (SplitMix64).
-#[derive(Debug, Clone)]
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.draw() % end.max(1)
-    }
-
-    pub fn between(&mut self, from: u64, to: u64) -> u64 {
-        from + self.below(to - from)
-    }
-}
+/// The servers' wall clock when a world begins, ms since 1970: they have run for a minute then.
+const BEGINNING_MS: i64 = 1_700_000_060_000;
+/// Wakes nobody in particular: time has come for a timer, or for a machine to thaw.
+pub const TICK: Event = Event::Relief(usize::MAX);
 
 /// Where an answer lands.
 #[derive(Debug)]
@@ -72,139 +54,11 @@ impl<T> Default for Slot<T> {
 
 pub type Shared1<T> = Arc<Mutex<Slot<T>>>;
 
-fn fill<T>(slot: &Shared1<T>, value: T) {
+pub fn fill<T>(slot: &Shared1<T>, value: T) {
     let mut slot = slot.lock().unwrap();
     slot.value = Some(value);
     if let Some(waker) = slot.waker.take() {
         waker.wake();
-    }
-}
-
-/// What one watcher was told.
-#[derive(Debug, Default)]
-pub struct Heard {
-    pub events: VecDeque<WatchEvent>,
-    pub waker: Option<Waker>,
-}
-
-/// One connection. Chunks are under way until their time has come.
-#[derive(Debug)]
-struct Pipe {
-    link: LinkId,
-    conn: ConnId,
-    up: VecDeque<(u64, Vec<u8>)>,
-    down: VecDeque<(u64, Vec<u8>)>,
-    /// What arrived and the server has not taken.
-    inbox: Vec<u8>,
-    /// Nothing passes until then.
-    silent_until: u64,
-}
-
-/// One session of one machine.
-pub struct Seat {
-    pub machine: usize,
-    pub client: Client,
-    pipe: Option<Pipe>,
-    /// Dials under way.
-    dials: Vec<(u64, LinkId)>,
-    pub outcomes: BTreeMap<Ticket, Shared1<Outcome>>,
-    pub watchers: BTreeMap<Watcher, Arc<Mutex<Heard>>>,
-    pub next_watcher: u64,
-    pub next_unique: u64,
-    /// Who waits for another standing.
-    pub standing: Vec<Waker>,
-    /// Its process has died.
-    dead: bool,
-}
-
-/// What can go wrong, and how often: one in so many steps of the storm, 0 for never.
-#[derive(Debug, Clone, Copy)]
-pub struct Weather {
-    pub cuts: bool,
-    pub silences: bool,
-    pub freezes: bool,
-}
-
-pub const CALM: Weather = Weather { cuts: false, silences: false, freezes: false };
-pub const STORM: Weather = Weather { cuts: true, silences: true, freezes: true };
-pub const CUTS: Weather = Weather { cuts: true, silences: false, freezes: false };
-
-pub struct Ground {
-    shared: Shared,
-    core: Core,
-    front: Front,
-    pub now: Now,
-    unsynced: Vec<Batch>,
-    pub seats: Vec<Seat>,
-    /// Until when each machine does not get to run.
-    frozen: Vec<u64>,
-    pub timers: BTreeMap<(u64, u64), (usize, Shared1<()>)>,
-    next_timer: u64,
-    spawned: Vec<(usize, Pending<()>)>,
-    dice: Dice,
-    weather: Weather,
-    next_storm: u64,
-}
-
-struct Link<'a> {
-    core: &'a mut Core,
-    shared: &'a Shared,
-}
-
-impl CoreLink for Link<'_> {
-    fn submit(&mut self, now: Now, front: FrontId, message: ToCore<'_>) {
-        self.core.submit(self.shared, now, front, message);
-    }
-}
-
-/// The world, shared by everybody in it.
-#[derive(Clone)]
-pub struct World(Arc<Mutex<Ground>>);
-
-impl World {
-    pub fn lock(&self) -> MutexGuard<'_, Ground> {
-        self.0.lock().unwrap()
-    }
-
-    /// A new session for a machine.
-    pub fn connect(&self, machine: usize) -> Keeper {
-        let mut ground = self.lock();
-        let mut config = Config::new(ConnectString::parse("server").unwrap());
-        config.session_timeout_ms = SESSION_MS;
-        let seed = ground.dice.draw();
-        let mut client = Client::new(config, seed);
-        client.handle(ground.now.mono_us, Input::Wake);
-        let number = ground.seats.len();
-        ground.seats.push(Seat {
-            machine,
-            client,
-            pipe: None,
-            dials: Vec::new(),
-            outcomes: BTreeMap::new(),
-            watchers: BTreeMap::new(),
-            next_watcher: 0,
-            next_unique: 0,
-            standing: Vec::new(),
-            dead: false,
-        });
-        while ground.frozen.len() <= machine {
-            ground.frozen.push(0);
-        }
-        drop(ground);
-        Keeper::new(SimPort { world: self.clone(), seat: number })
-    }
-
-    pub fn now(&self) -> u64 {
-        self.lock().now.mono_us
-    }
-
-    pub fn rest(&self, machine: usize, us: u64) -> Pending<()> {
-        let slot = self.lock().timer(machine, us);
-        Box::pin(Taken(slot))
-    }
-
-    pub fn spawn(&self, machine: usize, task: Pending<()>) {
-        self.lock().spawned.push((machine, task));
     }
 }
 
@@ -226,43 +80,200 @@ impl<T> Future for Taken<T> {
     }
 }
 
+/// What one watcher was told.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub events: VecDeque<WatchEvent>,
+    pub waker: Option<Waker>,
+}
+
+/// One session of one machine.
+pub struct Seat {
+    pub machine: usize,
+    pub client: Client,
+    /// Its connection: of the last dial.
+    wire: Option<(LinkId, WireId)>,
+    pub outcomes: BTreeMap<Ticket, Shared1<Outcome>>,
+    pub watchers: BTreeMap<Watcher, Arc<Mutex<Heard>>>,
+    pub next_watcher: u64,
+    pub next_unique: u64,
+    /// Who waits for another standing.
+    pub standing: Vec<Waker>,
+    /// When it is woken next.
+    planned: Option<u64>,
+    /// Its process has died.
+    dead: bool,
+}
+
+pub struct Ground {
+    pub(crate) beneath: Beneath,
+    pub(crate) servers: Vec<Server>,
+    pub now: Now,
+    pub seats: Vec<Seat>,
+    /// Until when each machine does not get to run.
+    frozen: Vec<u64>,
+    timers: BTreeMap<(u64, u64), (usize, Shared1<()>)>,
+    next_timer: u64,
+    pub(crate) spawned: Vec<(usize, Pending<()>)>,
+    pub(crate) dice: Dice,
+    pub(crate) weather: Weather,
+    truth: (Zxid, Znodes),
+    /// How much of what servers have applied and taken over the truth has seen.
+    seen: (usize, usize),
+}
+
+/// The world, shared by everybody in it.
+#[derive(Clone)]
+pub struct World(Arc<Mutex<Ground>>);
+
+impl World {
+    pub fn new(seed: u64, weather: Weather) -> World {
+        World(Arc::new(Mutex::new(Ground::new(seed, weather))))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Ground> {
+        self.0.lock().unwrap()
+    }
+
+    /// A new session for a machine.
+    pub fn connect(&self, machine: usize) -> Keeper {
+        let mut ground = self.lock();
+        let hosts = (0..ground.servers.len()).map(|at| format!("server-{at}"));
+        let hosts = ConnectString::parse(&hosts.collect::<Vec<_>>().join(",")).unwrap();
+        let mut config = Config::new(hosts);
+        config.session_timeout_ms = SESSION_MS;
+        let seed = ground.dice.draw();
+        let mut client = Client::new(config, seed);
+        client.handle(ground.now.mono_us, Input::Wake);
+        let number = ground.seats.len();
+        ground.seats.push(Seat {
+            machine,
+            client,
+            wire: None,
+            outcomes: BTreeMap::new(),
+            watchers: BTreeMap::new(),
+            next_watcher: 0,
+            next_unique: 0,
+            standing: Vec::new(),
+            planned: None,
+            dead: false,
+        });
+        ground.thaw_of(machine);
+        drop(ground);
+        Keeper::new(SimPort { world: self.clone(), seat: number })
+    }
+
+    pub fn now(&self) -> u64 {
+        self.lock().now.mono_us
+    }
+
+    pub fn rest(&self, machine: usize, us: u64) -> Pending<()> {
+        let slot = self.lock().timer(machine, us);
+        Box::pin(Taken(slot))
+    }
+
+    pub fn spawn(&self, machine: usize, task: Pending<()>) {
+        self.lock().spawned.push((machine, task));
+    }
+}
+
 impl Ground {
-    pub fn timer(&mut self, machine: usize, us: u64) -> Shared1<()> {
+    fn new(seed: u64, weather: Weather) -> Ground {
+        let voters = weather.servers;
+        let ensemble = (voters > 1).then(|| Ensemble { voters, ..Ensemble::default() });
+        let settings = ServerSettings { fronts: 2, ensemble, ..ServerSettings::default() };
+        let mut beneath = Beneath {
+            agenda: Agenda::default(),
+            net: Net::new(seed),
+            trace: Trace::new(false),
+            history: History::new(voters),
+        };
+        beneath.history.members = voters;
+        beneath.history.tick = u64::from(settings.tick_ms) * MS;
+        for server in 0..voters {
+            beneath.agenda.plan(0, Event::Start { server });
+        }
+        beneath.agenda.plan(100 * MS, Event::Storm);
+        Ground {
+            beneath,
+            servers: (0..voters).map(|id| Server::new(id, seed, settings.clone())).collect(),
+            now: Now { mono_us: 0, wall_ms: BEGINNING_MS },
+            seats: Vec::new(),
+            frozen: Vec::new(),
+            timers: BTreeMap::new(),
+            next_timer: 0,
+            spawned: Vec::new(),
+            dice: Dice::fork(seed, "recipes"),
+            weather,
+            truth: (Zxid::ZERO, Znodes::default()),
+            seen: (0, 0),
+        }
+    }
+
+    fn timer(&mut self, machine: usize, us: u64) -> Shared1<()> {
         let slot: Shared1<()> = Arc::default();
         self.next_timer += 1;
         let at = self.now.mono_us.saturating_add(us);
         self.timers.insert((at, self.next_timer), (machine, Arc::clone(&slot)));
+        self.beneath.agenda.plan_at(at, TICK);
         slot
     }
 
     /// The transaction that made a znode, if it is there.
     pub fn czxid(&self, path: &str) -> Option<i64> {
-        Some(self.shared.tree.node(path)?.stat().czxid.0)
+        Some(self.truth.1.znodes.get(path)?.stat.czxid.0)
     }
 
+    /// The names of a znode's children.
     pub fn names(&self, path: &str) -> Vec<String> {
-        let mut out = Vec::new();
-        if !self.shared.tree.encode_children(path, &mut out) {
-            return Vec::new();
-        }
-        let list = StringList::decode(&mut Reader::new(&out)).unwrap();
-        list.iter().map(|name| name.into_owned()).collect()
+        let below = format!("{path}/");
+        let all = self.truth.1.znodes.range(below.clone()..);
+        let all = all.map_while(|(path, _)| path.strip_prefix(&below));
+        all.filter(|name| !name.contains('/')).map(str::to_owned).collect()
     }
 
     /// The data of a znode, if it is there.
     pub fn data(&self, path: &str) -> Option<Vec<u8>> {
-        Some(self.shared.tree.node(path)?.data().unwrap_or_default().to_vec())
+        Some(self.truth.1.znodes.get(path)?.data.clone().unwrap_or_default())
     }
 
-    fn is_frozen(&self, machine: usize) -> bool {
-        self.frozen.get(machine).is_some_and(|until| *until > self.now.mono_us)
+    /// How often a server of an ensemble began to serve.
+    pub fn roles(&self) -> usize {
+        self.beneath.history.served.len()
     }
 
-    pub fn freeze(&mut self, machine: usize, us: u64) {
+    /// What servers found wrong with each other or themselves.
+    pub fn amiss(&self) -> Vec<&String> {
+        let History { failed_starts, accusations, .. } = &self.beneath.history;
+        failed_starts.iter().chain(accusations).collect()
+    }
+
+    fn thaw_of(&mut self, machine: usize) -> u64 {
         while self.frozen.len() <= machine {
             self.frozen.push(0);
         }
-        self.frozen[machine] = self.now.mono_us + us;
+        self.frozen[machine]
+    }
+
+    /// Whether what runs on a machine has to wait. What has come is read first when it thaws, then
+    /// its client hears that time has passed, and then everything else.
+    pub(crate) fn is_frozen(&mut self, machine: usize) -> bool {
+        let until = self.thaw_of(machine);
+        until > 0 && until + 2 > self.now.mono_us
+    }
+
+    pub fn freeze(&mut self, machine: usize, us: u64) {
+        let until = (self.now.mono_us + us).max(self.thaw_of(machine));
+        self.frozen[machine] = until;
+        self.beneath.agenda.plan_at(until + 2, TICK);
+    }
+
+    /// All machines run, and what waited for it happens now.
+    pub(crate) fn thaw_all(&mut self) {
+        self.frozen.fill(0);
+        for at in 0..self.seats.len() {
+            self.beneath.agenda.plan(0, Event::Client(at));
+        }
     }
 
     /// The process of a machine ends; its sessions stay until they expire.
@@ -270,284 +281,102 @@ impl Ground {
         for at in 0..self.seats.len() {
             if self.seats[at].machine == machine {
                 self.seats[at].dead = true;
-                self.hang_up(at, false);
+                if let Some((_, wire)) = self.seats[at].wire.take() {
+                    self.beneath.net.vanish(wire, End::Dialler);
+                }
             }
         }
     }
 
-    /// Cuts a connection. Of what is under way a part comes through.
+    /// Breaks a connection. What is under way is lost.
     pub fn cut(&mut self, at: usize) {
-        let arriving = self.dice.below(4);
-        let Some(pipe) = &mut self.seats[at].pipe else { return };
-        for _ in 0..arriving {
-            if let Some((_, bytes)) = pipe.up.pop_front() {
-                pipe.inbox.extend(bytes);
+        if let Some((_, wire)) = self.seats[at].wire {
+            self.beneath.net.break_wire(&mut self.beneath.agenda, wire);
+        }
+    }
+
+    /// The next thing happens, unless it lies beyond `end`. False if nothing does.
+    pub(crate) fn step(&mut self, end: u64) -> bool {
+        let Some(event) = self.beneath.agenda.next(end) else { return false };
+        self.now.mono_us = self.beneath.agenda.now();
+        self.now.wall_ms = BEGINNING_MS + (self.now.mono_us / 1000) as i64;
+        assert!(self.beneath.agenda.count() < 20_000_000, "events without end");
+        match self.held_up(event) {
+            Some(until) => self.beneath.agenda.plan_at(until, event),
+            None => self.happen(event),
+        }
+        self.timers_due();
+        true
+    }
+
+    /// Until when an event must wait because who it is for does not get to run.
+    fn held_up(&mut self, event: Event) -> Option<u64> {
+        let (party, moment) = match event {
+            Event::Arrival { wire, to } => (self.beneath.net.holder(wire, to), 0),
+            Event::Turn { server, .. } | Event::Stop { server, down: None } => {
+                (Party::Server(server), 1)
             }
-        }
-        self.take_in(at);
-        self.server();
-        self.hang_up(at, true);
+            Event::Client(seat) => (Party::Client(seat), 1),
+            _ => return None,
+        };
+        let until = match party {
+            Party::Server(server) => self.servers[server].frozen_until(),
+            Party::Client(seat) => self.thaw_of(self.seats[seat].machine),
+        };
+        (until > 0 && until + moment > self.now.mono_us).then_some(until + moment)
     }
 
-    fn hang_up(&mut self, at: usize, tell: bool) {
-        let Some(pipe) = self.seats[at].pipe.take() else { return };
-        let mut link = Link { core: &mut self.core, shared: &self.shared };
-        self.front.closed(self.now, pipe.conn, &mut link);
-        if tell {
-            self.seats[at].client.handle(self.now.mono_us, Input::Disconnected(pipe.link));
-        }
-    }
-
-    fn latency(&mut self) -> u64 {
-        match self.dice.below(20) {
-            0 => self.dice.between(2 * MS, 30 * MS),
-            _ => self.dice.between(50, 2 * MS),
-        }
-    }
-
-    /// One more thing goes wrong.
-    fn storm(&mut self) {
-        self.next_storm = self.now.mono_us + self.dice.between(10, 900) * MS;
-        if self.seats.is_empty() {
-            return;
-        }
-        let at = self.dice.below(self.seats.len() as u64) as usize;
-        match self.dice.below(8) {
-            0..=3 if self.weather.cuts => self.cut(at),
-            4 | 5 if self.weather.silences => {
-                let until = self.now.mono_us + self.dice.between(20, 9000) * MS;
-                if let Some(pipe) = &mut self.seats[at].pipe {
-                    pipe.silent_until = until;
+    fn happen(&mut self, event: Event) {
+        let Ground { beneath, servers, .. } = self;
+        match event {
+            Event::Arrival { wire, to } => {
+                let holder = beneath.net.holder(wire, to);
+                let Some(delivery) = beneath.net.take(beneath.agenda.now(), wire, to) else {
+                    return;
+                };
+                match holder {
+                    Party::Server(server) => servers[server].arrival(beneath, wire, delivery),
+                    Party::Client(seat) => self.arrival(seat, wire, delivery),
                 }
             }
-            6 if self.weather.freezes => {
-                let long = self.dice.between(5, 9000) * MS;
-                self.freeze(self.seats[at].machine, long);
+            Event::Turn { server, life, stage } => {
+                servers[server].turn(beneath, life, stage);
+                self.look(server);
             }
-            _ => {}
-        }
-    }
-
-    /// What clients want done. True if anything.
-    fn client_effects(&mut self, at: usize) -> bool {
-        let machine = self.seats[at].machine;
-        if self.seats[at].dead || self.is_frozen(machine) {
-            return false;
-        }
-        let mut moved = false;
-        while let Some(effect) = self.seats[at].client.poll_effect() {
-            moved = true;
-            let due = self.now.mono_us + self.latency();
-            let seat = &mut self.seats[at];
-            match effect {
-                Effect::Dial(link, _) => seat.dials.push((due, link)),
-                Effect::Probe(..) => {}
-                Effect::Send(_, bytes) => {
-                    if let Some(pipe) = &mut seat.pipe {
-                        let due = pipe.up.back().map_or(due, |(last, _)| due.max(*last));
-                        pipe.up.push_back((due, bytes));
-                    }
+            Event::Start { server } => servers[server].start(beneath),
+            Event::Client(seat) => {
+                self.seats[seat].planned = None;
+                self.seats[seat].client.handle(self.now.mono_us, Input::Wake);
+                self.effects(seat);
+            }
+            Event::Storm => self.storm(),
+            Event::Relief(server) => {
+                if let Some(server) = servers.get_mut(server) {
+                    server.slow_disk(1);
+                    beneath.net.heal(&mut beneath.agenda);
                 }
-                Effect::Close(link, _) => {
-                    seat.dials.retain(|(_, dialed)| *dialed != link);
-                    if seat.pipe.as_ref().is_some_and(|pipe| pipe.link == link) {
-                        self.hang_up(at, false);
-                    }
-                }
-                Effect::Completed(ticket, outcome) => {
-                    if let Some(slot) = seat.outcomes.remove(&ticket) {
-                        fill(&slot, outcome);
-                    }
-                }
-                Effect::Event(watcher, event) => {
-                    if let Some(heard) = seat.watchers.get(&watcher) {
-                        let mut heard = heard.lock().unwrap();
-                        heard.events.push_back(event);
-                        if let Some(waker) = heard.waker.take() {
-                            waker.wake();
-                        }
-                    }
-                }
-                Effect::State(_) => seat.standing.drain(..).for_each(Waker::wake),
             }
-        }
-        moved
-    }
-
-    /// What arrives now. True if anything.
-    fn arrivals(&mut self, at: usize) -> bool {
-        let (now, machine) = (self.now.mono_us, self.seats[at].machine);
-        let mut moved = false;
-        let frozen = self.is_frozen(machine);
-        while let Some(dial) = self.seats[at].dials.iter().position(|(due, _)| *due <= now) {
-            if frozen || self.seats[at].dead {
-                break;
-            }
-            let (_, link) = self.seats[at].dials.remove(dial);
-            let addr = "127.0.0.1:40000".parse().unwrap();
-            let conn = self.front.open(self.now, Peer { addr });
-            let (up, down) = (VecDeque::new(), VecDeque::new());
-            let pipe = Pipe { link, conn, up, down, inbox: Vec::new(), silent_until: 0 };
-            self.seats[at].pipe = Some(pipe);
-            self.seats[at].client.handle(now, Input::Connected(link));
-            moved = true;
-        }
-        if let Some(pipe) = &mut self.seats[at].pipe {
-            if pipe.silent_until > now {
-                return moved;
-            }
-            while pipe.up.front().is_some_and(|(due, _)| *due <= now) {
-                let (_, bytes) = pipe.up.pop_front().unwrap();
-                pipe.inbox.extend(bytes);
-                moved = true;
-            }
-        }
-        self.take_in(at);
-        while let Some(pipe) = &mut self.seats[at].pipe {
-            if frozen || pipe.down.front().is_none_or(|(due, _)| *due > now) {
-                break;
-            }
-            let (_, bytes) = pipe.down.pop_front().unwrap();
-            let link = pipe.link;
-            self.seats[at].client.handle(now, Input::Bytes(link, &bytes));
-            moved = true;
-        }
-        moved
-    }
-
-    fn take_in(&mut self, at: usize) {
-        let Some(pipe) = &mut self.seats[at].pipe else { return };
-        while !pipe.inbox.is_empty() && self.front.state(pipe.conn).wants_input {
-            let mut link = Link { core: &mut self.core, shared: &self.shared };
-            let used =
-                self.front.receive(&self.shared, self.now, pipe.conn, &pipe.inbox, &mut link);
-            pipe.inbox.drain(..used);
-            if used == 0 {
-                break;
-            }
+            Event::Stop { .. } | Event::Blackout | Event::Ambush(_) => {}
         }
     }
 
-    fn send_out(&mut self, at: usize) -> bool {
-        let due = self.now.mono_us + self.latency();
-        let Some(pipe) = &mut self.seats[at].pipe else { return false };
-        let state = self.front.state(pipe.conn);
-        let bytes = self.front.output(pipe.conn).to_vec();
-        self.front.sent(pipe.conn, bytes.len());
-        let moved = !bytes.is_empty();
-        if moved {
-            let due = pipe.down.back().map_or(due, |(last, _)| due.max(*last));
-            pipe.down.push_back((due, bytes));
-        }
-        if state.close_now || (state.close_after_output && pipe.down.is_empty()) {
-            self.hang_up(at, true);
-            return true;
-        }
-        moved
-    }
-
-    /// The server's turn. True if anything happened.
-    fn server(&mut self) -> bool {
-        let mut moved = false;
-        loop {
-            self.server_effects();
-            if let Some(last) = self.unsynced.drain(..).next_back() {
-                self.core.synced(last.last_zxid);
-            }
-            let mut out = Committed::default();
-            let mut applied = false;
-            while self.core.apply_next(&mut self.shared, self.now, &mut out) {
-                applied = true;
-                let mut link = Link { core: &mut self.core, shared: &self.shared };
-                self.front.committed(&self.shared, self.now, &out, &mut link);
-            }
-            let mut link = Link { core: &mut self.core, shared: &self.shared };
-            while self.front.work(&self.shared, self.now, &mut link) {}
-            moved |= applied;
-            if !applied && self.unsynced.is_empty() && !self.core.has_work() {
-                return moved;
-            }
+    /// Takes over what this server has applied, if nobody was further.
+    fn look(&mut self, server: usize) {
+        let History { applied, served, .. } = &self.beneath.history;
+        let new = applied[self.seen.0..].iter().filter(|one| one.served).map(|one| one.zxid);
+        let new = new.chain(served[self.seen.1..].iter().map(|one| one.zxid)).max();
+        self.seen = (applied.len(), served.len());
+        if new.is_some_and(|zxid| zxid > self.truth.0)
+            && let Some(held) = self.servers[server].held()
+        {
+            self.truth = (held.zxid, held.state);
         }
     }
 
-    fn server_effects(&mut self) {
-        self.core.end_turn(self.now);
-        while let Some(effect) = self.core.poll_effect() {
-            match effect {
-                ServerEffect::Append(batch) => self.unsynced.push(batch),
-                ServerEffect::Tell(_, message) => {
-                    let mut link = Link { core: &mut self.core, shared: &self.shared };
-                    self.front.told(&self.shared, self.now, message, &mut link);
-                    self.core.end_turn(self.now);
-                }
-                ServerEffect::SnapshotChunk(_) => self.core.snapshot_written(),
-                ServerEffect::SnapshotEnd => self.core.snapshot_done(),
-                ServerEffect::SnapshotAbandon | ServerEffect::Peer(_) => {}
-                ServerEffect::RollLog | ServerEffect::SnapshotBegin(_) => {}
-            }
-        }
-    }
-
-    /// Everything that can happen at this moment except tasks. True if anything did.
-    fn turn(&mut self) -> bool {
-        let mut moved = false;
-        for at in 0..self.seats.len() {
-            moved |= self.client_effects(at);
-            moved |= self.arrivals(at);
-        }
-        moved |= self.server();
-        for at in 0..self.seats.len() {
-            moved |= self.send_out(at);
-            moved |= self.client_effects(at);
-        }
-        moved
-    }
-
-    /// When something happens next.
-    fn next_moment(&self) -> u64 {
-        let mut next = self.core.deadline_us().unwrap_or(u64::MAX);
-        next = next.min(self.next_storm);
-        for seat in self.seats.iter().filter(|seat| !seat.dead) {
-            let awake = self.frozen[seat.machine];
-            let mut own = seat.client.deadline_us().unwrap_or(u64::MAX);
-            own = seat.dials.iter().map(|(due, _)| *due).fold(own, u64::min);
-            if let Some(pipe) = &seat.pipe {
-                let heard = pipe.down.front().map_or(u64::MAX, |(due, _)| *due);
-                own = own.min(heard.max(pipe.silent_until));
-                let up = pipe.up.front().map_or(u64::MAX, |(due, _)| *due);
-                next = next.min(up.max(pipe.silent_until));
-            }
-            next = next.min(own.max(awake));
-        }
-        for ((due, _), (machine, _)) in &self.timers {
-            next = next.min((*due).max(self.frozen.get(*machine).copied().unwrap_or(0)));
-        }
-        next
-    }
-
-    fn advance(&mut self, to: u64) {
-        let to = to.max(self.now.mono_us);
-        self.now.wall_ms += (to / 1000 - self.now.mono_us / 1000) as i64;
-        self.now.mono_us = to;
-        self.core.wake(&self.shared, self.now);
-        if to >= self.next_storm {
-            self.storm();
-        }
-        for at in 0..self.seats.len() {
-            let machine = self.seats[at].machine;
-            if self.seats[at].dead || self.is_frozen(machine) {
-                continue;
-            }
-            // What has come is read before it is said that time has passed.
-            self.arrivals(at);
-            self.client_effects(at);
-            if self.seats[at].client.deadline_us().is_some_and(|deadline| deadline <= to) {
-                self.seats[at].client.handle(to, Input::Wake);
-            }
-        }
-        let due: Vec<_> = self.timers.range(..=(to, u64::MAX)).map(|(key, _)| *key).collect();
-        for key in due {
-            let machine = self.timers[&key].0;
+    fn timers_due(&mut self) {
+        let due = self.timers.range(..=(self.now.mono_us, u64::MAX));
+        let due: Vec<_> = due.map(|(key, (machine, _))| (*key, *machine)).collect();
+        for (key, machine) in due {
             if !self.is_frozen(machine)
                 && let Some((_, slot)) = self.timers.remove(&key)
             {
@@ -555,174 +384,90 @@ impl Ground {
             }
         }
     }
-}
 
-struct Woken {
-    id: u64,
-    ready: Arc<Mutex<BTreeSet<u64>>>,
-}
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.ready.lock().unwrap().insert(self.id);
-    }
-}
-
-/// The world and who is in it.
-pub struct Sim {
-    pub world: World,
-    tasks: BTreeMap<u64, (usize, Pending<()>)>,
-    ready: Arc<Mutex<BTreeSet<u64>>>,
-    next_task: u64,
-}
-
-impl Sim {
-    pub fn new(seed: u64, weather: Weather) -> Sim {
-        let now = Now { mono_us: 60 * SECOND, wall_ms: 1_700_000_000_000 };
-        let owner_rules = OwnerRules { extended_types: true, emulate_353: false };
-        let tree = Tree::new(TreeOptions { owner_rules, ..TreeOptions::default() });
-        let shared = Shared { tree, serving: true, read_only: false };
-        let mut settings =
-            Settings { tick_time_ms: 500, session_timeout_min_ms: 1000, ..Settings::default() };
-        settings.rules.owners = owner_rules;
-        let settings = Arc::new(settings);
-        let core = Core::new(Arc::clone(&settings), &shared, now);
-        let front = Front::new(FrontId(0), settings);
-        let ground = Ground {
-            shared,
-            core,
-            front,
-            now,
-            unsynced: Vec::new(),
-            seats: Vec::new(),
-            frozen: Vec::new(),
-            timers: BTreeMap::new(),
-            next_timer: 0,
-            spawned: Vec::new(),
-            dice: Dice::new(seed),
-            weather,
-            next_storm: now.mono_us + 100 * MS,
+    fn arrival(&mut self, at: usize, wire: WireId, delivery: Delivery) {
+        let (now, seat) = (self.now.mono_us, &mut self.seats[at]);
+        let Some((link, _)) = seat.wire.filter(|(_, own)| *own == wire && !seat.dead) else {
+            return;
         };
-        Sim {
-            world: World(Arc::new(Mutex::new(ground))),
-            tasks: BTreeMap::new(),
-            ready: Arc::default(),
-            next_task: 0,
+        match delivery {
+            Delivery::Opened | Delivery::Accepted => {}
+            Delivery::Bytes(bytes) => seat.client.handle(now, Input::Bytes(link, &bytes)),
+            Delivery::Closed => {
+                seat.wire = None;
+                seat.client.handle(now, Input::Disconnected(link));
+            }
+        }
+        self.effects(at);
+    }
+
+    /// What all clients want done.
+    pub(crate) fn all_effects(&mut self) {
+        (0..self.seats.len()).for_each(|at| self.effects(at));
+    }
+
+    /// What a client wants done.
+    fn effects(&mut self, at: usize) {
+        let machine = self.seats[at].machine;
+        if self.seats[at].dead || self.thaw_of(machine) > self.now.mono_us {
+            return;
+        }
+        while let Some(effect) = self.seats[at].client.poll_effect() {
+            self.carry_out(at, effect);
+        }
+        let seat = &mut self.seats[at];
+        if let Some(deadline) = seat.client.deadline_us()
+            && seat.planned.is_none_or(|planned| planned > deadline)
+        {
+            seat.planned = Some(deadline);
+            self.beneath.agenda.plan_at(deadline, Event::Client(at));
         }
     }
 
-    /// Lets something run on a machine.
-    pub fn spawn(&mut self, machine: usize, task: impl Future<Output = ()> + Send + 'static) {
-        self.adopt(machine, Box::pin(task));
-    }
-
-    fn adopt(&mut self, machine: usize, task: Pending<()>) {
-        self.next_task += 1;
-        self.tasks.insert(self.next_task, (machine, task));
-        self.ready.lock().unwrap().insert(self.next_task);
-    }
-
-    /// A machine's process ends at once: no destructor of it runs, its sessions are left behind.
-    pub fn kill(&mut self, machine: usize) {
-        let tasks = std::mem::take(&mut self.tasks);
-        for (id, task) in tasks {
-            match task.0 == machine {
-                true => std::mem::forget(task),
-                false => drop(self.tasks.insert(id, task)),
+    fn carry_out(&mut self, at: usize, effect: Effect) {
+        let seat = &mut self.seats[at];
+        let Beneath { agenda, net, .. } = &mut self.beneath;
+        match effect {
+            Effect::Dial(link, host) => {
+                let server = host.name.strip_prefix("server-").and_then(|n| n.parse().ok());
+                let server = Party::Server(server.expect("one of ours"));
+                seat.wire = Some((link, net.dial(agenda, Party::Client(at), server)));
+                // What connecting takes is part of what the first bytes take.
+                seat.client.handle(self.now.mono_us, Input::Connected(link));
             }
+            Effect::Probe(link, _) => {
+                seat.client.handle(self.now.mono_us, Input::Probed(link, true));
+            }
+            Effect::Send(link, bytes) => {
+                if let Some((_, wire)) = seat.wire.filter(|(own, _)| *own == link) {
+                    net.send(agenda, wire, End::Dialler, &bytes);
+                }
+            }
+            Effect::Close(link, _) => {
+                if let Some((_, wire)) = seat.wire.take_if(|(own, _)| *own == link) {
+                    net.close(agenda, wire, End::Dialler);
+                }
+            }
+            Effect::Completed(ticket, outcome) => {
+                if let Some(slot) = seat.outcomes.remove(&ticket) {
+                    fill(&slot, outcome);
+                }
+            }
+            Effect::Event(watcher, event) => {
+                if let Some(heard) = seat.watchers.get(&watcher) {
+                    let mut heard = heard.lock().unwrap();
+                    heard.events.push_back(event);
+                    if let Some(waker) = heard.waker.take() {
+                        waker.wake();
+                    }
+                }
+            }
+            Effect::State(_) => seat.standing.drain(..).for_each(Waker::wake),
         }
-        self.world.lock().die(machine);
-    }
-
-    /// The end of bad weather: all wires carry, all machines run.
-    pub fn calm(&mut self) {
-        let mut ground = self.world.lock();
-        ground.weather = CALM;
-        let now = ground.now.mono_us;
-        ground.frozen.iter_mut().for_each(|until| *until = now);
-        for seat in &mut ground.seats {
-            if let Some(pipe) = &mut seat.pipe {
-                pipe.silent_until = 0;
-            }
-        }
-    }
-
-    fn poll_ready(&mut self) -> bool {
-        let mut moved = false;
-        let ready: Vec<u64> = self.ready.lock().unwrap().iter().copied().collect();
-        for id in ready {
-            let Some((machine, task)) = self.tasks.get_mut(&id) else {
-                self.ready.lock().unwrap().remove(&id);
-                continue;
-            };
-            if self.world.lock().is_frozen(*machine) {
-                continue;
-            }
-            self.ready.lock().unwrap().remove(&id);
-            moved = true;
-            let waker = Waker::from(Arc::new(Woken { id, ready: Arc::clone(&self.ready) }));
-            if task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                self.tasks.remove(&id);
-            }
-            let spawned = std::mem::take(&mut self.world.lock().spawned);
-            for (machine, task) in spawned {
-                self.adopt(machine, task);
-            }
-        }
-        moved
-    }
-
-    /// Lets so much time pass, or less if `done` says so.
-    pub fn pass_until(&mut self, us: u64, done: impl Fn() -> bool) {
-        let end = self.world.now() + us;
-        let mut steps = 0u64;
-        loop {
-            while self.poll_ready() || self.world.lock().turn() {
-                steps += 1;
-                assert!(steps < 50_000_000, "events without end");
-            }
-            if done() {
-                return;
-            }
-            let next = self.world.lock().next_moment();
-            // A machine that thaws runs what is ready on it.
-            let thaw = self.thaw().unwrap_or(u64::MAX);
-            let to = next.min(thaw).min(end);
-            self.world.lock().advance(to);
-            if to >= end {
-                while self.poll_ready() || self.world.lock().turn() {}
-                return;
-            }
-        }
-    }
-
-    fn thaw(&self) -> Option<u64> {
-        let ground = self.world.lock();
-        let now = ground.now.mono_us;
-        ground.frozen.iter().copied().filter(|until| *until > now).min()
-    }
-
-    pub fn pass(&mut self, us: u64) {
-        self.pass_until(us, || false);
-    }
-
-    /// Runs one future to its end in this weather; panics if it takes longer than a minute.
-    pub fn run<T: Send + 'static>(
-        &mut self,
-        machine: usize,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> T {
-        let slot: Shared1<T> = Arc::default();
-        let to = Arc::clone(&slot);
-        self.spawn(machine, async move { fill(&to, task.await) });
-        let seen = Arc::clone(&slot);
-        self.pass_until(60 * SECOND, move || seen.lock().unwrap().value.is_some());
-        let value = slot.lock().unwrap().value.take();
-        value.expect("it ends within a minute")
     }
 }
 
-/// True when a session may still be alive for its client.
+/// True when a session is not alive any more for its client.
 pub fn is_over(state: State) -> bool {
     matches!(state, State::Expired | State::AuthFailed | State::Closed { .. })
 }

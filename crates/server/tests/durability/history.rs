@@ -440,6 +440,9 @@ fn the_thread_reads_on_while_a_learner_takes_its_time() {
     let after = Zxid(life.served.0 - 4);
     thread.send(HistoryCommand::Read { link: fast, after, to: life.served });
     assert_eq!(hear.recv().unwrap(), "2 read 4");
+    thread.go_gently(true);
+    thread.send(HistoryCommand::Read { link: fast, after, to: life.served });
+    assert_eq!(hear.recv().unwrap(), "2 read 4", "while others are served, too");
     let mut bytes = Vec::new();
     while let Some(chunk) = taking.blocking_recv() {
         bytes.extend(chunk.unwrap());

@@ -18,6 +18,7 @@ use oxkeeper_server::log_thread::{
 use oxkeeper_server::member::{MemberOptions, boot_member};
 use oxkeeper_server::snapshot_link::SnapshotSource;
 use oxkeeper_server::snapshot_thread::{SnapshotCommand, SnapshotReports, SnapshotWorker};
+use oxkeeper_storage::past::EMPTIED_FILE;
 use oxkeeper_storage::sim_disk::Fault;
 use oxkeeper_storage::{
     Compression, Disk as _, LogError, SimDisk, SnapshotError, SnapshotReader, TxnLogOptions,
@@ -335,19 +336,18 @@ fn a_truncated_member_is_what_it_was_at_that_zxid() {
     }
 }
 
-/// Snapshots of what is to be given up are all that is left: only a leader's could help, and it
-/// does not know that.
+/// Snapshots of what is to be given up are all that is left: only a leader's can help, and the
+/// report says that nothing was cut.
 #[test]
-fn going_back_behind_all_snapshots_ends_the_server() {
-    let (disk, _) = history(3);
+fn going_back_behind_all_snapshots_changes_nothing_and_is_said() {
+    let (disk, life) = history(3);
     let oldest = whole_snapshots(&disk)[0];
     assert!(oldest > 0, "nothing was purged");
     let before = files(&disk);
     let mut member = Member::boot(&disk);
-    let error = member.run([LogCommand::Truncate { generation: 1, to: Zxid(oldest - 1) }]);
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("no snapshot from before it is left"), "{error}");
-    assert!(error.contains("remove this server's data"), "{error}");
+    member.run([LogCommand::Truncate { generation: 1, to: Zxid(oldest - 1) }]).unwrap();
+    assert_eq!(member.said(), [format!("truncated 1 {}", life.served.0)]);
+    assert_equal(&member.tree(), life.state_at(life.served).unwrap(), "as it was");
     let mut after = files(&disk);
     after.retain(|name| !name.ends_with("Epoch") && name != "oxkeeper.held");
     assert_eq!(after, before);
@@ -586,15 +586,47 @@ fn a_member_that_has_lost_its_data_has_no_voice() {
     // A leader has it start from nothing, after all: there must be a snapshot before the log.
     without.run([append(&[2 << 32 | 1])]).unwrap();
     drop(without);
-    let again = Member::boot(&disk.crash(1));
-    assert!(again.recovered.trusted && again.recovered.last_logged == Zxid(2 << 32 | 1));
+    // It has a history again; what it has forgotten may matter still.
+    let emptied = disk.crash(2);
+    let disk = disk.crash(1);
+    let mut again = Member::boot(&disk);
+    assert!(!again.recovered.trusted && again.recovered.last_logged == Zxid(2 << 32 | 1));
+    again.run([LogCommand::SaveTrust, append(&[2 << 32 | 2])]).unwrap();
     drop(again);
+    assert!(Member::boot(&disk.crash(3)).recovered.trusted, "and now it does not");
     // An operator says that this is meant.
-    let disk = disk.crash(2);
+    wipe(&emptied);
+    emptied.put(&Path::new(DATA).join("initialize"), b"");
+    assert!(Member::boot(&emptied).recovered.trusted);
+    let names = emptied.list(Path::new(DATA)).unwrap();
+    assert!(!names.iter().any(|name| name == "initialize" || name == EMPTIED_FILE), "{names:?}");
+}
+
+/// Every moment at which a member may be told that it counts again: it does, or it does not, and
+/// once it does, it goes on to.
+#[test]
+fn a_member_counts_again_for_good() {
+    let disk = SimDisk::new();
+    Member::boot(&disk).run([append(&[1 << 32 | 1])]).unwrap();
     wipe(&disk);
-    disk.put(&Path::new(DATA).join("initialize"), b"");
-    assert!(Member::boot(&disk).recovered.trusted);
-    assert!(!disk.list(Path::new(DATA)).unwrap().contains(&"initialize".into()));
+    Member::boot(&disk).run([append(&[2 << 32 | 1])]).unwrap();
+    for operation in 1.. {
+        let image = disk.crash(0);
+        let mut member = Member::boot(&image);
+        assert!(!member.recovered.trusted);
+        image.fail_at(image.operations() + operation, Fault::Stop);
+        let done = member.run([LogCommand::SaveTrust]).is_ok();
+        drop(member);
+        for seed in 0..4 {
+            let again = Member::boot(&image.crash(seed));
+            assert!(again.recovered.trusted || !done, "{operation}: forgotten");
+            assert_eq!(again.recovered.last_logged, Zxid(2 << 32 | 1));
+        }
+        if done {
+            assert!(operation > 1, "nothing was written");
+            break;
+        }
+    }
 }
 
 fn wipe(disk: &SimDisk) {

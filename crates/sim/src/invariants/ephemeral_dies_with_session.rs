@@ -30,7 +30,9 @@ pub(super) fn check(case: &Case<'_>) -> Vec<String> {
             Kind::Expiry { silent } => {
                 let timeout = timeouts.get(&entry.session).copied().unwrap_or_default();
                 let calm = case.history.calm_from;
-                let undisturbed = entry.at - silent > calm;
+                // Whoever has looked for a leader until then tells it late whom it had heard of.
+                let settled = if case.history.members == 1 { calm } else { calm + SETTLED };
+                let undisturbed = entry.at - silent > settled;
                 // What a learner hears it tells its leader every half tick; whether the leader
                 // hears of it in a storm nobody can say.
                 let (late, hears) = match case.history.members {

@@ -9,7 +9,7 @@ use oxkeeper_proto::packet::Packet;
 use oxkeeper_proto::{Capabilities, Sid};
 use oxkeeper_server::history_thread::HistoryCommand;
 use oxkeeper_server::log_thread::LogCommand;
-use oxkeeper_storage::SimDisk;
+use oxkeeper_storage::{SimDisk, past};
 use oxkeeper_zab as zab;
 use zab::messages::Effect as PeerEffect;
 use zab::quorum::{Membership, QuorumVerifier};
@@ -77,8 +77,10 @@ impl Server {
         if let Some(max) = ensemble.epoch_transactions_max {
             settings.counter_max = max;
         }
+        // With Apache's rules for emptied members, those can lose what was acknowledged.
+        settings.capabilities = Capabilities::PROBATION;
         if ensemble.ours {
-            settings.capabilities =
+            settings.capabilities |=
                 Capabilities::LEADER_TRANSFER | Capabilities::QUICK_PING | Capabilities::CUMULATIVE;
         }
         let ports = Ports::new(sid, &membership);
@@ -112,16 +114,16 @@ impl Server {
         running.is_some_and(|running| running.core.state() == Some(State::Leading))
     }
 
-    /// True if its data is gone, and the others have not given it theirs yet.
+    /// True if its data is gone, and what it has forgotten may matter still.
     pub fn is_wiped(&self) -> bool {
-        self.wiped
+        self.wiped || !self.disk.bytes(&Path::new(DATA).join(past::EMPTIED_FILE)).is_empty()
     }
 
     /// Its process ends and its data is gone; that it had some is remembered.
     pub fn wipe(&mut self, ground: &mut Ground) {
         ground.note(format_args!("server {} is wiped", self.id));
         self.fail(ground, Outage::Power);
-        let marker = Path::new(DATA).join(oxkeeper_storage::past::HELD_FILE);
+        let marker = Path::new(DATA).join(past::HELD_FILE);
         let held = self.disk.bytes(&marker);
         self.repair();
         self.disk = SimDisk::new();
@@ -311,6 +313,7 @@ impl Running {
                 self.archive.ask(HistoryCommand::Read { link, after, to });
             }
             PeerEffect::SaveEpochs(_)
+            | PeerEffect::SaveTrust
             | PeerEffect::Truncate { .. }
             | PeerEffect::ReceiveSnapshot { .. }
             | PeerEffect::Reload { .. } => {
@@ -369,6 +372,7 @@ impl Running {
                 }
             }
             PeerEffect::SaveEnsembleId(id) => self.to_log.push(LogCommand::SaveEnsembleId(id)),
+            PeerEffect::SaveTrust => self.to_log.push(LogCommand::SaveTrust),
             PeerEffect::Truncate { generation, to } => {
                 self.to_log.push(LogCommand::Truncate { generation, to });
             }

@@ -301,7 +301,6 @@ impl Server {
             container_check_interval_ms: 3000,
             server_id: self.id as u8 + 1,
             hold_writes_behind_reads: self.settings.fronts > 1,
-            sync_by_leader: self.settings.ensemble.is_some(),
             seed: 11 + self.life,
             ..Settings::default()
         };

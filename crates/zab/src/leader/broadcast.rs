@@ -76,7 +76,7 @@ impl Leader {
     /// without this server's own vote.
     pub fn others_suffice(&self, ledger: &Ledger) -> bool {
         let me = ledger.settings.sid;
-        let has_all = |link: &Link| link.synchronized() && !link.observes();
+        let has_all = |link: &Link| link.synchronized() && !link.observes() && link.has_voice();
         let others = |sid| self.links.values().any(|link| link.sid() == sid && has_all(link));
         self.needs.is_quorum(|sid| sid != me && others(sid))
     }
@@ -92,7 +92,8 @@ impl Leader {
         let Some(link) = self.links.get_mut(&id) else { return Ok(false) };
         let sid = link.sid();
         // What nobody counts need not be remembered, whatever ids knock.
-        let counts = !link.observes() && ledger.membership.is_voter(sid);
+        let voter = ledger.membership.is_voter(sid) && link.has_voice();
+        let counts = voter && !link.observes();
         if !link.forwards() {
             return Err(link.unexpected("ACK").into());
         }
@@ -101,13 +102,13 @@ impl Leader {
             if link.stage == Stage::NewLeader {
                 link.stage = Stage::Synchronized;
                 link.syncing = None;
-                let early = std::mem::take(&mut link.early_ack);
                 // Who still observes and votes in a configuration that is on its way has the
                 // history as well: the new quorum may need it before anything is proposed to it.
-                if counts || (ledger.membership.is_voter(sid) && ledger.settings.sync_enabled) {
+                if counts || (voter && ledger.settings.sync_enabled) {
                     self.history_acks.insert(sid);
                 }
                 if counts {
+                    let early = std::mem::take(&mut link.early_ack);
                     let early = if wrong::is(Wrong::Z4785) { self.proposed } else { early };
                     self.count(sid, early);
                 }
@@ -122,6 +123,9 @@ impl Leader {
             return Err(Violation::AckAhead { proposed: self.proposed, got: zxid }.into());
         }
         link.acked(zxid);
+        if !link.has_voice() {
+            link.early_ack = link.early_ack.max(zxid);
+        }
         if !counts {
             return Ok(false);
         }
@@ -136,7 +140,7 @@ impl Leader {
         Ok(true)
     }
 
-    fn count(&mut self, sid: Sid, zxid: Zxid) {
+    pub(super) fn count(&mut self, sid: Sid, zxid: Zxid) {
         let acked = self.acked.entry(sid).or_insert(Zxid::ZERO);
         *acked = zxid.max(*acked);
     }
@@ -249,7 +253,8 @@ impl Leader {
     /// stopped finds that out when it reads on, long before its clock tells.
     fn is_followed(&self, ledger: &Ledger) -> bool {
         let me = ledger.settings.sid;
-        let follows = |sid| self.links.values().any(|link| link.sid() == sid && link.forwards());
+        let forwards = |link: &Link| link.forwards() && link.has_voice();
+        let follows = |sid| self.links.values().any(|link| link.sid() == sid && forwards(link));
         self.below
             || (self.successor.is_none()
                 && ledger.membership.is_quorum(|sid| sid == me || follows(sid)))
@@ -279,7 +284,12 @@ impl Leader {
 
     /// Asks every learner that gets proposals whether it is there.
     pub(super) fn ping(&mut self, ledger: &mut Ledger) {
-        for (id, _) in self.links.iter().filter(|(_, link)| link.forwards()) {
+        self.round += 1;
+        for (id, link) in self.links.iter_mut().filter(|(_, link)| link.forwards()) {
+            // Before UPTODATE it answers none.
+            if link.stage == Stage::Broadcasting {
+                link.first_round.get_or_insert(self.round);
+            }
             ledger.send(*id, Outgoing::Ping(self.proposed));
         }
     }
@@ -393,6 +403,8 @@ mod tests {
         assert!(!leader.others_suffice(&ledger), "it observes");
         follow(&mut leader, 3, Stage::Broadcasting, false);
         assert!(leader.others_suffice(&ledger));
+        leader.silence(LinkId(2));
+        assert!(!leader.others_suffice(&ledger), "it has no voice");
         leader.links.remove(&LinkId(2));
         follow(&mut leader, 1, Stage::Broadcasting, false);
         assert!(!leader.others_suffice(&ledger), "who comes under our own name is not another");

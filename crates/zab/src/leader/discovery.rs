@@ -3,7 +3,7 @@
 use oxkeeper_proto::packet::LearnerInfo;
 use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
-use super::{Leader, Learner, Phase, Stage};
+use super::{Leader, Learner, Link, Phase, Stage};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Epochs, LinkId, Outgoing, Violation};
 
@@ -48,15 +48,20 @@ impl Leader {
         link.learner = Some(Learner { sid: info.sid, observer, capabilities });
         link.stage = Stage::AwaitingEpoch;
         // Observers may share the id −1.
-        let twin = |(other, link): (&LinkId, &super::Link)| {
+        let twin = |(other, link): (&LinkId, &Link)| {
             (*other != id && link.sid() == info.sid && info.sid >= Sid(0)).then_some(*other)
         };
         if let Some(old) = self.links.iter().find_map(twin) {
             self.drop_link(ledger, old, Drop::Replaced);
         }
+        let speaks = zxid >= Zxid::ZERO
+            && !capabilities.is_some_and(|theirs| theirs.has(Capabilities::NO_VOICE));
+        if !speaks {
+            self.silence(id);
+        }
         if self.phase == Phase::Discovery {
             self.epoch = self.epoch.max(promised + 1);
-            if ledger.membership.current().is_voter(info.sid) {
+            if speaks && ledger.membership.current().is_voter(info.sid) {
                 self.connecting.insert(info.sid);
             }
             return Ok(());
@@ -127,20 +132,27 @@ impl Leader {
             return Err(link.unexpected("ACKEPOCH").into());
         }
         let sid = link.sid();
+        if last == Zxid(-1) && link.has_voice() {
+            self.silence(id);
+        }
         if self.phase != Phase::AckEpoch {
             self.acked.remove(&sid);
             return self.start_sync(ledger, id, last);
         }
         // −1: it had accepted this epoch before, so its promise and position say nothing new.
+        if current_epoch == -1 && last != Zxid(-1) && self.epoch_acks_lapsed.remove(&sid) {
+            self.epoch_acks.insert(sid);
+        }
         if current_epoch != -1 {
             if (current_epoch, last) > (self.own_position.0 as i32, self.own_position.1) {
                 return Err(Drop::MoreRecent);
             }
-            let empty_of_unknown_past = last == Zxid(-1);
-            if !empty_of_unknown_past && ledger.membership.current().is_voter(sid) {
+            let speaks = last != Zxid(-1) && self.links.get(&id).is_some_and(Link::has_voice);
+            if speaks && ledger.membership.current().is_voter(sid) {
                 self.epoch_acks.insert(sid);
             }
         }
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         link.stage = Stage::AwaitingQuorum { last };
         Ok(())
     }

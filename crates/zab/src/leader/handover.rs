@@ -39,7 +39,9 @@ impl Leader {
     /// Learners that can be told of another leader.
     fn heirs(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
         self.links.iter().filter(|(_, link)| {
-            link.stage == Stage::Broadcasting && link.can(Capabilities::LEADER_TRANSFER)
+            link.stage == Stage::Broadcasting
+                && link.can(Capabilities::LEADER_TRANSFER)
+                && link.has_voice()
         })
     }
 

@@ -87,8 +87,16 @@ pub struct Link {
     /// What a follower of ours has on disk once it is synchronised: it acknowledges with the
     /// history what was outstanding then.
     pub holds: Zxid,
-    /// The last acknowledgement that came before that of NEWLEADER (ZOOKEEPER-4685).
+    /// The last acknowledgement that came while none counted: before that of NEWLEADER
+    /// (ZOOKEEPER-4685), or while it had no voice.
     pub early_ack: Zxid,
+    /// It has lost its data and counts for nothing: the round of pings that was the last when it
+    /// said so.
+    pub silenced_at: Option<u64>,
+    /// The first round of pings that it has to answer.
+    pub first_round: Option<u64>,
+    /// How many it has answered.
+    pub pongs: u64,
     lag: Lag,
 }
 
@@ -113,6 +121,9 @@ impl Link {
             alive_until_tick,
             holds: Zxid::ZERO,
             early_ack: Zxid::ZERO,
+            silenced_at: None,
+            first_round: None,
+            pongs: 0,
             lag: Lag::default(),
         }
     }
@@ -125,6 +136,16 @@ impl Link {
     /// Whether it came as an observer.
     pub fn observes(&self) -> bool {
         self.learner.as_ref().is_some_and(|learner| learner.observer)
+    }
+
+    /// Whether its word counts, where it is a voter's.
+    pub fn has_voice(&self) -> bool {
+        self.silenced_at.is_none()
+    }
+
+    /// Whether it has answered a ping of a later round than this one.
+    pub fn answered_after(&self, round: u64) -> bool {
+        self.pongs > 0 && self.first_round.is_some_and(|first| first + self.pongs > round + 1)
     }
 
     /// Something came from it.

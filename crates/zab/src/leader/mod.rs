@@ -28,6 +28,7 @@ mod handover;
 mod link;
 mod pulse;
 mod sync;
+mod voices;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub struct Leader {
     connecting: BTreeSet<Sid>,
     /// Who acknowledged the epoch.
     epoch_acks: BTreeSet<Sid>,
+    /// Who did, and has hung up since: it may come back without its data, and forget that it did.
+    epoch_acks_lapsed: BTreeSet<Sid>,
     /// Who has the initial history on disk.
     history_acks: BTreeSet<Sid>,
     /// The last acknowledged proposal of each.
@@ -113,6 +116,8 @@ pub struct Leader {
     /// A voter has promised a later epoch.
     outpromised: bool,
     syncs: VecDeque<(Zxid, Syncer)>,
+    /// How many times all were pinged.
+    round: u64,
     /// When this server's own oldest write that is not on disk was begun.
     own_write: Option<(Zxid, u64)>,
     tick: u64,
@@ -143,6 +148,7 @@ impl Leader {
             epoch: epochs.accepted.saturating_add(1),
             connecting: BTreeSet::from([settings.sid]),
             epoch_acks: BTreeSet::new(),
+            epoch_acks_lapsed: BTreeSet::new(),
             history_acks: BTreeSet::new(),
             acked: BTreeMap::new(),
             own_position: (epochs.current, ledger.cursors().appended),
@@ -159,6 +165,7 @@ impl Leader {
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
+            round: 0,
             own_write: None,
             tick: 0,
             half_tick: false,
@@ -215,15 +222,21 @@ impl Leader {
     /// leader again, as a quorum has to say that it is one, and would look in vain until its tick.
     pub fn hung_up(&mut self, ledger: &Ledger, link: LinkId) -> Result<(), Why> {
         self.unlinked(link);
-        match self.phase == Phase::Broadcast && !self.below && !self.has_quorum(ledger) {
-            true => Err(self.quorum_lost()),
-            false => Ok(()),
+        if self.phase != Phase::Broadcast || self.below || self.has_quorum(ledger) {
+            return Ok(());
         }
+        self.tell_of_the_silent(ledger);
+        Err(self.quorum_lost())
     }
 
     /// A learner's connection is no more.
     pub fn unlinked(&mut self, link: LinkId) {
-        self.links.remove(&link);
+        let sid = self.links.remove(&link).map(|link| link.sid());
+        if self.phase == Phase::AckEpoch
+            && let Some(sid) = sid.filter(|sid| self.epoch_acks.remove(sid))
+        {
+            self.epoch_acks_lapsed.insert(sid);
+        }
         self.syncs.retain(|(_, syncer)| *syncer != Syncer::Link(link));
     }
 
@@ -272,7 +285,11 @@ impl Leader {
             Packet::Request(_) | Packet::Revalidate { .. } if serves => {
                 return Ok(Verdict::ForNode(sid));
             }
-            Packet::Ping { .. } if link.forwards() => return Ok(Verdict::ForNode(sid)),
+            Packet::Ping { .. } if link.forwards() => {
+                link.pongs += u64::from(link.first_round.is_some());
+                self.look_at_voices(ledger);
+                return Ok(Verdict::ForNode(sid));
+            }
             Packet::Ours(Ours::Pulse { .. }) if serves && link.can(Capabilities::QUICK_PING) => {
                 link.pulses = true;
                 return Ok(Verdict::Done);
@@ -346,6 +363,7 @@ impl Leader {
     /// Does what is due by the clock.
     pub fn wake(&mut self, ledger: &mut Ledger, now_ms: u64) -> Result<(), Why> {
         if self.phase != Phase::Broadcast && now_ms >= self.phase_until_ms {
+            self.tell_of_the_silent(ledger);
             return Err(Why::TooSlow(self.zab_state()));
         }
         if self.handing_over_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
@@ -374,6 +392,7 @@ impl Leader {
         if !self.half_tick {
             self.tick += 1;
             if !self.has_quorum(ledger) {
+                self.tell_of_the_silent(ledger);
                 return Err(self.quorum_lost());
             }
             self.release_syncs(ledger);
@@ -391,7 +410,7 @@ impl Leader {
         let alive: BTreeSet<Sid> = self
             .links
             .values()
-            .filter(|link| self.tick <= link.alive_until_tick)
+            .filter(|link| self.tick <= link.alive_until_tick && link.has_voice())
             .map(Link::sid)
             .collect();
         let me = ledger.settings.sid;

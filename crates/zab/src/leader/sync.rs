@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use oxkeeper_proto::{Sid, Zxid};
+use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
 use super::{Leader, Phase, Stage, Syncing};
 use crate::cursors::{Cursors, follows};
@@ -51,7 +51,10 @@ impl Leader {
         let leads = Leads {
             window: ledger.window(),
             last_processed: if established { committed.max(bare) } else { committed },
-            force_snapshot: ledger.settings.force_snapshot || self.snapshot_next.contains(&sid),
+            force_snapshot: ledger.settings.force_snapshot
+                || last < Zxid::ZERO
+                || link.can(Capabilities::WANTS_SNAPSHOT)
+                || self.snapshot_next.contains(&sid),
             snapshot_size_permille: ledger.settings.snapshot_size_permille,
         };
         let plan = sync_plan(last, &leads, log);
@@ -215,7 +218,6 @@ impl Leader {
         self.phase = Phase::Broadcast;
         self.proposed = self.new_leader_zxid();
         self.next_half_tick_ms = now_ms + ledger.settings.tick_time_ms / 2;
-        ledger.trust();
         let seen = ledger.config_last_seen();
         if ledger.settings.reconfig_enabled
             && seen.version() > ledger.membership.current().version()

@@ -38,9 +38,10 @@ impl Learner {
             return Err(Why::OtherEnsemble { theirs, ours });
         }
         self.ensemble_id = theirs;
-        let bits = Capabilities::CUMULATIVE;
-        self.cumulative =
-            leader.is_some_and(|leader| leader.has(bits)) && ledger.capabilities().has(bits);
+        let both =
+            |bits| leader.is_some_and(|leader| leader.has(bits)) && ledger.capabilities().has(bits);
+        self.cumulative = both(Capabilities::CUMULATIVE);
+        self.probation = both(Capabilities::PROBATION);
         Ok(())
     }
 
@@ -89,7 +90,10 @@ impl Learner {
     pub(super) fn promised(&mut self, ledger: &mut Ledger) {
         let Some(link) = self.link else { return };
         self.stage = Stage::AwaitingPlan;
-        let last = if ledger.trusted() { ledger.cursors().appended } else { Zxid(-1) };
+        // A leader of Apache's sends a snapshot only to who says that it has nothing.
+        let says_so = self.probation || !ledger.wants_snapshot();
+        let known = ledger.trusted() && says_so;
+        let last = if known { ledger.cursors().appended } else { Zxid(-1) };
         let unknown_past = !ledger.trusted() && ledger.epochs().current == 0;
         let current =
             if self.accepted_before || unknown_past { -1 } else { ledger.epochs().current as i32 };

@@ -104,6 +104,8 @@ pub struct Learner {
     epoch: u32,
     /// Leader and learner take an ACK and a COMMIT for all before it.
     cumulative: bool,
+    /// The leader says when a member counts that has lost its data.
+    probation: bool,
     /// The epoch had been accepted before.
     accepted_before: bool,
     heard_ms: u64,
@@ -156,6 +158,7 @@ impl Learner {
             stage: Stage::Dialing,
             epoch: 0,
             cumulative: false,
+            probation: false,
             accepted_before: false,
             heard_ms: now_ms + delay_ms,
             listening: None,
@@ -323,7 +326,6 @@ impl Learner {
             Packet::Ping { zxid, .. } if self.stage == Stage::Broadcasting => {
                 ledger.push(Effect::AskTouched { zxid: *zxid })
             }
-            Packet::Ping { .. } => {}
             Packet::Sync => self.synced(ledger),
             Packet::Revalidated { session, valid } => {
                 return Ok(self.revalidated(ledger, *session, *valid));
@@ -338,7 +340,8 @@ impl Learner {
                 self.ensemble_id = *id;
                 self.take_ensemble_id(ledger)?;
             }
-            Packet::Ours(Ours::Ensemble { .. }) => {}
+            Packet::Ping { .. } | Packet::Ours(Ours::Ensemble { .. }) => {}
+            Packet::Ours(Ours::Counted) => self.counted(ledger),
             Packet::Unknown { kind, .. } => {
                 tracing::warn!(kind = kind.0, "unknown packet of the leader ignored")
             }

@@ -195,9 +195,20 @@ impl Learner {
     /// Log and epoch are on disk: ACK(NEWLEADER).
     pub(super) fn history_stands(&mut self, ledger: &mut Ledger) {
         self.stage = Stage::AwaitingService;
-        ledger.trust();
+        // A follower that serves observers counts nobody, and a leader of Apache's counts all.
+        if !self.probation || self.via.is_some() || wrong::is(Wrong::Wiped) {
+            ledger.trust();
+        }
         if let Some(link) = self.link {
             ledger.send(link, Outgoing::Ack(Zxid(i64::from(self.epoch) << 32)));
+        }
+    }
+
+    /// COUNTED: a quorum follows this leader that has forgotten nothing.
+    pub(super) fn counted(&self, ledger: &mut Ledger) {
+        if self.stage == Stage::Broadcasting && !ledger.trusted() {
+            tracing::info!(leader = self.leader.0, "this server counts again");
+            ledger.trust();
         }
     }
 

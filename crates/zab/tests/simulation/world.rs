@@ -566,7 +566,10 @@ impl World {
                 }
             }
             Effect::Fatal(why) => return Err(format!("{at} stopped: {why}")),
-            Effect::ConfigSeen(_) | Effect::ConfigActive(_) | Effect::Synced(_) => {}
+            Effect::ConfigSeen(_)
+            | Effect::ConfigActive(_)
+            | Effect::Synced(_)
+            | Effect::SaveTrust => {}
             Effect::SurveyLog { .. } | Effect::ReadLog { .. } => {}
         }
         Ok(())

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -642,6 +643,39 @@ impl Ensemble {
     pub fn running(&self) -> Vec<i64> {
         let running = self.members.iter().filter(|(_, member)| member.server.pid().is_some());
         running.map(|(&sid, _)| sid).collect()
+    }
+
+    /// Kills the leader, another member, and the leader again while somebody works against all of
+    /// them: each time a fifth of the `whole` is `done`, or when the work has ended.
+    ///
+    /// # Errors
+    /// When a member does not come back, or the work does not go on.
+    pub fn under_attack<T>(
+        &mut self,
+        done: &AtomicU64,
+        whole: u64,
+        working: std::thread::JoinHandle<Result<T>>,
+    ) -> Result<T> {
+        let mut down = None;
+        for part in 1..=3 {
+            self.await_that("the work goes on", |_| {
+                let far = done.load(Ordering::Relaxed) >= whole * part / 5;
+                (far || working.is_finished()).then_some(())
+            })?;
+            if let Some(sid) = down.take() {
+                self.start(sid)?;
+                self.await_serving(&[sid])?;
+            }
+            let leader = self.await_leader(None)?;
+            // The leader first and last, between them another.
+            let victim = if part == 2 { leader % 3 + 1 } else { leader };
+            self.kill(victim)?;
+            down = Some(victim);
+        }
+        match working.join() {
+            Ok(result) => result,
+            Err(_) => bail!("the thread that worked meanwhile panicked"),
+        }
     }
 
     /// Waits for something to come true, and for no process to end meanwhile.

@@ -10,34 +10,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::refusals::{Names, config, kept, text_of};
-use super::{Setting, mixture};
+use super::Setting;
+use super::reconfiguration::{NOT_NOW, change};
+use super::refusals::{Names, Transcript, beside_java, config, kept, text_of};
 use crate::disk::client::Client;
 use crate::ensemble::{Ensemble, Kind, Mixture, PATIENCE, Plan};
-use crate::wire::Request;
+
+/// The same as those that are refused something.
+pub(super) use super::refusals::mixtures;
 
 const TIMEOUT_MS: i32 = 20_000;
 /// Whoever leads at first.
 const LEADER: i64 = 3;
 /// Its ports are free: it never runs.
 const SPARE: i64 = 4;
-/// `KeeperException.Code` of what passes: NEWCONFIGNOQUORUM, RECONFIGINPROGRESS.
-const NOT_NOW: [i64; 2] = [-13, -14];
-
-pub(super) fn mixtures(quick: bool) -> Vec<Mixture> {
-    let all = ["ours,ours,ours", "java,ours,java", "ours,java,ours"];
-    all[..if quick { 1 } else { all.len() }].iter().map(|text| mixture(text)).collect()
-}
 
 pub(super) fn run(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path) -> Result<usize> {
     ensure!(mixture.voting.len() == 3, "three members move");
-    let java = [Kind::JAVA; 3];
-    let expected = transcript(setting, &java, &dir.join("java")).context("Java's")?;
-    let found = transcript(setting, &mixture.voting, &dir.join("other")).context("the other's")?;
-    for ((what, expected), (_, found)) in expected.iter().zip(&found) {
-        ensure!(expected == found, "{what}:\nJava's:\n{expected}\n{mixture}:\n{found}");
-    }
-    Ok(expected.len())
+    beside_java(transcript, setting, mixture, dir)
 }
 
 /// What happens to a member. Ports are written as in `refusals`.
@@ -85,11 +75,7 @@ const STEPS: [Step; 11] = [
     join("and comes again", "server.3=127.0.0.1:q3:e3:participant;127.0.0.1:c3"),
 ];
 
-fn transcript(
-    setting: &mut Setting<'_>,
-    kinds: &[Kind],
-    dir: &Path,
-) -> Result<Vec<(String, String)>> {
+fn transcript(setting: &mut Setting<'_>, kinds: &[Kind], dir: &Path) -> Result<Transcript> {
     // One more, which never runs.
     let plan = Plan::new(kinds, dir).reconfigurable(&[kinds[0]]);
     let mut ensemble = Ensemble::lay_out(setting.programs, &plan)?;
@@ -134,13 +120,7 @@ fn done(ensemble: &mut Ensemble, step: &Step) -> Result<String> {
         if *before.get_or_insert_with(|| text.clone()) != text {
             return version_of(&text);
         }
-        let request = Request::Reconfig {
-            joining: joining.clone(),
-            leaving: leaving.clone(),
-            members: None,
-            config_id: -1,
-        };
-        let Ok(answer) = client.ask(request) else { continue };
+        let Ok(answer) = client.ask(change(&joining, &leaving)) else { continue };
         match answer["err"].as_i64() {
             Some(0) => return version_of(&text_of(&answer["data"])?),
             Some(code) if NOT_NOW.contains(&code) => {}
@@ -167,11 +147,7 @@ fn after(
     for &sid in all {
         let what = format!("server {sid} serves and keeps {version}");
         let (serves, files) = ensemble.await_that(&what, |ensemble| {
-            // A proposed configuration is kept until a moment after its commit.
             let files = kept(ensemble, sid, version)?;
-            if files.contains_key("zoo.cfg.dynamic.next") {
-                return None;
-            }
             if Some(sid) == gone {
                 return Some((String::new(), files));
             }

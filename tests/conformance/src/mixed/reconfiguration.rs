@@ -18,7 +18,13 @@ const SOME: usize = 150;
 /// Timeout of the superuser's session, ms.
 const TIMEOUT_MS: i32 = 20_000;
 /// `KeeperException.Code` of what passes: NEWCONFIGNOQUORUM, RECONFIGINPROGRESS.
-const NOT_NOW: [i64; 2] = [-13, -14];
+pub(super) const NOT_NOW: [i64; 2] = [-13, -14];
+
+/// An incremental reconfiguration, whatever the version in force.
+pub(super) fn change(joining: &Option<String>, leaving: &Option<String>) -> Request {
+    let (joining, leaving) = (joining.clone(), leaving.clone());
+    Request::Reconfig { joining, leaving, members: None, config_id: -1 }
+}
 
 /// Three servers, replaced by three that join, and those by three like the first.
 pub(super) fn run(
@@ -86,13 +92,7 @@ fn reconfigure(stage: &mut Stage, joining: Option<String>, leaving: Option<Strin
             std::thread::sleep(Duration::from_millis(20));
             continue;
         };
-        let request = Request::Reconfig {
-            joining: joining.clone(),
-            leaving: leaving.clone(),
-            members: None,
-            config_id: -1,
-        };
-        let Ok(answer) = client.ask(request) else { continue };
+        let Ok(answer) = client.ask(change(&joining, &leaving)) else { continue };
         match answer["err"].as_i64() {
             Some(0) => {
                 stage.checked();

@@ -28,6 +28,19 @@ pub(super) fn mixtures(quick: bool) -> Vec<Mixture> {
 
 pub(super) fn run(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path) -> Result<usize> {
     ensure!(mixture.voting.len() == 3, "reconfigurations are asked of three members");
+    beside_java(transcript, setting, mixture, dir)
+}
+
+/// What happened at each step, by its name.
+pub(super) type Transcript = Vec<(String, String)>;
+
+/// The same on three servers of Java's and on a mixture: what is told must be the same.
+pub(super) fn beside_java(
+    transcript: fn(&mut Setting<'_>, &[Kind], &Path) -> Result<Transcript>,
+    setting: &mut Setting<'_>,
+    mixture: &Mixture,
+    dir: &Path,
+) -> Result<usize> {
     let java = [Kind::JAVA; 3];
     let expected = transcript(setting, &java, &dir.join("java")).context("Java's")?;
     let found = transcript(setting, &mixture.voting, &dir.join("other")).context("the other's")?;
@@ -138,11 +151,7 @@ const ASKS: [Ask; 44] = [
 ];
 
 /// What is asked, and everything that came of it, in words that do not depend on the ensemble.
-fn transcript(
-    setting: &mut Setting<'_>,
-    kinds: &[Kind],
-    dir: &Path,
-) -> Result<Vec<(String, String)>> {
+fn transcript(setting: &mut Setting<'_>, kinds: &[Kind], dir: &Path) -> Result<Transcript> {
     let mut told = vec![disabled(setting, kinds, &dir.join("disabled"))?];
     // One more, which is asked to join and does not run.
     let plan = Plan::new(kinds, dir.join("enabled")).reconfigurable(&[kinds[0]]);
@@ -238,7 +247,7 @@ fn state(ensemble: &mut Ensemble, names: &mut Names) -> Result<String> {
 }
 
 /// A member's dynamic files, once the one of this version is in force. The file names its version;
-/// inside there is none.
+/// inside there is none. What was proposed is kept until a moment after its commit.
 pub(super) fn kept(
     ensemble: &Ensemble,
     sid: i64,
@@ -246,7 +255,7 @@ pub(super) fn kept(
 ) -> Option<BTreeMap<String, String>> {
     let (current, files) = ensemble.dynamic_files(sid).ok()?;
     let settled = current.ends_with(&format!(".{version}")) && !files.get(&current)?.is_empty();
-    settled.then_some(files)
+    (settled && !files.contains_key("zoo.cfg.dynamic.next")).then_some(files)
 }
 
 /// `/zookeeper/config` as a member serves it behind a sync.
@@ -306,7 +315,7 @@ impl Names {
 
     pub(super) fn of_file(&mut self, name: &str) -> String {
         match name.strip_prefix("zoo.cfg.dynamic.") {
-            Some("next") | None => name.to_owned(),
+            None => name.to_owned(),
             Some(version) => format!("zoo.cfg.dynamic.{}", self.version(version)),
         }
     }

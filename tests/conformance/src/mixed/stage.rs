@@ -20,6 +20,10 @@ use crate::wire::{Request, op};
 const TIMEOUT_MS: i32 = 30_000;
 /// Timeout of sessions that are left to die, ms.
 const MORTAL_MS: i32 = 4_000;
+/// How long a sync of a member may take while nobody writes, and with that to read its tree: on a
+/// busy machine milliseconds, and three seconds.
+const SYNC_MAX: Duration = Duration::from_secs(10);
+const TREE_MAX: Duration = Duration::from_secs(25);
 /// When Java's servers find digests that differ among themselves. A snapshot taken under load holds
 /// more than its zxid says, so what comes behind it does not match until it has caught up. And a
 /// learner whose synchronisation failed behind NEWLEADER (ZOOKEEPER-4394 in 3.8) logs the same
@@ -224,22 +228,22 @@ impl Stage {
     /// What every member serves, in all fields.
     fn one_tree(&mut self) -> Result<Served> {
         let running = self.ensemble.running();
-        let mut clients = Vec::new();
-        for &sid in &running {
-            clients.push((sid, self.await_client(sid)?));
-        }
         let mut trees: Vec<(i64, Served)> = Vec::new();
-        for (sid, client) in &mut clients {
-            let path = Some("/".to_owned());
-            let told = client.ask(Request::Path { op: op::SYNC, path });
-            let told = told.with_context(|| self.last_words(*sid))?;
+        for &sid in &running {
+            // One after the other: a session that waits until the others have read expires.
+            let mut client = self.await_client(sid)?;
+            let began = Instant::now();
+            let told = client.ask(Request::Path { op: op::SYNC, path: Some("/".to_owned()) });
+            let told = told.with_context(|| self.last_words(sid))?;
             ensure!(told["err"] == 0, "server {sid} does not sync: {told}");
-            let mut tree = Served::read(client).with_context(|| format!("server {sid}"))?;
-            self.normalise(&mut tree);
-            trees.push((*sid, tree));
-        }
-        for (_, client) in clients {
+            let took = began.elapsed();
+            ensure!(took < SYNC_MAX, "a sync took {took:?}: {}", self.last_words(sid));
+            let mut tree = Served::read(&mut client).with_context(|| format!("server {sid}"))?;
+            let took = began.elapsed();
+            ensure!(took < TREE_MAX, "its tree took {took:?}: {}", self.last_words(sid));
             client.close()?;
+            self.normalise(&mut tree);
+            trees.push((sid, tree));
         }
         let (first, tree) = trees.swap_remove(0);
         for (sid, other) in &trees {

@@ -1,4 +1,5 @@
-//! What the peers need from the machine: a JDK, Maven, and a Python that can make environments.
+//! What the peers need from the machine: a JDK, Maven, a Python that can make environments, and a
+//! terminal for our shell.
 //!
 //! A continuous-integration machine is often a bare Debian image. What is missing there is
 //! installed by `apt-get` when we are root, and otherwise named in the error, with the command that
@@ -15,7 +16,7 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 5] = [
     Need { what: "java", probe: &["java", "-version"], packages: &["default-jdk-headless"] },
     Need { what: "javac", probe: &["javac", "-version"], packages: &["default-jdk-headless"] },
     Need { what: "mvn", probe: &["mvn", "-version"], packages: &["maven"] },
@@ -24,6 +25,7 @@ const NEEDS: [Need; 4] = [
         probe: &["python3", "-c", "import venv, ensurepip"],
         packages: &["python3", "python3-venv"],
     },
+    Need { what: "tmux", probe: &["tmux", "-V"], packages: &["tmux"] },
 ];
 
 /// Makes sure that everything the peers need is installed.
@@ -113,7 +115,7 @@ mod tests {
         let all: Vec<&Need> = NEEDS.iter().collect();
         assert_eq!(
             packages_for(&all),
-            ["default-jdk-headless", "maven", "python3", "python3-venv"],
+            ["default-jdk-headless", "maven", "python3", "python3-venv", "tmux"],
             "java and javac come from one package"
         );
     }

@@ -3,21 +3,26 @@
 //! A partner is a program of Curator's or kazoo's that does what it is told on a line of its input.
 //! Each scenario has ours and the partner contend, wait for, hand over to and read each other, in
 //! both directions. The counters that two hammer are protected by nothing but the lock: two owners
-//! at once would lose an addition.
+//! at once would lose an addition. [`attack`] has ours alone, on an ensemble whose members are
+//! killed.
 
+pub mod attack;
 mod partner;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use oxkeeper_client::Client;
 use oxkeeper_recipes::{
     AtomicValue, Barrier, Counter, CounterLayout, DelayQueue, DoubleBarrier, Election,
     ElectionLayout, Error, Group, GroupLayout, Layout, Led, LockingQueue, Mutex, Partitioner,
-    PriorityQueue, Queue, QueueLayout, ReadWriteLock, Semaphore, Share,
+    PriorityQueue, Queue, QueueLayout, ReadWriteLock, Registry, Semaphore, ServiceInstance,
+    ServiceType, Share,
 };
+use serde_json::json;
 
 use crate::Findings;
 use crate::peers::Peers;
@@ -27,6 +32,8 @@ use partner::Partner;
 const SOON: Duration = Duration::from_secs(30);
 /// How long is waited for what must not come.
 const BRIEF_MS: u64 = 400;
+/// The class of payloads that the partner's services have.
+const PAYLOAD: &str = "oxkeeper.peers.recipes.Payload";
 /// Additions of each side to a counter that a lock protects.
 const BLOWS: i64 = 40;
 
@@ -99,6 +106,7 @@ impl Stage {
                 a_latch_follows_ours_and_ours_follows_it,
                 an_owner_of_curator_hears_our_revocation,
                 queues_of_curator_are_read_both_ways,
+                services_are_found_both_ways,
             ),
             Layout::Kazoo => scenarios!(self, findings, progress:
                 queues_of_kazoo_are_read_both_ways,
@@ -384,6 +392,70 @@ impl Stage {
         let claim = locking.claim().await?;
         self.partner.expect(&format!("a take locked {path}"), "free").await?;
         ensure!(claim.data() == b"claimed" && claim.consume().await?, "it is ours");
+        Ok(())
+    }
+
+    async fn services_are_found_both_ways(&self) -> Result<()> {
+        let base = self.path("services");
+        let registry = Registry::new(&self.zk, &base);
+        self.partner
+            .expect(&format!("a register {base} mail theirs 10.0.0.9 2525 7"), "ok")
+            .await?;
+        ensure!(registry.services().await? == ["mail"], "the service is there");
+        let mut found = registry.instances("mail").await?;
+        let theirs = found.pop().context("nobody is registered")?;
+        let read = ServiceInstance {
+            ssl_port: Some(2526),
+            payload: json!({"@class": PAYLOAD, "zone": "west", "weight": 7}),
+            uri_spec: theirs.uri_spec.clone(),
+            registration_time_utc: theirs.registration_time_utc,
+            ..ServiceInstance::new("mail", "theirs", "10.0.0.9", 2525)
+        };
+        ensure!(theirs == read && found.is_empty(), "we read {theirs:?}, and {found:?}");
+        ensure!(theirs.registration_time_utc > 1_700_000_000_000, "{theirs:?}");
+
+        // Ours has a payload of their class and their pattern of addresses.
+        let ours = ServiceInstance {
+            payload: json!({"@class": PAYLOAD, "zone": "east", "weight": 9}),
+            uri_spec: theirs.uri_spec.clone(),
+            ..ServiceInstance::new("mail", "ours", "10.0.0.7", 25)
+        };
+        let node = registry.register(ours).await?;
+        let permanent = ServiceInstance {
+            service_type: ServiceType::Permanent,
+            enabled: false,
+            ..ServiceInstance::new("mail", "closed", "10.0.0.8", 26)
+        };
+        drop(registry.register(permanent).await?);
+        let both = "closed@10.0.0.8:26 null none PERMANENT disabled none,\
+                    ours@10.0.0.7:25 null east:9 DYNAMIC enabled mail:10.0.0.7:25,\
+                    theirs@10.0.0.9:2525 2526 west:7 DYNAMIC enabled mail:10.0.0.9:2525";
+        self.partner.expect(&format!("b find {base} mail"), both).await?;
+        self.partner.expect(&format!("b names {base}"), "mail").await?;
+        self.partner.expect(&format!("b provided {base} mail"), "ours,theirs").await?;
+        let provider = registry.provider("mail").await?;
+        let ids = || provider.all().into_iter().map(|one| one.id).collect::<Vec<_>>();
+        ensure!(ids() == ["ours", "theirs"], "{:?}", ids());
+        self.fields_are_theirs(&base).await?;
+
+        node.close().await;
+        self.partner.expect(&format!("b provided {base} mail"), "theirs").await?;
+        self.partner.expect("a release", "ok").await?;
+        self.until(0, || async { Ok(provider.all().len()) }).await?;
+        ensure!(registry.unregister("mail", "closed").await?, "it stays until it is taken out");
+        Ok(())
+    }
+
+    /// The fields of ours are those of theirs, but for the one that older readers do not know.
+    async fn fields_are_theirs(&self, base: &str) -> Result<()> {
+        let mut all = Vec::new();
+        for id in ["ours", "theirs"] {
+            let data = self.zk.get(&format!("{base}/mail/{id}")).await?;
+            let json: serde_json::Map<_, _> = serde_json::from_slice(data.bytes())?;
+            let names = json.keys().filter(|name| *name != "enabled").cloned();
+            all.push(names.collect::<BTreeSet<_>>());
+        }
+        ensure!(all[0] == all[1], "ours has the fields {:?}, theirs {:?}", all[0], all[1]);
         Ok(())
     }
 

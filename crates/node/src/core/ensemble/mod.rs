@@ -113,7 +113,7 @@ enum Serve {
 
 /// Who asked for a sync.
 #[derive(Debug, Clone, Copy)]
-struct Syncer {
+pub(super) struct Syncer {
     front: FrontId,
     conn: ConnId,
     nth: u32,
@@ -635,7 +635,8 @@ impl Core {
         self.end_turn(now);
         let syncer = Syncer { front, conn, nth };
         let Some(ensemble) = &mut self.ensemble else {
-            return self.effects.push_back(Effect::Tell(front, ToFront::Synced { conn, nth }));
+            self.flushes.push_back((self.proposed, syncer));
+            return self.answer_syncs();
         };
         let token = SyncToken(ensemble.next_sync);
         ensemble.next_sync += 1;
@@ -657,12 +658,15 @@ impl Core {
 
     /// Answers the syncs that the tree has caught up with.
     pub(super) fn answer_syncs(&mut self) {
-        let Some(ensemble) = &mut self.ensemble else { return };
-        while let Some((at, syncer)) = ensemble.synced_at.front().copied() {
+        let waiting = match &mut self.ensemble {
+            Some(ensemble) => &mut ensemble.synced_at,
+            None => &mut self.flushes,
+        };
+        while let Some((at, syncer)) = waiting.front().copied() {
             if at > self.applied {
                 break;
             }
-            ensemble.synced_at.pop_front();
+            waiting.pop_front();
             let told = ToFront::Synced { conn: syncer.conn, nth: syncer.nth };
             self.effects.push_back(Effect::Tell(syncer.front, told));
         }

@@ -141,6 +141,24 @@ public final class Partner {
                 return "ok";
             case "members":
                 return members(words[2]);
+            case "register":
+                Services services = new Services(client, words[2]);
+                int port = Integer.parseInt(words[6]);
+                services.register(words[3], words[4], words[5], port, Integer.parseInt(words[7]));
+                held.put(who, services::close);
+                return "ok";
+            case "find":
+                try (Services all = new Services(client, words[2])) {
+                    return all.find(words[3]);
+                }
+            case "names":
+                try (Services all = new Services(client, words[2])) {
+                    return all.names();
+                }
+            case "provided":
+                try (Services all = new Services(client, words[2])) {
+                    return all.provided(words[3]);
+                }
             default:
                 throw new IllegalArgumentException(words[1]);
         }
