@@ -241,7 +241,8 @@ impl Front {
     }
 
     /// Gives the output out of hand, if there is nothing to be done for this connection but to send
-    /// events to a client that has asked nothing since the last one. Until it comes [`back`](Front::take_back) nothing else leaves.
+    /// events to a client that has asked nothing since the last one. Until it comes
+    /// [`back`](Front::take_back) nothing else leaves.
     pub fn lend(&mut self, id: ConnId) -> Option<Vec<u8>> {
         let conn =
             self.conn_mut(id).filter(|conn| conn.only_events && conn.phase == Phase::Ready)?;
