@@ -282,7 +282,8 @@ impl Engine {
     fn leave<W: Work>(&mut self, number: usize, work: &W, now_ns: u64) -> bool {
         let conn = &mut self.conns[number];
         let known = conn.arrived_ns > 0;
-        if !known && !(conn.flights.is_empty() && work.leaves(self.unread.len())) {
+        let may = conn.flights.is_empty() && work.leaves(self.unread.len());
+        if !known && !may {
             return false;
         }
         conn.arrived_ns = now_ns;
