@@ -20,18 +20,18 @@ pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
     /// Resolves when the handle is closed or dropped.
-    pub async fn asked(&mut self) {
+    pub(crate) async fn asked(&mut self) {
         // An error is a handle that was dropped.
         let _ = self.0.wait_for(|stop| *stop).await;
     }
 
-    pub fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 }
 
 impl Background {
-    pub fn spawn<T>(keeper: &Keeper, task: impl FnOnce(Stop) -> T) -> Background
+    pub(crate) fn spawn<T>(keeper: &Keeper, task: impl FnOnce(Stop) -> T) -> Background
     where
         T: Future<Output = ()> + Send + 'static,
     {
@@ -46,7 +46,7 @@ impl Background {
     }
 
     /// Asks the task to end and waits until it has.
-    pub async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let _ = self.stop.send(true);
         let _ = self.done.wait_for(|done| *done).await;
     }

@@ -19,14 +19,16 @@ use crate::port::{Kind, New};
 /// The barrier itself is persistent: it stays when the one who closed it dies.
 ///
 /// ```
+/// # use std::time::Duration;
 /// # use oxkeeper_client::Client;
 /// # use oxkeeper_recipes::Barrier;
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let barrier = Barrier::new(zk, "/migration");
 /// barrier.close().await?;
-/// // Elsewhere: barrier.passed().await?;
+/// assert!(!barrier.passed_within(Duration::from_millis(20)).await?);
 /// barrier.open().await?;
+/// barrier.passed().await?;
 /// # Ok(())
 /// # });
 /// ```
@@ -38,11 +40,35 @@ pub struct Barrier {
 
 impl Barrier {
     /// The barrier that is this znode.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Barrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let barrier = Barrier::new(zk, "/barrier-new");
+    /// barrier.passed().await?; // open
+    /// assert!(zk.exists("/barrier-new").await?.is_none(), "nobody has closed it yet");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(keeper: impl Into<Keeper>, path: &str) -> Barrier {
         Barrier { keeper: keeper.into(), path: path.to_owned() }
     }
 
     /// Closes it; false if it was closed.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Barrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let barrier = Barrier::new(zk, "/barrier-close");
+    /// assert!(barrier.close().await?);
+    /// assert!(!barrier.close().await?, "it was closed before");
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, or the server refuses.
@@ -54,6 +80,19 @@ impl Barrier {
 
     /// Opens it; false if it was open.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Barrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let barrier = Barrier::new(zk, "/barrier-open");
+    /// barrier.close().await?;
+    /// assert!(barrier.open().await?);
+    /// assert!(!barrier.open().await?, "it was open before");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn open(&self) -> Result<bool, Error> {
@@ -61,6 +100,20 @@ impl Barrier {
     }
 
     /// Waits until it is open.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Barrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let barrier = Barrier::new(zk, "/barrier-passed");
+    /// barrier.close().await?;
+    /// // Whoever waits passes as soon as somebody opens it.
+    /// let (passed, opened) = tokio::join!(barrier.passed(), barrier.open());
+    /// assert!(passed.is_ok() && opened?);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, or the server refuses.
@@ -77,6 +130,19 @@ impl Barrier {
     }
 
     /// The same, for at most so long: false if it is still closed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Barrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let barrier = Barrier::new(zk, "/barrier-within");
+    /// barrier.close().await?;
+    /// assert!(!barrier.passed_within(Duration::from_millis(20)).await?);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`Barrier::passed`].
@@ -101,6 +167,22 @@ const READY: &str = "ready";
 /// let in by the mark that the last ones left: use a directory once, or wait until it is empty. In
 /// kazoo's layout the first to leave takes that mark away, so one that was out of touch for all of
 /// the time between may wait for ever; Curator's has no such gap.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::DoubleBarrier;
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// # let other = &Client::connect(&servers).await?;
+/// let here = DoubleBarrier::new(zk, "/meeting", 2);
+/// let there = DoubleBarrier::new(other, "/meeting", 2);
+/// // Neither is in before both have come, neither is out before both have gone.
+/// let (a, b) = tokio::try_join!(here.enter(), there.enter())?;
+/// tokio::try_join!(a.leave(), b.leave())?;
+/// assert!(zk.children("/meeting").await?.is_empty());
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 pub struct DoubleBarrier {
     arena: Arena,
@@ -109,6 +191,18 @@ pub struct DoubleBarrier {
 }
 
 /// A member's place inside a double barrier.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::DoubleBarrier;
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let inside = DoubleBarrier::new(zk, "/meeting-inside", 1).enter().await?;
+/// assert!(zk.exists("/meeting-inside/ready").await?.is_some());
+/// inside.leave().await?;
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Inside {
     member: Contender,
@@ -116,24 +210,80 @@ pub struct Inside {
 
 impl DoubleBarrier {
     /// The barrier of this directory, in Curator's layout, for so many.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::DoubleBarrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let meeting = DoubleBarrier::new(zk, "/meeting-new", 2);
+    /// // One of two waits.
+    /// let alone = tokio::time::timeout(Duration::from_millis(20), meeting.enter()).await;
+    /// assert!(alone.is_err());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(keeper: impl Into<Keeper>, dir: &str, size: usize) -> DoubleBarrier {
         let (keeper, dir, layout) = (keeper.into(), dir.to_owned(), Layout::default());
         DoubleBarrier { arena: Arena { keeper, dir, layout }, size, data: Vec::new() }
     }
 
     /// In another layout.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{DoubleBarrier, Layout};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let meeting = DoubleBarrier::new(zk, "/meeting-kazoo", 1).layout(Layout::Kazoo);
+    /// let inside = meeting.enter().await?;
+    /// let names = zk.children("/meeting-kazoo").await?;
+    /// assert!(names.iter().any(|name| name.len() == 32), "32 hexadecimal digits");
+    /// inside.leave().await?;
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn layout(mut self, layout: Layout) -> DoubleBarrier {
         self.arena.layout = layout;
         self
     }
 
     /// What members say of themselves.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::DoubleBarrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let meeting = DoubleBarrier::new(zk, "/meeting-who", 1).identity("10.0.0.7");
+    /// let inside = meeting.enter().await?;
+    /// let names = zk.children("/meeting-who").await?;
+    /// let member = names.iter().find(|name| *name != "ready").expect("a member");
+    /// assert_eq!(zk.get(&format!("/meeting-who/{member}")).await?.bytes(), b"10.0.0.7");
+    /// inside.leave().await?;
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn identity(mut self, data: impl Into<Vec<u8>>) -> DoubleBarrier {
         self.data = data.into();
         self
     }
 
     /// Comes, and waits until all have come.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::DoubleBarrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let meeting = DoubleBarrier::new(zk, "/meeting-enter", 2);
+    /// let (a, b) = tokio::try_join!(meeting.enter(), meeting.enter())?;
+    /// assert_eq!(zk.children("/meeting-enter").await?.len(), 3, "two members and `ready`");
+    /// tokio::try_join!(a.leave(), b.leave())?;
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, somebody deleted our znode, or the server refuses.
@@ -197,6 +347,18 @@ fn leaving<'a>(members: &'a [String], own: &str) -> Leaving<'a> {
 
 impl Inside {
     /// Goes, and waits until all have gone.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::DoubleBarrier;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let inside = DoubleBarrier::new(zk, "/meeting-leave", 1).enter().await?;
+    /// inside.leave().await?;
+    /// assert!(zk.children("/meeting-leave").await?.is_empty());
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, or the server refuses.

@@ -17,6 +17,20 @@ pub(crate) const REVOKE: &[u8] = b"__REVOKE__";
 
 /// The transaction that made an owner's znode: greater with every acquisition, of everybody, for as
 /// long as the ensemble lives. Hand it to what is protected and have it refuse lower ones.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Mutex, Token};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let mutex = Mutex::new(zk, "/token");
+/// let first = mutex.acquire().await?;
+/// let older: Token = first.token();
+/// first.release().await?;
+/// assert!(mutex.acquire().await?.token() > older, "who comes later has a greater one");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub i64);
 
@@ -33,6 +47,20 @@ impl std::fmt::Display for Token {
 }
 
 /// What is known of something held.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Hold, Mutex};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let guard = Mutex::new(zk, "/hold").acquire().await?;
+/// assert_eq!(guard.hold(), Hold::Held);
+/// zk.close().await;
+/// guard.lost().await;
+/// assert_eq!(guard.hold(), Hold::Lost);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     /// In touch with a server, so held as far as anyone can know here.
@@ -53,13 +81,13 @@ pub(crate) struct Arena {
 
 impl Arena {
     /// Everybody there, in order.
-    pub async fn lineup(&self, part: Part) -> Result<Vec<order::Contestant>, Error> {
+    pub(crate) async fn lineup(&self, part: Part) -> Result<Vec<order::Contestant>, Error> {
         let names = self.keeper.children(&self.dir).await?.unwrap_or_default();
         order::lineup(self.layout, part, &self.dir, names)
     }
 
     /// Who they are, in order.
-    pub async fn participants(&self, part: Part) -> Result<Vec<Participant>, Error> {
+    pub(crate) async fn participants(&self, part: Part) -> Result<Vec<Participant>, Error> {
         let mut all = Vec::new();
         for other in self.lineup(part).await? {
             let path = join(&self.dir, &other.name);
@@ -77,6 +105,20 @@ impl Arena {
 }
 
 /// Somebody who has or waits for something.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Mutex, Participant};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let mutex = Mutex::new(zk, "/participant").identity("10.0.0.7");
+/// let guard = mutex.acquire().await?;
+/// let owner: &Participant = &mutex.participants().await?[0];
+/// assert_eq!((&owner.path, owner.token), (&guard.path(), guard.token()));
+/// assert!(owner.exclusive && owner.data == b"10.0.0.7");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Participant {
     /// Its znode.
@@ -104,14 +146,14 @@ pub(crate) struct Contender {
 
 impl Contender {
     /// Makes a contender's znode, numbered by the directory.
-    pub async fn enter(arena: &Arena, part: Part, data: &[u8]) -> Result<Contender, Error> {
+    pub(crate) async fn enter(arena: &Arena, part: Part, data: &[u8]) -> Result<Contender, Error> {
         let mark = order::mark(arena.layout, &arena.keeper);
         let name = order::stem(arena.layout, part, &mark);
         Contender::enter_as(arena, part, mark, &name, Kind::EphemeralSequential, data).await
     }
 
     /// The same under a name that begins with the unique `mark`.
-    pub async fn enter_as(
+    pub(crate) async fn enter_as(
         arena: &Arena,
         part: Part,
         mark: String,
@@ -136,7 +178,7 @@ impl Contender {
         }
     }
 
-    pub fn keeper(&self) -> &Keeper {
+    pub(crate) fn keeper(&self) -> &Keeper {
         &self.arena.keeper
     }
 
@@ -148,29 +190,29 @@ impl Contender {
         }
     }
 
-    pub fn token(&self) -> Token {
+    pub(crate) fn token(&self) -> Token {
         self.seat().1
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.seat().0
     }
 
-    pub fn arena(&self) -> &Arena {
+    pub(crate) fn arena(&self) -> &Arena {
         &self.arena
     }
 
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         join(&self.arena.dir, self.seat().0)
     }
 
     /// For a multi: only while this znode is there.
-    pub fn check(&self) -> Edit {
+    pub(crate) fn check(&self) -> Edit {
         Edit::Check(self.path(), None)
     }
 
     /// Where it stands now.
-    pub async fn turn(&self) -> Result<Turn, Error> {
+    pub(crate) async fn turn(&self) -> Result<Turn, Error> {
         let all = self.arena.lineup(self.part).await?;
         Ok(order::turn(&all, self.seat().0))
     }
@@ -179,7 +221,7 @@ impl Contender {
     ///
     /// # Errors
     /// Its znode was deleted, a foreign name, or the session is over.
-    pub async fn wait(&self) -> Result<(), Error> {
+    pub(crate) async fn wait(&self) -> Result<(), Error> {
         loop {
             match self.turn().await? {
                 Turn::Held => return Ok(()),
@@ -196,7 +238,7 @@ impl Contender {
     }
 
     /// Resolves when the znode is gone, or the session over.
-    pub async fn lost(&self) {
+    pub(crate) async fn lost(&self) {
         let path = self.path();
         loop {
             match self.keeper().exists_watched(&path).await {
@@ -214,7 +256,7 @@ impl Contender {
 
     /// Resolves when it is lost, or when it could be: out of touch for as long as the server may
     /// keep the session.
-    pub async fn lapsed(&self) {
+    pub(crate) async fn lapsed(&self) {
         tokio::select! {
             biased;
             () = self.lost() => {}
@@ -223,7 +265,7 @@ impl Contender {
     }
 
     /// Resolves when somebody asks it to give up, or it is lost.
-    pub async fn revoked(&self) {
+    pub(crate) async fn revoked(&self) {
         let path = self.path();
         loop {
             match self.keeper().get_watched(&path).await {
@@ -240,7 +282,7 @@ impl Contender {
         }
     }
 
-    pub fn hold(&self) -> Hold {
+    pub(crate) fn hold(&self) -> Hold {
         match self.keeper().standing() {
             Standing::Connected => Hold::Held,
             Standing::Suspended(until) => {
@@ -251,7 +293,7 @@ impl Contender {
     }
 
     /// Deletes the znode; false if it was gone.
-    pub async fn leave(mut self) -> Result<bool, Error> {
+    pub(crate) async fn leave(mut self) -> Result<bool, Error> {
         let path = self.path();
         let was_there = self.keeper().delete_own(&path).await?;
         self.left = true;

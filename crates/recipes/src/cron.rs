@@ -11,6 +11,14 @@ const DAY: i64 = 24 * 60 * MINUTE;
 const DAYS_MAX: i64 = 8 * 366 + 1;
 
 /// When something is due. Ticks are moments in ms since 1970, the same for everybody.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use oxkeeper_recipes::Schedule;
+/// let hourly = Schedule::every(Duration::from_secs(3600)).expect("a period");
+/// assert_eq!(hourly.next_after(0), Some(3_600_000));
+/// assert_eq!(hourly.next_after(3_600_000), Some(7_200_000), "after it, and not at it");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Rule);
 
@@ -33,6 +41,12 @@ struct Cron {
 }
 
 /// Why a schedule cannot be read.
+///
+/// ```
+/// # use oxkeeper_recipes::{Schedule, ScheduleError};
+/// let error: ScheduleError = Schedule::cron("0 25 * * *").unwrap_err();
+/// assert_eq!((&*error.field, error.problem), ("25", "out of range"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field:?} in the schedule {text:?}: {problem}")]
 pub struct ScheduleError {
@@ -49,6 +63,14 @@ const FIELDS: [(&str, u32, u32); 5] =
 
 impl Schedule {
     /// Once in every period, counted from 1970; `None` for a period under a millisecond.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_recipes::Schedule;
+    /// let often = Schedule::every(Duration::from_millis(250)).expect("a period");
+    /// assert_eq!(often.next_after(1_700_000_000_100), Some(1_700_000_000_250));
+    /// assert_eq!(Schedule::every(Duration::from_micros(1)), None);
+    /// ```
     pub fn every(period: std::time::Duration) -> Option<Schedule> {
         let period_ms = i64::try_from(period.as_millis()).ok().filter(|ms| *ms > 0)?;
         Some(Schedule(Rule::Every { period_ms }))
@@ -89,6 +111,14 @@ impl Schedule {
     }
 
     /// The first tick after a moment; `None` if none comes, as for the 30th of February.
+    ///
+    /// ```
+    /// # use oxkeeper_recipes::Schedule;
+    /// let leap_days = Schedule::cron("0 0 29 2 *").expect("a schedule");
+    /// assert_eq!(leap_days.next_after(1_700_000_000_000), Some(1_709_164_800_000)); // 2024
+    /// let never = Schedule::cron("0 0 30 2 *").expect("a schedule");
+    /// assert_eq!(never.next_after(0), None);
+    /// ```
     pub fn next_after(&self, ms: i64) -> Option<i64> {
         match &self.0 {
             Rule::Every { period_ms } => {

@@ -17,6 +17,20 @@ use crate::sessions::Sessions;
 use crate::tree_cache::TreeCache;
 
 /// How long an instance stays registered.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Registry, ServiceInstance, ServiceType};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let mut gateway = ServiceInstance::new("mail", "gateway", "10.0.0.1", 25);
+/// gateway.service_type = ServiceType::Permanent;
+/// let registry = Registry::new(zk, "/registry-types");
+/// registry.register(gateway).await?.close().await;
+/// assert_eq!(registry.instances("mail").await?.len(), 1, "it outlives its handle");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServiceType {
     /// As long as its session.
@@ -34,6 +48,14 @@ pub enum ServiceType {
 }
 
 /// One instance of a service, in the JSON of Curator's `ServiceInstance`.
+///
+/// ```
+/// # use oxkeeper_recipes::ServiceInstance;
+/// let instance = ServiceInstance::new("mail", "7", "10.0.0.7", 25);
+/// let json = serde_json::to_string(&instance).expect("JSON");
+/// assert!(json.starts_with(r#"{"name":"mail","id":"7","address":"10.0.0.7","port":25"#));
+/// assert!(json.contains(r#""serviceType":"DYNAMIC""#));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceInstance {
@@ -82,6 +104,13 @@ fn is_enabled(enabled: &bool) -> bool {
 
 impl ServiceInstance {
     /// An instance that is there as long as its session.
+    ///
+    /// ```
+    /// # use oxkeeper_recipes::{ServiceInstance, ServiceType};
+    /// let instance = ServiceInstance::new("mail", "7", "10.0.0.7", 25);
+    /// assert_eq!(instance.service_type, ServiceType::Dynamic);
+    /// assert!(instance.enabled && instance.ssl_port.is_none());
+    /// ```
     pub fn new(name: &str, id: &str, address: &str, port: u16) -> ServiceInstance {
         ServiceInstance {
             name: name.to_owned(),
@@ -121,7 +150,7 @@ impl ServiceInstance {
 /// let registry = Registry::new(zk, "/services");
 /// let here = registry.register(ServiceInstance::new("mail", "7", "10.0.0.7", 25)).await?;
 /// let provider = registry.provider("mail").await?;
-/// println!("{:?}", provider.next().map(|instance| instance.address));
+/// assert_eq!(provider.next().expect("one").address.as_deref(), Some("10.0.0.7"));
 /// # drop(here);
 /// # Ok(())
 /// # });
@@ -134,6 +163,17 @@ pub struct Registry {
 
 impl Registry {
     /// The registry below this path.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Registry;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let registry = Registry::new(zk, "/registry-new");
+    /// assert!(registry.services().await?.is_empty());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(sessions: impl Into<Sessions>, base: &str) -> Registry {
         Registry { sessions: sessions.into(), base: base.to_owned() }
     }
@@ -144,6 +184,20 @@ impl Registry {
 
     /// Registers an instance until the handle is closed or dropped; a static or permanent one stays
     /// until [`Registry::unregister`].
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Registry, ServiceInstance};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let registry = Registry::new(zk, "/registry-register");
+    /// let here = registry.register(ServiceInstance::new("mail", "7", "10.0.0.7", 25)).await?;
+    /// assert_eq!(registry.instances("mail").await?[0].id, "7");
+    /// here.close().await;
+    /// assert!(registry.instances("mail").await?.is_empty());
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// There is no session, or a name that cannot be one.
@@ -173,6 +227,21 @@ impl Registry {
 
     /// Takes an instance out, whoever registered it; false if it was not there.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Registry, ServiceInstance, ServiceType};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let registry = Registry::new(zk, "/registry-unregister");
+    /// let mut gateway = ServiceInstance::new("mail", "gateway", "10.0.0.1", 25);
+    /// gateway.service_type = ServiceType::Static;
+    /// registry.register(gateway).await?.close().await;
+    /// assert!(registry.unregister("mail", "gateway").await?);
+    /// assert!(!registry.unregister("mail", "gateway").await?, "it was taken out before");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn unregister(&self, service: &str, id: &str) -> Result<bool, Error> {
@@ -181,6 +250,20 @@ impl Registry {
     }
 
     /// Names of services.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Registry, ServiceInstance};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let registry = Registry::new(zk, "/registry-services");
+    /// let web = registry.register(ServiceInstance::new("web", "1", "10.0.0.1", 80)).await?;
+    /// let mail = registry.register(ServiceInstance::new("mail", "1", "10.0.0.1", 25)).await?;
+    /// assert_eq!(registry.services().await?, ["mail", "web"]);
+    /// # drop((web, mail));
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, or the server refuses.
@@ -192,6 +275,21 @@ impl Registry {
     }
 
     /// Instances of a service.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Registry, ServiceInstance};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let registry = Registry::new(zk, "/registry-instances");
+    /// let here = registry.register(ServiceInstance::new("mail", "7", "10.0.0.7", 25)).await?;
+    /// let all = registry.instances("mail").await?;
+    /// assert_eq!((all.len(), all[0].port), (1, Some(25)));
+    /// assert!(registry.instances("no such service").await?.is_empty());
+    /// # drop(here);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, an instance cannot be read, or the server refuses.
@@ -211,6 +309,20 @@ impl Registry {
 
     /// Hands out instances of a service from a cache, one after another.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Registry, ServiceInstance};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let registry = Registry::new(zk, "/registry-provider");
+    /// let here = registry.register(ServiceInstance::new("mail", "7", "10.0.0.7", 25)).await?;
+    /// let provider = registry.provider("mail").await?;
+    /// assert_eq!(provider.next().expect("one").id, "7");
+    /// # drop(here);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// There is no session.
     pub async fn provider(&self, service: &str) -> Result<Provider, Error> {
@@ -222,6 +334,22 @@ impl Registry {
 }
 
 /// Hands out instances (Curator's `ServiceProvider` with its round-robin strategy).
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Registry, ServiceInstance};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let registry = Registry::new(zk, "/provider");
+/// let one = registry.register(ServiceInstance::new("mail", "1", "10.0.0.1", 25)).await?;
+/// let two = registry.register(ServiceInstance::new("mail", "2", "10.0.0.2", 25)).await?;
+/// let provider = registry.provider("mail").await?;
+/// let turns: Vec<_> = (0..3).filter_map(|_| provider.next()).map(|next| next.id).collect();
+/// assert_eq!(turns, ["1", "2", "1"]);
+/// # drop((one, two));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Provider {
     cache: TreeCache,
@@ -231,6 +359,23 @@ pub struct Provider {
 
 impl Provider {
     /// All instances that are enabled and can be read, in order of ids.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Registry, ServiceInstance};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let registry = Registry::new(zk, "/provider-all");
+    /// let mut resting = ServiceInstance::new("mail", "1", "10.0.0.1", 25);
+    /// resting.enabled = false;
+    /// let one = registry.register(resting).await?;
+    /// let two = registry.register(ServiceInstance::new("mail", "2", "10.0.0.2", 25)).await?;
+    /// let all = registry.provider("mail").await?.all();
+    /// assert_eq!(all.iter().map(|one| &*one.id).collect::<Vec<_>>(), ["2"]);
+    /// # drop((one, two));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn all(&self) -> Vec<ServiceInstance> {
         let nodes = self.cache.children(&self.dir).into_iter();
         let read = nodes.filter_map(|(path, node)| ServiceInstance::read(&path, &node.data).ok());
@@ -238,6 +383,17 @@ impl Provider {
     }
 
     /// The next instance; `None` if there is none.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Registry;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let provider = Registry::new(zk, "/provider-next").provider("mail").await?;
+    /// assert!(provider.next().is_none(), "nobody is registered");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn next(&self) -> Option<ServiceInstance> {
         let mut all = self.all();
         if all.is_empty() {
@@ -248,6 +404,23 @@ impl Provider {
     }
 
     /// The cache behind it.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Change, Registry, ServiceInstance};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let registry = Registry::new(zk, "/provider-cache");
+    /// let provider = registry.provider("mail").await?;
+    /// let mut changes = provider.cache().changes();
+    /// let here = registry.register(ServiceInstance::new("mail", "7", "10.0.0.7", 25)).await?;
+    /// // The directory of the service, and the instance in it.
+    /// assert!(matches!(changes.next().await, Change::Added(path, _) if path.ends_with("/mail")));
+    /// assert!(matches!(changes.next().await, Change::Added(path, _) if path.ends_with("/7")));
+    /// # drop(here);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn cache(&self) -> &TreeCache {
         &self.cache
     }

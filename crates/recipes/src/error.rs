@@ -3,6 +3,19 @@
 use crate::port::{ErrorCode, Failure, Fate};
 
 /// Why a recipe did not do what it was asked.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Counter, Error};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// zk.create("/visits", b"not a number").await?;
+/// let error = Counter::new(zk, "/visits").get().await.unwrap_err();
+/// assert!(matches!(error, Error::Data { .. }));
+/// assert_eq!(error.to_string(), "the data of /visits is 12 bytes, not 8");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// A server or the connection refused an operation.
@@ -67,6 +80,19 @@ pub enum Error {
 
 impl Error {
     /// The server's code, where a server refused.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Barrier;
+    /// # use oxkeeper_recipes::port::ErrorCode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// zk.create("/ephemeral", b"").ephemeral().await?;
+    /// let error = Barrier::new(zk, "/ephemeral/barrier").close().await.unwrap_err();
+    /// assert_eq!(error.code(), Some(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Error::Client(failure) => failure.code,
@@ -75,6 +101,14 @@ impl Error {
     }
 
     /// Whether the change that failed took effect.
+    ///
+    /// ```
+    /// # use oxkeeper_recipes::Error;
+    /// # use oxkeeper_recipes::port::Fate;
+    /// let error = Error::Unsure { path: "/queues/mail/qn-".to_owned() };
+    /// assert_eq!(error.fate(), Fate::Unknown, "putting again may put twice");
+    /// assert_eq!(Error::SessionOver.fate(), Fate::DidNotHappen);
+    /// ```
     pub fn fate(&self) -> Fate {
         match self {
             Error::Client(failure) => failure.fate,
@@ -84,6 +118,18 @@ impl Error {
     }
 
     /// True when nothing more can be done in this session.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Mutex;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// zk.close().await;
+    /// let error = Mutex::new(zk, "/too-late").acquire().await.unwrap_err();
+    /// assert!(error.is_session_over());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_session_over(&self) -> bool {
         match self {
             Error::SessionOver => true,

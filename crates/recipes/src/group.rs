@@ -10,6 +10,20 @@ use crate::port::Kind;
 use crate::sessions::Sessions;
 
 /// Whose members these are.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Group, GroupLayout};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let group = Group::new(zk, "/group-party").layout(GroupLayout::Party);
+/// let me = group.join("worker-7", b"").await?;
+/// let all = group.members().await?;
+/// assert!(all[0].id == "worker-7" && all[0].name.ends_with("__party__"));
+/// # drop(me);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum GroupLayout {
     /// Named by their id: Curator's `GroupMember`.
@@ -22,6 +36,20 @@ pub enum GroupLayout {
 }
 
 /// One of a group.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Group, Member};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let group = Group::new(zk, "/group-member");
+/// let me = group.join("worker-7", b"10.0.0.7").await?;
+/// let member: &Member = &group.members().await?[0];
+/// assert_eq!((&*member.id, &*member.data), ("worker-7", &b"10.0.0.7"[..]));
+/// # drop(me);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Member {
     /// Its id.
@@ -48,9 +76,7 @@ pub struct Member {
 /// # let zk = &Client::connect(&servers).await?;
 /// let group = Group::new(zk, "/workers");
 /// let me = group.join("worker-7", b"10.0.0.7").await?;
-/// for member in group.members().await? {
-///     println!("{}", member.id);
-/// }
+/// assert_eq!(group.members().await?[0].id, "worker-7");
 /// me.close().await;
 /// # Ok(())
 /// # });
@@ -64,12 +90,36 @@ pub struct Group {
 
 impl Group {
     /// The group of this directory, in Curator's layout.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Group;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let group = Group::new(zk, "/group-new");
+    /// assert!(group.members().await?.is_empty());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(sessions: impl Into<Sessions>, dir: &str) -> Group {
         let (sessions, dir) = (sessions.into(), dir.to_owned());
         Group { sessions, dir, layout: GroupLayout::default() }
     }
 
     /// In another layout.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Group, GroupLayout};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let group = Group::new(zk, "/group-shallow").layout(GroupLayout::ShallowParty);
+    /// let me = group.join("worker-7", b"").await?;
+    /// assert!(group.members().await?[0].name.ends_with("-worker-7"));
+    /// # drop(me);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn layout(mut self, layout: GroupLayout) -> Group {
         self.layout = layout;
         self
@@ -77,6 +127,21 @@ impl Group {
 
     /// Becomes a member until the handle is closed or dropped. kazoo's layouts have no data beside
     /// the id. In Curator's layout an id that another session has is waited for.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Group;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let group = Group::new(zk, "/group-join");
+    /// let me = group.join("worker-7", b"10.0.0.7").await?;
+    /// assert_eq!(group.members().await?.len(), 1);
+    /// me.close().await;
+    /// assert!(group.members().await?.is_empty());
+    /// assert!(group.join("no/name", b"").await.is_err());
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// There is no session, or an id that cannot be a name.
@@ -101,6 +166,20 @@ impl Group {
 
     /// Who is there, in order of ids.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Group;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let group = Group::new(zk, "/group-members");
+    /// let (b, a) = (group.join("b", b"").await?, group.join("a", b"").await?);
+    /// let ids: Vec<_> = group.members().await?.into_iter().map(|member| member.id).collect();
+    /// assert_eq!(ids, ["a", "b"]);
+    /// # drop((a, b));
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
@@ -110,6 +189,22 @@ impl Group {
     }
 
     /// Waits until the group is another than `seen`.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Group;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let (here, there) = (Group::new(zk, "/group-news"), Group::new(other, "/group-news"));
+    /// let seen = here.members().await?;
+    /// let news = here.members_other_than(&seen);
+    /// let (news, member) = tokio::try_join!(news, there.join("b", b""))?;
+    /// assert_eq!(news[0].id, "b");
+    /// # drop(member);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, or the server refuses.

@@ -24,6 +24,21 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// One session, as recipes use it. Cheap to clone. Made from a client by [`From`].
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Counter, Keeper, Mutex};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let keeper = Keeper::from(zk);
+/// // Recipes on one keeper share its session.
+/// let count = Counter::new(&keeper, "/keeper-count");
+/// let guard = Mutex::new(&keeper, "/keeper-lock").acquire().await?;
+/// assert_eq!(count.add(1).await?, 1);
+/// guard.release().await?;
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct Keeper {
     port: Arc<dyn Port>,
@@ -53,11 +68,87 @@ impl Pause {
 
 impl Keeper {
     /// Recipes on this port.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicUsize, Ordering};
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Barrier, Keeper};
+    /// # use oxkeeper_recipes::port::{Alarm, Asked, Edit, New};
+    /// # use oxkeeper_recipes::port::{Pending, Port, Standing, Stat, TreeWatch};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// // Counts the znodes that recipes make.
+    /// struct Counting(Keeper, Arc<AtomicUsize>);
+    /// impl Port for Counting {
+    ///     fn create(&self, new: New) -> Asked<(String, Stat)> {
+    ///         self.1.fetch_add(1, Ordering::Relaxed);
+    ///         self.0.port().create(new)
+    ///     }
+    ///     // And so on: each passes what it is asked to `self.0.port()`.
+    ///     # fn delete(&self, path: &str, version: Option<i32>) -> Asked<()> {
+    ///     #     self.0.port().delete(path, version)
+    ///     # }
+    ///     # fn set(&self, path: &str, data: Vec<u8>, version: Option<i32>) -> Asked<Stat> {
+    ///     #     self.0.port().set(path, data, version)
+    ///     # }
+    ///     # fn get(&self, path: &str) -> Asked<(Vec<u8>, Stat)> { self.0.port().get(path) }
+    ///     # fn get_watched(&self, path: &str) -> Asked<(Vec<u8>, Stat, Alarm)> {
+    ///     #     self.0.port().get_watched(path)
+    ///     # }
+    ///     # fn exists_watched(&self, path: &str) -> Asked<(Option<Stat>, Alarm)> {
+    ///     #     self.0.port().exists_watched(path)
+    ///     # }
+    ///     # fn exists(&self, path: &str) -> Asked<Option<Stat>> { self.0.port().exists(path) }
+    ///     # fn children(&self, path: &str) -> Asked<Vec<String>> { self.0.port().children(path) }
+    ///     # fn children_watched(&self, path: &str) -> Asked<(Vec<String>, Alarm)> {
+    ///     #     self.0.port().children_watched(path)
+    ///     # }
+    ///     # fn multi(&self, edits: Vec<Edit>) -> Asked<Vec<Option<String>>> {
+    ///     #     self.0.port().multi(edits)
+    ///     # }
+    ///     # fn sync(&self, path: &str) -> Asked<()> { self.0.port().sync(path) }
+    ///     # fn watch_tree(&self, path: &str) -> Asked<Box<dyn TreeWatch>> {
+    ///     #     self.0.port().watch_tree(path)
+    ///     # }
+    ///     # fn standing(&self) -> Standing { self.0.port().standing() }
+    ///     # fn standing_other_than(&self, seen: Standing) -> Pending<Standing> {
+    ///     #     self.0.port().standing_other_than(seen)
+    ///     # }
+    ///     # fn session_id(&self) -> i64 { self.0.port().session_id() }
+    ///     # fn now(&self) -> Duration { self.0.port().now() }
+    ///     # fn wall_ms(&self) -> i64 { self.0.port().wall_ms() }
+    ///     # fn pause(&self, time: Duration) -> Pending<()> { self.0.port().pause(time) }
+    ///     # fn spawn(&self, task: Pending<()>) { self.0.port().spawn(task) }
+    ///     # fn unique(&self) -> u128 { self.0.port().unique() }
+    /// }
+    /// let made = Arc::new(AtomicUsize::new(0));
+    /// let keeper = Keeper::new(Counting(zk.into(), Arc::clone(&made)));
+    /// assert!(Barrier::new(&keeper, "/counted").close().await?);
+    /// assert_eq!(made.load(Ordering::Relaxed), 1);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(port: impl Port) -> Keeper {
         Keeper { port: Arc::new(port) }
     }
 
     /// The bare operations.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Keeper;
+    /// # use oxkeeper_recipes::port::{Kind, New};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let keeper = Keeper::from(zk);
+    /// let new = New { path: "/by-hand".into(), data: b"1".to_vec(), kind: Kind::Ephemeral };
+    /// let (path, stat) = keeper.port().create(new).await?;
+    /// assert_eq!((&*path, stat.data_length), ("/by-hand", 1));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn port(&self) -> &dyn Port {
         &*self.port
     }

@@ -31,6 +31,18 @@
 //! [`Error::Unsure`]. Only the session's end is final; recipes that outlive it take [`Sessions`].
 //!
 //! Layouts, byte by byte: `docs/recipes.md`.
+//!
+//! ```
+//! # use oxkeeper_client::Client;
+//! # use oxkeeper_recipes::{Counter, Mutex};
+//! # oxkeeper_scratch::example(async |servers| {
+//! let zk = Client::connect(&servers).await?; // "zk1,zk2,zk3"
+//! let guard = Mutex::new(&zk, "/locks/report").acquire().await?;
+//! assert_eq!(Counter::new(&zk, "/reports").add(1).await?, 1);
+//! guard.release().await?;
+//! # Ok(())
+//! # });
+//! ```
 
 mod background;
 mod barrier;

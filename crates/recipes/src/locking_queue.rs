@@ -31,7 +31,7 @@ use crate::queue::items::{Names, PRIORITY};
 /// queue.put(b"order 17").await?;
 /// let claim = queue.claim().await?;
 /// println!("{} bytes, token {}", claim.data().len(), claim.token());
-/// claim.consume().await?;
+/// assert!(claim.consume().await?, "it was ours to the end");
 /// # Ok(())
 /// # });
 /// ```
@@ -44,6 +44,21 @@ pub struct LockingQueue {
 }
 
 /// An item that is ours for as long as the session lives; dropped, it is given back beside.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Claim, LockingQueue};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let queue = LockingQueue::new(zk, "/claim");
+/// queue.put(b"order 17").await?;
+/// drop(queue.claim().await?); // given back: a claim that is not consumed is nobody's
+/// let claim: Claim = queue.claim().await?;
+/// assert_eq!(claim.data(), b"order 17");
+/// assert!(claim.consume().await?);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Claim {
     queue: LockingQueue,
@@ -62,12 +77,38 @@ const CLAIM_VERSION: i32 = 1;
 
 impl LockingQueue {
     /// The queue below this path in kazoo's layout: items in `entries`, claims in `taken`.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claims-new");
+    /// queue.put(b"order 17").await?;
+    /// assert_eq!(zk.children("/claims-new/entries").await?.len(), 1);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(keeper: impl Into<Keeper>, path: &str) -> LockingQueue {
         let (items, claims) = (join(path, "entries"), join(path, "taken"));
         LockingQueue::of(keeper.into(), items, claims, Names::KazooPriority)
     }
 
     /// The queue of this directory in Curator's layout, claims in another directory.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::curator(zk, "/claims-curator", "/claims-curator-locks");
+    /// queue.put(b"order 17").await?;
+    /// let claim = queue.claim().await?;
+    /// assert_eq!(zk.children("/claims-curator-locks").await?.len(), 1);
+    /// claim.consume().await?;
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn curator(keeper: impl Into<Keeper>, dir: &str, lock_dir: &str) -> LockingQueue {
         LockingQueue::of(keeper.into(), dir.to_owned(), lock_dir.to_owned(), Names::Curator)
     }
@@ -82,6 +123,19 @@ impl LockingQueue {
 
     /// Puts an item at the end.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claims-put");
+    /// queue.put(b"first").await?;
+    /// queue.put(b"second").await?;
+    /// assert_eq!(queue.claim().await?.data(), b"first");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, the outcome is unknown, or the server refuses.
     pub async fn put(&self, data: &[u8]) -> Result<(), Error> {
@@ -89,6 +143,20 @@ impl LockingQueue {
     }
 
     /// Puts an item with a priority from 0, first, to 999. Curator's layout has none.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claims-priority");
+    /// queue.put(b"some time").await?; // 100
+    /// queue.put_with(b"now", 0).await?;
+    /// assert_eq!(queue.claim().await?.data(), b"now");
+    /// assert!(queue.put_with(b"beyond the layout", 1000).await.is_err());
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`LockingQueue::put`].
@@ -116,6 +184,20 @@ impl LockingQueue {
 
     /// Waits for an item that nobody has and claims it. Cancellation is safe.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claims-claim");
+    /// // It waits for what is put later.
+    /// let (claim, put) = tokio::join!(queue.claim(), queue.put(b"order 17"));
+    /// put?;
+    /// assert!(claim?.consume().await?);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, an item cannot be read, or the server refuses.
     pub async fn claim(&self) -> Result<Claim, Error> {
@@ -140,6 +222,20 @@ impl LockingQueue {
     }
 
     /// Claims an item if one is free.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claims-try");
+    /// queue.put(b"order 17").await?;
+    /// let claim = queue.try_claim().await?.expect("an item");
+    /// assert!(queue.try_claim().await?.is_none(), "it is claimed");
+    /// claim.consume().await?;
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`LockingQueue::claim`].
@@ -225,6 +321,21 @@ impl LockingQueue {
 
     /// Items in it, claimed ones too.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claims-len");
+    /// queue.put(b"order 17").await?;
+    /// let claim = queue.claim().await?;
+    /// assert_eq!(queue.len().await?, 1, "claimed ones count");
+    /// claim.consume().await?;
+    /// assert_eq!(queue.len().await?, 0);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn len(&self) -> Result<usize, Error> {
@@ -234,6 +345,19 @@ impl LockingQueue {
 
     /// True if there is none.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claims-empty");
+    /// assert!(queue.is_empty().await?);
+    /// queue.put(b"order 17").await?;
+    /// assert!(!queue.is_empty().await?);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn is_empty(&self) -> Result<bool, Error> {
@@ -241,6 +365,18 @@ impl LockingQueue {
     }
 
     /// The layout that the claims follow.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Layout, LockingQueue};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// assert_eq!(LockingQueue::new(zk, "/claims-kazoo").claims_layout(), Layout::Kazoo);
+    /// let curator = LockingQueue::curator(zk, "/claims", "/locks");
+    /// assert_eq!(curator.claims_layout(), Layout::Curator);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn claims_layout(&self) -> Layout {
         self.layout()
     }
@@ -248,16 +384,55 @@ impl LockingQueue {
 
 impl Claim {
     /// The item; of several parts, all of them one after another.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claim-data");
+    /// queue.put(b"order 17").await?;
+    /// assert_eq!(queue.claim().await?.data(), b"order 17");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn data(&self) -> Vec<u8> {
         self.parts.concat()
     }
 
     /// The parts of the item; only Curator's layout can hold more or less than one.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::curator(zk, "/claim-parts", "/claim-parts-locks");
+    /// queue.put(b"order 17").await?;
+    /// assert_eq!(queue.claim().await?.parts(), [b"order 17".to_vec()]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn parts(&self) -> &[Vec<u8>] {
         &self.parts
     }
 
     /// Greater with every claim.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claim-token");
+    /// queue.put(b"order 17").await?;
+    /// let first = queue.claim().await?;
+    /// let older = first.token();
+    /// first.release().await?;
+    /// assert!(queue.claim().await?.token() > older);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn token(&self) -> Token {
         self.token
     }
@@ -271,6 +446,24 @@ impl Claim {
     }
 
     /// The first operations of a multi that must only happen while this is ours.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Keeper, LockingQueue};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let keeper = Keeper::from(zk);
+    /// # let port = keeper.port();
+    /// let queue = LockingQueue::new(zk, "/claim-check");
+    /// queue.put(b"order 17").await?;
+    /// let claim = queue.claim().await?;
+    /// let checks = claim.check();
+    /// port.multi(checks.clone()).await?;
+    /// claim.release().await?;
+    /// assert!(port.multi(checks).await.is_err(), "it is not ours any more");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn check(&self) -> Vec<Edit> {
         vec![
             Edit::Check(self.mark(), Some(CLAIM_VERSION)),
@@ -280,6 +473,19 @@ impl Claim {
 
     /// The item is done: takes it out of the queue. False if the claim had been lost: another has
     /// it, or has done it.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claim-consume");
+    /// queue.put(b"order 17").await?;
+    /// assert!(queue.claim().await?.consume().await?);
+    /// assert!(queue.is_empty().await?);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, and the claim with it; or the server refuses.
@@ -317,6 +523,19 @@ impl Claim {
     }
 
     /// Gives the item back for others.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::LockingQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = LockingQueue::new(zk, "/claim-release");
+    /// queue.put(b"order 17").await?;
+    /// queue.claim().await?.release().await?;
+    /// assert!(queue.try_claim().await?.is_some(), "others may have it");
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, which has given it back too.

@@ -12,6 +12,19 @@ use crate::sessions::Sessions;
 use crate::value::AtomicValue;
 
 /// A znode as it was.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Cached, NodeCache};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// zk.create("/node", b"1").await?;
+/// let mut cache = NodeCache::start(zk, "/node").await?;
+/// let Cached::Present(node) = cache.changed().await else { panic!("it is there") };
+/// assert_eq!((&node.data[..], node.stat.version), (&b"1"[..], 0));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Its data.
@@ -21,6 +34,22 @@ pub struct Node {
 }
 
 /// What a cache knows of its znode.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Cached, NodeCache};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let mut cache = NodeCache::start(zk, "/cached").await?;
+/// assert_eq!(cache.get(), Cached::Unread);
+/// assert_eq!(cache.changed().await, Cached::Absent);
+/// zk.create("/cached", b"1").await?;
+/// assert!(matches!(cache.changed().await, Cached::Present(_)));
+/// zk.close().await;
+/// assert_eq!(cache.changed().await, Cached::Ended);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cached {
     /// Nothing yet.
@@ -35,6 +64,15 @@ pub enum Cached {
 
 impl Cached {
     /// The znode, if it is there.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use oxkeeper_recipes::{Cached, Node};
+    /// # use oxkeeper_recipes::port::Stat;
+    /// assert_eq!(Cached::Absent.node(), None);
+    /// let node = Node { data: b"1".to_vec(), stat: Stat::default() };
+    /// assert_eq!(Cached::Present(Arc::new(node)).node().expect("there").data, b"1");
+    /// ```
     pub fn node(&self) -> Option<&Node> {
         match self {
             Cached::Present(node) => Some(node),
@@ -61,7 +99,7 @@ impl Cached {
 /// # zk.create("/app/settings", b"1").parents().await?;
 /// let mut settings = NodeCache::start(zk, "/app/settings").await?;
 /// while let Some(node) = settings.changed().await.node() {
-///     println!("version {}: {} bytes", node.stat.version, node.data.len());
+///     assert_eq!(node.data, b"1");
 /// #   zk.close().await;
 /// }
 /// # Ok(())
@@ -76,6 +114,18 @@ pub struct NodeCache {
 impl NodeCache {
     /// Begins to watch.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::NodeCache;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// zk.create("/cache-start", b"1").await?;
+    /// let mut cache = NodeCache::start(zk, "/cache-start").await?;
+    /// assert_eq!(cache.changed().await.node().expect("there").data, b"1");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// There is no session.
     pub async fn start(sessions: impl Into<Sessions>, path: &str) -> Result<NodeCache, Error> {
@@ -87,11 +137,38 @@ impl NodeCache {
     }
 
     /// What is known now.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::NodeCache;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// zk.create("/cache-get", b"1").await?;
+    /// let mut cache = NodeCache::start(zk, "/cache-get").await?;
+    /// cache.changed().await;
+    /// assert_eq!(cache.get().node().expect("there").data, b"1");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn get(&self) -> Cached {
         self.seen.borrow().clone()
     }
 
     /// Waits for the first or the next state, and tells it.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Cached, NodeCache};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let mut cache = NodeCache::start(zk, "/cache-changed").await?;
+    /// assert_eq!(cache.changed().await, Cached::Absent);
+    /// other.create("/cache-changed", b"1").await?;
+    /// assert_eq!(cache.changed().await.node().expect("there").data, b"1");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn changed(&mut self) -> Cached {
         if self.seen.changed().await.is_err() {
             return Cached::Ended;
@@ -100,6 +177,18 @@ impl NodeCache {
     }
 
     /// Ends it; when this returns its watch is gone.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Cached, NodeCache};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let mut cache = NodeCache::start(zk, "/cache-close").await?;
+    /// assert_eq!(cache.changed().await, Cached::Absent);
+    /// cache.close().await;
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn close(self) {
         self.task.close().await;
     }
@@ -155,7 +244,7 @@ async fn follow_in(keeper: &Keeper, path: &str, tell: &watch::Sender<Cached>) ->
 /// # let zk = &Client::connect(&servers).await?;
 /// let mut limit = SharedValue::start(zk, "/app/limit", b"10").await?;
 /// let now = limit.read().await?;
-/// limit.try_set(&now, b"20").await?;
+/// assert!(limit.try_set(&now, b"20").await?, "nobody was faster");
 /// # Ok(())
 /// # });
 /// ```
@@ -168,6 +257,20 @@ pub struct SharedValue {
 
 impl SharedValue {
     /// Begins to watch; makes the znode with `seed` if it is not there.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::SharedValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let mut here = SharedValue::start(zk, "/shared-start", b"10").await?;
+    /// let mut there = SharedValue::start(other, "/shared-start", b"not the first").await?;
+    /// assert_eq!(there.read().await?.data, b"10");
+    /// # here.read().await?;
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// There is no session, or the server refuses.
@@ -186,6 +289,18 @@ impl SharedValue {
 
     /// The value as last seen, with its version: waits for the first.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::SharedValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let mut limit = SharedValue::start(zk, "/shared-read", b"10").await?;
+    /// let now = limit.read().await?;
+    /// assert_eq!((&now.data[..], now.stat.version), (&b"10"[..], 0));
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// There is no session any more, or the znode is gone.
     pub async fn read(&mut self) -> Result<Arc<Node>, Error> {
@@ -201,6 +316,21 @@ impl SharedValue {
 
     /// Waits until it changes, and tells what it is.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::SharedValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let mut here = SharedValue::start(zk, "/shared-changed", b"10").await?;
+    /// here.read().await?;
+    /// let there = SharedValue::start(other, "/shared-changed", b"10").await?;
+    /// there.set(b"20").await?;
+    /// assert_eq!(here.changed().await?.data, b"20");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`SharedValue::read`].
     pub async fn changed(&mut self) -> Result<Arc<Node>, Error> {
@@ -209,6 +339,19 @@ impl SharedValue {
     }
 
     /// Sets it if it is still what was seen; false if it is not.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::SharedValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let mut limit = SharedValue::start(zk, "/shared-try", b"10").await?;
+    /// let seen = limit.read().await?;
+    /// assert!(limit.try_set(&seen, b"20").await?);
+    /// assert!(!limit.try_set(&seen, b"30").await?, "it is not what was seen any more");
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`AtomicValue::compare_and_set`].
@@ -220,6 +363,18 @@ impl SharedValue {
 
     /// Sets it, whatever it is.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::SharedValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let limit = SharedValue::start(zk, "/shared-set", b"10").await?;
+    /// limit.set(b"20").await?;
+    /// assert_eq!(zk.get("/shared-set").await?.bytes(), b"20");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`AtomicValue::force_set`].
     pub async fn set(&self, value: &[u8]) -> Result<(), Error> {
@@ -228,6 +383,17 @@ impl SharedValue {
     }
 
     /// Ends it; the znode stays.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::SharedValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// SharedValue::start(zk, "/shared-close", b"10").await?.close().await;
+    /// assert_eq!(zk.get("/shared-close").await?.bytes(), b"10", "the value stays");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn close(self) {
         self.cache.close().await;
     }

@@ -20,6 +20,19 @@ use crate::keeper::Keeper;
 use crate::port::Kind;
 
 /// Whose names a directory follows.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Layout, Mutex};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let ours = Mutex::new(zk, "/layouts/java").acquire().await?; // beside Curator's clients
+/// assert!(ours.path().contains("-lock-"));
+/// let ours = Mutex::new(zk, "/layouts/python").layout(Layout::Kazoo).acquire().await?;
+/// assert!(ours.path().contains("__lock__"));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Layout {
     /// Apache Curator's: excludes and is excluded by Curator's recipes.

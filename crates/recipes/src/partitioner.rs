@@ -62,6 +62,22 @@ pub struct Partitioner {
 }
 
 /// What a member has.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Partitioner, Share};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let settle = Duration::from_millis(20);
+/// let mut shards = Partitioner::settling(zk, "/share", ["0", "1"], "a", settle).await?;
+/// assert_eq!(shards.share(), Share::Waiting);
+/// while !matches!(shards.changed().await, Share::Own(parts) if parts.len() == 2) {}
+/// zk.close().await;
+/// while shards.changed().await != Share::Ended {}
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Share {
     /// Nothing yet, or it was lost.
@@ -75,6 +91,24 @@ pub enum Share {
 }
 
 /// A thing that is ours.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Part, Partitioner, Share, Token};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let settle = Duration::from_millis(20);
+/// let mut shards = Partitioner::settling(zk, "/part", ["0"], "a", settle).await?;
+/// let parts: Vec<Part> = loop {
+///     if let Share::Own(parts) = shards.changed().await {
+///         break parts;
+///     }
+/// };
+/// assert!(parts[0].name == "0" && parts[0].token > Token(0));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Which.
@@ -85,6 +119,20 @@ pub struct Part {
 
 impl Partitioner {
     /// Becomes a member, in kazoo's layout.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Partitioner;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let shards = Partitioner::start(zk, "/shards-start", ["0", "1", "2"], "worker-7").await?;
+    /// assert_eq!(zk.children("/shards-start/party").await?.len(), 1);
+    /// assert!(Partitioner::start(other, "/shards-start", ["no/name"], "worker-8").await.is_err());
+    /// # drop(shards);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// There is no session, or a name that cannot be one.
@@ -99,6 +147,23 @@ impl Partitioner {
 
     /// The same, with another time for which members must not have changed before things are
     /// shared out (kazoo's `time_boundary`).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Partitioner, Share};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// // Members that come within 20 ms of each other are shared out to at once.
+    /// let settle = Duration::from_millis(20);
+    /// let mut shards = Partitioner::settling(zk, "/shards-settling", ["0"], "a", settle).await?;
+    /// while shards.share() == Share::Waiting {
+    ///     shards.changed().await;
+    /// }
+    /// assert!(matches!(shards.share(), Share::Own(parts) if parts[0].name == "0"));
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`Partitioner::start`].
@@ -139,11 +204,45 @@ impl Partitioner {
     }
 
     /// What it has now.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Partitioner, Share};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let settle = Duration::from_millis(20);
+    /// let mut shards = Partitioner::settling(zk, "/shards-share", ["0"], "a", settle).await?;
+    /// while shards.share() == Share::Waiting {
+    ///     shards.changed().await;
+    /// }
+    /// assert!(matches!(shards.share(), Share::Own(parts) if parts.len() == 1));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn share(&self) -> Share {
         self.share.borrow().clone()
     }
 
     /// Waits until what it has changes, and tells it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Partitioner, Share};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let settle = Duration::from_millis(20);
+    /// let mut shards = Partitioner::settling(zk, "/shards-news", ["1", "0"], "a", settle).await?;
+    /// let parts = loop {
+    ///     if let Share::Own(parts) = shards.changed().await {
+    ///         break parts;
+    ///     }
+    /// };
+    /// assert_eq!(parts.iter().map(|part| &*part.name).collect::<Vec<_>>(), ["0", "1"]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn changed(&mut self) -> Share {
         if self.share.changed().await.is_err() {
             return Share::Ended;
@@ -152,11 +251,44 @@ impl Partitioner {
     }
 
     /// Nothing is done any more with what it had: others may have it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Partitioner, Share};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let settle = Duration::from_millis(20);
+    /// let mut a = Partitioner::settling(zk, "/shards-release", ["0", "1"], "a", settle).await?;
+    /// while !matches!(a.changed().await, Share::Own(_)) {}
+    /// let mut b = Partitioner::settling(other, "/shards-release", ["0", "1"], "b", settle).await?;
+    /// while a.changed().await != Share::Release {}
+    /// a.release();
+    /// while b.share() == Share::Waiting {
+    ///     b.changed().await;
+    /// }
+    /// assert!(matches!(b.share(), Share::Own(parts) if parts.len() == 1));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn release(&self) {
         self.released.send_modify(|count| *count += 1);
     }
 
     /// Gives everything back and ceases to be a member.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Partitioner;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let shards = Partitioner::start(zk, "/shards-close", ["0"], "worker-7").await?;
+    /// shards.close().await;
+    /// assert!(zk.children("/shards-close/party").await?.is_empty());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn close(self) {
         self.task.close().await;
     }

@@ -36,6 +36,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// # let zk = &Client::connect(&servers).await?;
 /// let mut here = PersistentNode::ephemeral(zk, "/workers/7", b"idle").await?;
 /// here.made().await?;
+/// assert_eq!(zk.get("/workers/7").await?.bytes(), b"idle");
 /// here.set(b"busy");
 /// here.close().await;
 /// # Ok(())
@@ -59,6 +60,21 @@ enum There {
 impl PersistentNode {
     /// Keeps an ephemeral znode.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentNode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let mut here = PersistentNode::ephemeral(zk, "/kept", b"idle").await?;
+    /// here.made().await?;
+    /// other.delete("/kept").await?; // somebody's mistake
+    /// while other.exists("/kept").await?.is_none() {} // it comes back
+    /// assert_eq!(other.get("/kept").await?.bytes(), b"idle");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// There is no session.
     pub async fn ephemeral(
@@ -70,6 +86,21 @@ impl PersistentNode {
     }
 
     /// Keeps a znode of another kind; a sequential one gets another number each time.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentNode;
+    /// # use oxkeeper_recipes::port::Kind;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let mut node = PersistentNode::start(zk, "/kept-start", b"", Kind::Persistent).await?;
+    /// node.made().await?;
+    /// assert_eq!(zk.exists("/kept-start").await?.expect("there").ephemeral_owner.0, 0);
+    /// let numbered = PersistentNode::start(zk, "/kept-n-", b"", Kind::Sequential).await;
+    /// assert!(numbered.is_err(), "it would get another name each time");
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// There is no session, or a kind that cannot be kept.
@@ -93,11 +124,36 @@ impl PersistentNode {
     }
 
     /// Sets the data, now and for every time that it is made again.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentNode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let mut here = PersistentNode::ephemeral(zk, "/kept-set", b"idle").await?;
+    /// here.set(b"busy");
+    /// here.made().await?;
+    /// assert_eq!(zk.get("/kept-set").await?.bytes(), b"busy");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn set(&self, data: &[u8]) {
         self.data.send_replace(data.to_vec());
     }
 
     /// Resolves when it is there with the data last set.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentNode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let mut here = PersistentNode::ephemeral(zk, "/kept-made", b"idle").await?;
+    /// here.made().await?;
+    /// assert_eq!(zk.get("/kept-made").await?.bytes(), b"idle");
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// There is no session any more.
@@ -115,11 +171,37 @@ impl PersistentNode {
     }
 
     /// True if it is there as far as is known.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentNode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let mut here = PersistentNode::ephemeral(zk, "/kept-there", b"").await?;
+    /// assert!(!here.is_there(), "not yet");
+    /// here.made().await?;
+    /// assert!(here.is_there());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_there(&self) -> bool {
         matches!(*self.there.borrow(), There::Yes { .. })
     }
 
     /// Ends it; when this returns an ephemeral one is gone.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentNode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let mut here = PersistentNode::ephemeral(zk, "/kept-close", b"").await?;
+    /// here.made().await?;
+    /// here.close().await;
+    /// assert!(zk.exists("/kept-close").await?.is_none());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn close(self) {
         self.task.close().await;
     }
@@ -261,8 +343,9 @@ const TOUCHES: u32 = 2;
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let ttl = Duration::from_secs(600);
-/// let seen = PersistentTtlNode::start(zk, "/seen/7", b"", ttl).await?;
-/// # drop(seen);
+/// let mut seen = PersistentTtlNode::start(zk, "/seen/7", b"", ttl).await?;
+/// seen.node().made().await?;
+/// assert!(zk.exists("/seen/7").await?.is_some());
 /// # Ok(())
 /// # });
 /// ```
@@ -274,6 +357,21 @@ pub struct PersistentTtlNode {
 
 impl PersistentTtlNode {
     /// Keeps a znode that lives so long without its keeper.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentTtlNode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let ttl = Duration::from_secs(600);
+    /// let mut seen = PersistentTtlNode::start(zk, "/ttl-start", b"7", ttl).await?;
+    /// seen.node().made().await?;
+    /// assert_eq!(zk.get("/ttl-start").await?.bytes(), b"7");
+    /// assert!(PersistentTtlNode::start(zk, "/ttl-none", b"", Duration::ZERO).await.is_err());
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// There is no session, or a time under a millisecond.
@@ -294,11 +392,41 @@ impl PersistentTtlNode {
     }
 
     /// The znode itself.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentTtlNode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let ttl = Duration::from_secs(600);
+    /// let mut seen = PersistentTtlNode::start(zk, "/ttl-node", b"7", ttl).await?;
+    /// seen.node().set(b"8");
+    /// seen.node().made().await?;
+    /// assert_eq!(zk.get("/ttl-node").await?.bytes(), b"8");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn node(&mut self) -> &mut PersistentNode {
         &mut self.node
     }
 
     /// Ends it; the znode is left to its time to live.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::PersistentTtlNode;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let ttl = Duration::from_secs(600);
+    /// let mut seen = PersistentTtlNode::start(zk, "/ttl-close", b"", ttl).await?;
+    /// seen.node().made().await?;
+    /// seen.close().await;
+    /// assert!(zk.exists("/ttl-close").await?.is_some(), "the server removes it in ten minutes");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn close(self) {
         self.touching.close().await;
         self.node.close().await;

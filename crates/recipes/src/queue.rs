@@ -14,6 +14,18 @@ pub(crate) mod items;
 use items::Names;
 
 /// Whose items these are.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Queue, QueueLayout};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let queue = Queue::of(zk, "/queue-layouts", QueueLayout::Kazoo);
+/// queue.put(b"hello").await?;
+/// assert!(zk.children("/queue-layouts").await?[0].starts_with("entry-100-"));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum QueueLayout {
     /// `qn-NNNNNNNNNN`, data as it is: ZooKeeper's own recipe and Curator's
@@ -27,6 +39,20 @@ pub enum QueueLayout {
 }
 
 /// What came out of a queue.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Item, Queue};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let queue = Queue::new(zk, "/queue-item");
+/// queue.put(b"hello").await?;
+/// let item: Item = queue.take().await?;
+/// assert_eq!(item.parts, [b"hello".to_vec()]);
+/// assert!(item.certain, "no connection was lost on the way");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// The item; only Curator's layout can hold more or less than one.
@@ -39,6 +65,12 @@ pub struct Item {
 
 impl Item {
     /// All of it as one.
+    ///
+    /// ```
+    /// # use oxkeeper_recipes::Item;
+    /// let item = Item { parts: vec![b"he".to_vec(), b"llo".to_vec()], certain: true };
+    /// assert_eq!(item.into_bytes(), b"hello");
+    /// ```
     pub fn into_bytes(self) -> Vec<u8> {
         self.parts.concat()
     }
@@ -163,10 +195,26 @@ impl Line {
     }
 }
 
+/// What all queues do. Their examples differ in what `new` and `put` want besides.
 macro_rules! taking {
-    () => {
+    ($name:literal, $make:literal, $put:literal) => {
         /// Waits for an item and takes it out. Cancellation is safe, except between the server's
         /// taking it out and its answer: an item that was on its way is lost then.
+        ///
+        /// ```
+        /// # use oxkeeper_client::Client;
+        #[doc = concat!("# use oxkeeper_recipes::{Layout, ", $name, "};")]
+        /// # oxkeeper_scratch::example(async |servers| {
+        /// # let zk = &Client::connect(&servers).await?;
+        #[doc = concat!("let queue = ", $name, "::new(zk, \"/take-", $name, "\"", $make, ");")]
+        /// // It waits for what is put later.
+        #[doc = concat!("let put = queue.put(b\"hello\"", $put, ");")]
+        /// let (item, put) = tokio::join!(queue.take(), put);
+        /// put?;
+        /// assert_eq!(item?.into_bytes(), b"hello");
+        /// # Ok(())
+        /// # });
+        /// ```
         ///
         /// # Errors
         /// The session is over, an item cannot be read, or the server refuses.
@@ -176,6 +224,19 @@ macro_rules! taking {
 
         /// Takes an item out if there is one.
         ///
+        /// ```
+        /// # use oxkeeper_client::Client;
+        #[doc = concat!("# use oxkeeper_recipes::{Layout, ", $name, "};")]
+        /// # oxkeeper_scratch::example(async |servers| {
+        /// # let zk = &Client::connect(&servers).await?;
+        #[doc = concat!("let queue = ", $name, "::new(zk, \"/try-", $name, "\"", $make, ");")]
+        /// assert!(queue.try_take().await?.is_none());
+        #[doc = concat!("queue.put(b\"hello\"", $put, ").await?;")]
+        /// assert_eq!(queue.try_take().await?.expect("an item").into_bytes(), b"hello");
+        /// # Ok(())
+        /// # });
+        /// ```
+        ///
         /// # Errors
         /// The session is over, an item cannot be read, or the server refuses.
         pub async fn try_take(&self) -> Result<Option<Item>, Error> {
@@ -184,6 +245,19 @@ macro_rules! taking {
 
         /// Items in it now; names of others do not count.
         ///
+        /// ```
+        /// # use oxkeeper_client::Client;
+        #[doc = concat!("# use oxkeeper_recipes::{Layout, ", $name, "};")]
+        /// # oxkeeper_scratch::example(async |servers| {
+        /// # let zk = &Client::connect(&servers).await?;
+        #[doc = concat!("let queue = ", $name, "::new(zk, \"/len-", $name, "\"", $make, ");")]
+        #[doc = concat!("queue.put(b\"hello\"", $put, ").await?;")]
+        #[doc = concat!("zk.create(\"/len-", $name, "/other\", b\"no item\").await?;")]
+        /// assert_eq!(queue.len().await?, 1);
+        /// # Ok(())
+        /// # });
+        /// ```
+        ///
         /// # Errors
         /// The session is over, or the server refuses.
         pub async fn len(&self) -> Result<usize, Error> {
@@ -191,6 +265,19 @@ macro_rules! taking {
         }
 
         /// True if there is none.
+        ///
+        /// ```
+        /// # use oxkeeper_client::Client;
+        #[doc = concat!("# use oxkeeper_recipes::{Layout, ", $name, "};")]
+        /// # oxkeeper_scratch::example(async |servers| {
+        /// # let zk = &Client::connect(&servers).await?;
+        #[doc = concat!("let queue = ", $name, "::new(zk, \"/empty-", $name, "\"", $make, ");")]
+        /// assert!(queue.is_empty().await?);
+        #[doc = concat!("queue.put(b\"hello\"", $put, ").await?;")]
+        /// assert!(!queue.is_empty().await?);
+        /// # Ok(())
+        /// # });
+        /// ```
         ///
         /// # Errors
         /// The session is over, or the server refuses.
@@ -229,11 +316,36 @@ pub struct Queue {
 
 impl Queue {
     /// The queue of this directory, in ZooKeeper's layout.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Queue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = Queue::new(zk, "/queue-new");
+    /// queue.put(b"hello").await?;
+    /// assert_eq!(zk.children("/queue-new").await?, ["qn-0000000000"]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(keeper: impl Into<Keeper>, dir: &str) -> Queue {
         Queue::of(keeper, dir, QueueLayout::default())
     }
 
     /// The queue of this directory in another layout.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Queue, QueueLayout};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = Queue::of(zk, "/queue-of", QueueLayout::Curator);
+    /// queue.put(b"hello").await?;
+    /// assert_eq!(zk.children("/queue-of").await?, ["queue-0000000000"]);
+    /// assert_eq!(queue.take().await?.into_bytes(), b"hello");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn of(keeper: impl Into<Keeper>, dir: &str, layout: QueueLayout) -> Queue {
         let names = match layout {
             QueueLayout::Zookeeper => Names::Zookeeper,
@@ -245,6 +357,19 @@ impl Queue {
 
     /// Puts an item at the end.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Queue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = Queue::new(zk, "/queue-put");
+    /// queue.put(b"first").await?;
+    /// queue.put(b"second").await?;
+    /// assert_eq!(queue.take().await?.into_bytes(), b"first");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, the outcome is unknown, or the server refuses.
     pub async fn put(&self, data: &[u8]) -> Result<(), Error> {
@@ -254,6 +379,18 @@ impl Queue {
 
     /// Puts several items, all or none.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Queue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = Queue::new(zk, "/queue-put-all");
+    /// queue.put_all(vec![b"first".to_vec(), b"second".to_vec()]).await?;
+    /// assert_eq!(queue.len().await?, 2);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`Queue::put`].
     pub async fn put_all(&self, items: Vec<Vec<u8>>) -> Result<(), Error> {
@@ -261,7 +398,7 @@ impl Queue {
         self.line.put_all(stem, items).await
     }
 
-    taking!();
+    taking!("Queue", "", "");
 }
 
 /// A queue in which lower priorities go first (`DistributedPriorityQueue`, kazoo's `Queue`).
@@ -286,6 +423,18 @@ pub struct PriorityQueue {
 
 impl PriorityQueue {
     /// The queue of this directory.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Layout, PriorityQueue};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = PriorityQueue::new(zk, "/priority-new", Layout::Kazoo);
+    /// queue.put(b"urgent", 5).await?;
+    /// assert!(zk.children("/priority-new").await?[0].starts_with("entry-005-"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(
         keeper: impl Into<Keeper>,
         dir: &str,
@@ -300,6 +449,20 @@ impl PriorityQueue {
 
     /// Puts an item. kazoo's layout knows priorities from 0 to 999 only.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Layout, PriorityQueue};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = PriorityQueue::new(zk, "/priority-put", Layout::Kazoo);
+    /// queue.put(b"later", 10).await?;
+    /// queue.put(b"now", 0).await?;
+    /// assert_eq!(queue.take().await?.into_bytes(), b"now");
+    /// assert!(queue.put(b"beyond the layout", -1).await.is_err());
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// A priority that the layout cannot write; and as [`Queue::put`].
     pub async fn put(&self, data: &[u8], priority: i32) -> Result<(), Error> {
@@ -307,7 +470,7 @@ impl PriorityQueue {
         self.line.put(stem, self.line.names.pack(data)).await
     }
 
-    taking!();
+    taking!("PriorityQueue", ", Layout::Curator", ", 7");
 }
 
 /// A queue whose items can be taken from a moment on (`DistributedDelayQueue`). Guarantees are
@@ -319,7 +482,8 @@ impl PriorityQueue {
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let queue = DelayQueue::new(zk, "/queues/reminders");
-/// queue.put(b"wake up", 1_900_000_000_000).await?;
+/// queue.put(b"wake up", 4_000_000_000_000).await?;
+/// assert!(queue.try_take().await?.is_none(), "not before 2096");
 /// # Ok(())
 /// # });
 /// ```
@@ -330,12 +494,39 @@ pub struct DelayQueue {
 
 impl DelayQueue {
     /// The queue of this directory, in Curator's layout.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::DelayQueue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = DelayQueue::new(zk, "/delay-new");
+    /// queue.put(b"long ago", 1).await?;
+    /// assert_eq!(queue.take().await?.into_bytes(), b"long ago");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(keeper: impl Into<Keeper>, dir: &str) -> DelayQueue {
         let names = Names::CuratorDelay;
         DelayQueue { line: Line { keeper: keeper.into(), dir: dir.to_owned(), names } }
     }
 
     /// Puts an item that is due at `due_ms`, in ms since 1970.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{DelayQueue, Keeper};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let queue = DelayQueue::new(zk, "/delay-put");
+    /// let soon = Keeper::from(zk).port().wall_ms() + 20;
+    /// queue.put(b"later", soon + 20).await?;
+    /// queue.put(b"soon", soon).await?;
+    /// assert_eq!(queue.take().await?.into_bytes(), b"soon");
+    /// assert!(Keeper::from(zk).port().wall_ms() >= soon);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// A moment that is not after 1970; and as [`Queue::put`].
@@ -344,5 +535,5 @@ impl DelayQueue {
         self.line.put(stem, self.line.names.pack(data)).await
     }
 
-    taking!();
+    taking!("DelayQueue", "", ", 1");
 }

@@ -23,6 +23,17 @@ use crate::sessions::Sessions;
 const NAP: Duration = Duration::from_secs(30);
 
 /// What to do with ticks whose time passed while no worker was there to run them.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use oxkeeper_recipes::{Job, Missed, Schedule};
+/// let nightly = Schedule::cron("0 3 * * *").expect("a schedule");
+/// let hour = Duration::from_secs(3600);
+/// // Not at noon, if nobody was there at night.
+/// let job = Job { missed: Missed::SkipOlderThan(hour), ..Job::new("report", nightly) };
+/// assert_ne!(job.missed, Missed::default());
+/// assert_eq!(Missed::default(), Missed::Once);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Missed {
     /// Run the last of them, once.
@@ -35,6 +46,15 @@ pub enum Missed {
 }
 
 /// What to do with a tick whose worker was lost in the middle of it.
+///
+/// ```
+/// # use oxkeeper_recipes::{HandOver, Job, Schedule};
+/// let nightly = Schedule::cron("0 3 * * *").expect("a schedule");
+/// // Better no mail than two.
+/// let job = Job { hand_over: HandOver::Never, ..Job::new("newsletter", nightly) };
+/// assert_ne!(job.hand_over, HandOver::default());
+/// assert_eq!(HandOver::default(), HandOver::Again);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum HandOver {
     /// Another worker runs it again: *at least* once.
@@ -45,6 +65,13 @@ pub enum HandOver {
 }
 
 /// A job: the same for all its workers.
+///
+/// ```
+/// # use oxkeeper_recipes::{HandOver, Job, Missed, Schedule};
+/// let job = Job::new("report", Schedule::cron("0 3 * * *").expect("a schedule"));
+/// assert_eq!((job.missed, job.hand_over), (Missed::Once, HandOver::Again));
+/// assert_eq!(job.schedule.next_after(0), Some(3 * 3_600_000));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// A name in its directory.
@@ -59,6 +86,14 @@ pub struct Job {
 
 impl Job {
     /// A job with the usual policies.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_recipes::{HandOver, Job, Missed, Schedule};
+    /// let often = Schedule::every(Duration::from_secs(60)).expect("a period");
+    /// let job = Job { missed: Missed::All, ..Job::new("sweep", often) };
+    /// assert_eq!((&*job.name, job.hand_over), ("sweep", HandOver::Again));
+    /// ```
     pub fn new(name: &str, schedule: Schedule) -> Job {
         let (missed, hand_over) = (Missed::default(), HandOver::default());
         Job { name: name.to_owned(), schedule, missed, hand_over }
@@ -66,6 +101,26 @@ impl Job {
 }
 
 /// One run of a job.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Job, Schedule, Scheduler, Tick};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// # let often = Schedule::every(Duration::from_millis(20)).expect("a period");
+/// # let (tell, mut ticks) = tokio::sync::mpsc::unbounded_channel();
+/// let run = move |tick: Tick| {
+///     let tell = tell.clone();
+///     async move { drop(tell.send(tick)) }
+/// };
+/// let worker = Scheduler::new(zk, "/ticks").work(Job::new("sweep", often), run).await?;
+/// let tick = ticks.recv().await.expect("a tick");
+/// assert_eq!((tick.due_ms % 20, tick.attempt), (0, 0), "at its time, and for the first time");
+/// worker.close().await;
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tick {
     /// When it was due, ms since 1970.
@@ -78,6 +133,26 @@ pub struct Tick {
 
 impl Tick {
     /// Greater with every change of worker.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Job, Schedule, Scheduler, Tick};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let often = Schedule::every(Duration::from_millis(20)).expect("a period");
+    /// # let (tell, mut ticks) = tokio::sync::mpsc::unbounded_channel();
+    /// let run = move |tick: Tick| {
+    ///     let tell = tell.clone();
+    ///     async move { drop(tell.send(tick.token())) }
+    /// };
+    /// let worker = Scheduler::new(zk, "/tick-tokens").work(Job::new("sweep", often), run).await?;
+    /// let (first, second) = (ticks.recv().await, ticks.recv().await);
+    /// assert!(first.is_some() && first == second, "one worker, one token");
+    /// worker.close().await;
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn token(&self) -> Token {
         self.leadership.token()
     }
@@ -182,14 +257,14 @@ fn last_due(job: &Job, first: i64, now_ms: i64) -> i64 {
 ///
 /// ```
 /// # use oxkeeper_client::Client;
-/// # use oxkeeper_recipes::{Job, Schedule, Scheduler};
+/// # use oxkeeper_recipes::{Job, Schedule, Scheduler, WorkerState};
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let job = Job::new("nightly-report", Schedule::cron("0 3 * * *")?);
-/// let worker = Scheduler::new(zk, "/jobs")
+/// let mut worker = Scheduler::new(zk, "/jobs")
 ///     .work(job, |tick| async move { println!("report of {}", tick.due_ms) })
 ///     .await?;
-/// # drop(worker);
+/// assert!(matches!(worker.changed().await, WorkerState::OnDuty));
 /// # Ok(())
 /// # });
 /// ```
@@ -200,6 +275,23 @@ pub struct Scheduler {
 }
 
 /// A worker of a job, until it is closed or dropped.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Job, Mutex, Schedule, Scheduler, Worker, WorkerState};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// # let other = &Client::connect(&servers).await?;
+/// let nightly = Schedule::cron("0 3 * * *").expect("a schedule");
+/// let mut worker: Worker =
+///     Scheduler::new(zk, "/workers").work(Job::new("report", nightly), |_| async {}).await?;
+/// while !matches!(worker.changed().await, WorkerState::OnDuty) {}
+/// worker.close().await;
+/// let next = Mutex::new(other, "/workers/report/lock").acquire().await?;
+/// assert!(next.release().await?, "another may have the job");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Worker {
     state: watch::Receiver<WorkerState>,
@@ -207,6 +299,20 @@ pub struct Worker {
 }
 
 /// What a worker is at.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Job, Schedule, Scheduler, WorkerState};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let never = Schedule::cron("0 0 30 2 *").expect("a schedule");
+/// let mut worker =
+///     Scheduler::new(zk, "/worker-states").work(Job::new("nothing", never), |_| async {}).await?;
+/// assert!(matches!(worker.state(), WorkerState::StandingBy));
+/// while !matches!(worker.changed().await, WorkerState::Ended(None)) {}
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 pub enum WorkerState {
     /// Others have the job.
@@ -219,12 +325,46 @@ pub enum WorkerState {
 
 impl Scheduler {
     /// The jobs of this directory.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Job, Schedule, Scheduler, WorkerState};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let nightly = Schedule::cron("0 3 * * *").expect("a schedule");
+    /// let jobs = Scheduler::new(zk, "/jobs-new");
+    /// let mut worker = jobs.work(Job::new("report", nightly), |_| async {}).await?;
+    /// while !matches!(worker.changed().await, WorkerState::OnDuty) {}
+    /// assert_eq!(zk.children("/jobs-new").await?, ["report"]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(sessions: impl Into<Sessions>, dir: &str) -> Scheduler {
         Scheduler { sessions: sessions.into(), dir: dir.to_owned() }
     }
 
     /// Becomes a worker of a job. Ticks count from the moment when its first worker ever came. The
     /// run is dropped, at an await, when the job may have gone to another.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Job, Schedule, Scheduler, Tick};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let (tell, mut ticks) = tokio::sync::mpsc::unbounded_channel();
+    /// let often = Schedule::every(Duration::from_millis(20)).expect("a period");
+    /// let run = move |tick: Tick| {
+    ///     let tell = tell.clone();
+    ///     async move { drop(tell.send(tick.due_ms)) }
+    /// };
+    /// let worker = Scheduler::new(zk, "/jobs-work").work(Job::new("sweep", often), run).await?;
+    /// let (first, second) = (ticks.recv().await, ticks.recv().await);
+    /// assert!(first < second);
+    /// worker.close().await;
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// There is no session, or a name that cannot be one.
@@ -247,17 +387,59 @@ impl Scheduler {
 
 impl Worker {
     /// What it is at.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Job, Schedule, Scheduler, WorkerState};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let nightly = Schedule::cron("0 3 * * *").expect("a schedule");
+    /// let job = Job::new("report", nightly);
+    /// let worker = Scheduler::new(zk, "/worker-state").work(job, |_| async {}).await?;
+    /// assert!(matches!(worker.state(), WorkerState::StandingBy), "it has just come");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn state(&self) -> WorkerState {
         self.state.borrow().clone()
     }
 
     /// Waits until that changes.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Job, Schedule, Scheduler, WorkerState};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let nightly = Schedule::cron("0 3 * * *").expect("a schedule");
+    /// let job = Job::new("report", nightly);
+    /// let mut worker = Scheduler::new(zk, "/worker-changed").work(job, |_| async {}).await?;
+    /// assert!(matches!(worker.changed().await, WorkerState::OnDuty), "nobody else knows the job");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn changed(&mut self) -> WorkerState {
         let _ = self.state.changed().await;
         self.state.borrow_and_update().clone()
     }
 
     /// Works no more; what runs is dropped, and handed over as after a death.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Job, Mutex, Schedule, Scheduler, WorkerState};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let nightly = Schedule::cron("0 3 * * *").expect("a schedule");
+    /// let job = Job::new("report", nightly);
+    /// let mut worker = Scheduler::new(zk, "/worker-close").work(job, |_| async {}).await?;
+    /// while !matches!(worker.changed().await, WorkerState::OnDuty) {}
+    /// worker.close().await;
+    /// let next = Mutex::new(zk, "/worker-close/report/lock").acquire().await?;
+    /// assert!(next.release().await?, "another may have the job");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn close(self) {
         self.task.close().await;
     }

@@ -31,6 +31,7 @@ use crate::port::{Kind, New};
 /// # let zk = &Client::connect(&servers).await?;
 /// let downloads = Semaphore::new(zk, "/limits/downloads", 3);
 /// let lease = downloads.acquire().await?;
+/// assert_eq!(downloads.given().await?, 1);
 /// lease.release().await?;
 /// # Ok(())
 /// # });
@@ -46,18 +47,60 @@ pub struct Semaphore {
 
 impl Semaphore {
     /// The semaphore of this path, in Curator's layout.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Semaphore;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let downloads = Semaphore::new(zk, "/semaphore-new", 1);
+    /// let lease = downloads.acquire().await?;
+    /// assert!(downloads.acquire_within(Duration::from_millis(20)).await?.is_none());
+    /// # drop(lease);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(keeper: impl Into<Keeper>, path: &str, leases: usize) -> Semaphore {
         let (keeper, path, layout) = (keeper.into(), path.to_owned(), Layout::default());
         Semaphore { keeper, path, layout, leases, data: Vec::new() }
     }
 
     /// In another layout. Everybody who uses a path has to use the same.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Layout, Semaphore};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let downloads = Semaphore::new(zk, "/semaphore-kazoo", 3).layout(Layout::Kazoo);
+    /// let lease = downloads.acquire().await?;
+    /// assert_eq!(zk.get("/semaphore-kazoo").await?.bytes(), b"3", "kazoo writes the number down");
+    /// // And whoever comes with another number is told.
+    /// let wrong = Semaphore::new(other, "/semaphore-kazoo", 4).layout(Layout::Kazoo);
+    /// assert!(wrong.acquire().await.is_err());
+    /// # drop(lease);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn layout(mut self, layout: Layout) -> Semaphore {
         self.layout = layout;
         self
     }
 
     /// What owners say of themselves.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Semaphore;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let lease = Semaphore::new(zk, "/semaphore-who", 1).identity("10.0.0.7").acquire().await?;
+    /// assert_eq!(zk.get(&lease.guard().path()).await?.bytes(), b"10.0.0.7");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn identity(mut self, data: impl Into<Vec<u8>>) -> Semaphore {
         self.data = data.into();
         self
@@ -80,6 +123,18 @@ impl Semaphore {
     }
 
     /// Waits for a lease. Cancellation is safe.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Semaphore;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let downloads = Semaphore::new(zk, "/semaphore-acquire", 2);
+    /// let (first, second) = (downloads.acquire().await?, downloads.acquire().await?);
+    /// assert!(first.token() < second.token());
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, a foreign name, another number of leases, or the server refuses.
@@ -106,6 +161,22 @@ impl Semaphore {
     }
 
     /// The same, for at most so long: `None` if it did not come to it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Semaphore;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let downloads = Semaphore::new(zk, "/semaphore-within", 1);
+    /// let lease = downloads.acquire().await?;
+    /// let short = Duration::from_millis(20);
+    /// assert!(downloads.acquire_within(short).await?.is_none());
+    /// lease.release().await?;
+    /// assert!(downloads.acquire_within(Duration::from_secs(30)).await?.is_some());
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`Semaphore::acquire`].
@@ -171,6 +242,20 @@ impl Semaphore {
 
     /// Leases given now.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Semaphore;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let downloads = Semaphore::new(zk, "/semaphore-given", 3);
+    /// assert_eq!(downloads.given().await?, 0);
+    /// let lease = downloads.acquire().await?;
+    /// assert_eq!(downloads.given().await?, 1);
+    /// # drop(lease);
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn given(&self) -> Result<usize, Error> {
@@ -180,21 +265,73 @@ impl Semaphore {
 }
 
 /// A lease of a semaphore; dropped, it is given back beside.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Lease, Semaphore};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let downloads = Semaphore::new(zk, "/lease", 1);
+/// let lease: Lease = downloads.acquire().await?;
+/// let older = lease.token();
+/// drop(lease); // given back beside
+/// assert!(downloads.acquire().await?.token() > older);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Lease(Guard);
 
 impl Lease {
     /// The lease's token.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Semaphore;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let downloads = Semaphore::new(zk, "/lease-token", 1);
+    /// let first = downloads.acquire().await?;
+    /// let older = first.token();
+    /// first.release().await?;
+    /// assert!(downloads.acquire().await?.token() > older);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn token(&self) -> Token {
         self.0.token()
     }
 
     /// What it shares with other things held: its znode, whether it is lost.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Hold, Semaphore};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let lease = Semaphore::new(zk, "/lease-guard", 1).acquire().await?;
+    /// assert_eq!(lease.guard().hold(), Hold::Held);
+    /// assert!(lease.guard().path().starts_with("/lease-guard/leases/"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn guard(&self) -> &Guard {
         &self.0
     }
 
     /// Gives it back and waits for the server's word; false if it had been lost.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Semaphore;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let downloads = Semaphore::new(zk, "/lease-release", 1);
+    /// assert!(downloads.acquire().await?.release().await?);
+    /// assert_eq!(downloads.given().await?, 0);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, which has given it back too.

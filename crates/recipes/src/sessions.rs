@@ -25,8 +25,9 @@ type Make = Box<dyn Fn() -> Pending<Result<Keeper, Error>> + Send + Sync>;
 /// # let servers: &'static str = servers.leak();
 /// // "zk1,zk2,zk3"
 /// let sessions = Sessions::renewed(move || Client::connect(servers)).await?;
-/// let here = PersistentNode::ephemeral(&sessions, "/workers/7", b"10.0.0.7").await?;
-/// # drop(here);
+/// let mut here = PersistentNode::ephemeral(&sessions, "/workers/7", b"10.0.0.7").await?;
+/// here.made().await?;
+/// assert!(here.is_there()); // and again with the next session
 /// # Ok(())
 /// # });
 /// ```
@@ -63,6 +64,18 @@ impl From<&Sessions> for Sessions {
 impl Sessions {
     /// Sessions that `connect` makes, the first of them now.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Sessions;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let servers: &'static str = servers.leak();
+    /// let sessions = Sessions::renewed(move || Client::connect(servers)).await?;
+    /// let first = sessions.current().await?.port().session_id();
+    /// assert_eq!(sessions.current().await?.port().session_id(), first, "as long as it lives");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The first could not be made.
     pub async fn renewed<F, R, K, E>(connect: F) -> Result<Sessions, E>
@@ -87,6 +100,20 @@ impl Sessions {
     }
 
     /// The session, or the next if that is over: waits until one can be made.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Sessions;
+    /// # use oxkeeper_recipes::port::Standing;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let one = Sessions::from(zk);
+    /// assert_eq!(one.current().await?.port().standing(), Standing::Connected);
+    /// zk.close().await;
+    /// assert!(one.current().await.is_err(), "one session and no other");
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// It is over, and there is no other to come.

@@ -22,6 +22,23 @@ const CHANGES_MAX: usize = 1024;
 const READS_MAX: usize = 64;
 
 /// What happened in a subtree.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Change, TreeCache};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// zk.create("/change", b"").await?;
+/// let cache = TreeCache::start(zk, "/change").await?;
+/// cache.loaded().await?;
+/// let mut changes = cache.changes();
+/// zk.create("/change/a", b"1").await?;
+/// assert!(matches!(changes.next().await, Change::Added(path, _) if path == "/change/a"));
+/// zk.delete("/change/a").await?;
+/// assert!(matches!(changes.next().await, Change::Removed(_, was) if was.data == b"1"));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A znode is there that was not.
@@ -66,6 +83,7 @@ struct Content {
 /// for (path, node) in cache.below("/app/users") {
 ///     println!("{path}: {} bytes", node.data.len());
 /// }
+/// assert!(cache.is_current());
 /// # Ok(())
 /// # });
 /// ```
@@ -85,11 +103,39 @@ enum State {
 }
 
 /// What one subscriber hears.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{Changes, TreeCache};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let cache = TreeCache::start(zk, "/changes").await?;
+/// cache.loaded().await?;
+/// let (mut here, mut there): (Changes, Changes) = (cache.changes(), cache.changes());
+/// zk.create("/changes", b"1").await?;
+/// assert_eq!(here.next().await, there.next().await, "all subscribers hear the same");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Changes(broadcast::Receiver<Change>);
 
 impl Changes {
     /// The next change.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Change, TreeCache};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let cache = TreeCache::start(zk, "/changes-next").await?;
+    /// let mut changes = cache.changes();
+    /// assert_eq!(changes.next().await, Change::Loaded);
+    /// zk.close().await;
+    /// assert_eq!(changes.next().await, Change::Ended);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn next(&mut self) -> Change {
         match self.0.recv().await {
             Ok(change) => change,
@@ -107,6 +153,19 @@ fn lock(content: &Mutex<Content>) -> MutexGuard<'_, Content> {
 impl TreeCache {
     /// Begins to watch everything at and below `root`.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::TreeCache;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// zk.create("/tree-start/a", b"1").parents().await?;
+    /// let cache = TreeCache::start(zk, "/tree-start").await?;
+    /// cache.loaded().await?;
+    /// assert_eq!(cache.get("/tree-start/a").expect("cached").data, b"1");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// There is no session.
     pub async fn start(sessions: impl Into<Sessions>, root: &str) -> Result<TreeCache, Error> {
@@ -123,6 +182,18 @@ impl TreeCache {
 
     /// Resolves when all there is has been seen once.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::TreeCache;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let cache = TreeCache::start(zk, "/tree-loaded").await?;
+    /// cache.loaded().await?;
+    /// assert!(cache.is_current());
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// There is no session any more.
     pub async fn loaded(&self) -> Result<(), Error> {
@@ -135,16 +206,57 @@ impl TreeCache {
 
     /// True if all was loaded and nothing is known to be missing; out of touch nothing becomes
     /// known.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::TreeCache;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let cache = TreeCache::start(zk, "/tree-current").await?;
+    /// assert!(!cache.is_current(), "nothing is loaded yet");
+    /// cache.loaded().await?;
+    /// assert!(cache.is_current());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_current(&self) -> bool {
         *self.state.borrow() == State::Loaded
     }
 
     /// A znode.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::TreeCache;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// zk.create("/tree-get", b"1").await?;
+    /// let cache = TreeCache::start(zk, "/tree-get").await?;
+    /// cache.loaded().await?;
+    /// assert_eq!(cache.get("/tree-get").expect("cached").data, b"1");
+    /// assert_eq!(cache.get("/tree-get/nothing"), None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn get(&self, path: &str) -> Option<Arc<Node>> {
         lock(&self.content).nodes.get(path).cloned()
     }
 
     /// Everything below a path, in order of paths.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::TreeCache;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// zk.create("/tree-below/a/b", b"").parents().await?;
+    /// let cache = TreeCache::start(zk, "/tree-below").await?;
+    /// cache.loaded().await?;
+    /// let paths: Vec<_> = cache.below("/tree-below").into_iter().map(|(path, _)| path).collect();
+    /// assert_eq!(paths, ["/tree-below/a", "/tree-below/a/b"]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn below(&self, path: &str) -> Vec<(String, Arc<Node>)> {
         let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
         let content = lock(&self.content);
@@ -154,6 +266,20 @@ impl TreeCache {
     }
 
     /// The children of a path, in order of their names.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::TreeCache;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// zk.create("/tree-children/a/b", b"").parents().await?;
+    /// let cache = TreeCache::start(zk, "/tree-children").await?;
+    /// cache.loaded().await?;
+    /// let children = cache.children("/tree-children");
+    /// assert!(children.len() == 1 && children[0].0 == "/tree-children/a");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn children(&self, path: &str) -> Vec<(String, Arc<Node>)> {
         let mut all = self.below(path);
         all.retain(|(child, _)| parent_of(child) == path);
@@ -161,11 +287,41 @@ impl TreeCache {
     }
 
     /// Every change from now on.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Change, TreeCache};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// zk.create("/tree-changes", b"1").await?;
+    /// let cache = TreeCache::start(zk, "/tree-changes").await?;
+    /// cache.loaded().await?;
+    /// let mut changes = cache.changes();
+    /// other.set("/tree-changes", b"2").await?;
+    /// assert!(matches!(changes.next().await, Change::Changed(_, now) if now.data == b"2"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn changes(&self) -> Changes {
         Changes(self.changes.subscribe())
     }
 
     /// Ends it; when this returns its watch is gone.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{Change, TreeCache};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let cache = TreeCache::start(zk, "/tree-close").await?;
+    /// cache.loaded().await?;
+    /// let mut changes = cache.changes();
+    /// cache.close().await;
+    /// assert_eq!(changes.next().await, Change::Ended);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn close(self) {
         self.task.close().await;
     }

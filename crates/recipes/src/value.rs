@@ -53,23 +53,76 @@ pub struct AtomicValue {
 
 impl AtomicValue {
     /// The value that is this znode.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::AtomicValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let name = AtomicValue::new(zk, "/value-new");
+    /// assert_eq!(name.get().await?, None, "there is none yet");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(keeper: impl Into<Keeper>, path: &str) -> AtomicValue {
         AtomicValue { keeper: keeper.into(), path: path.to_owned(), lock: None, tries: TRIES }
     }
 
     /// The mutex to take after some tries in vain (`PromotedToLock`).
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{AtomicValue, Mutex};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// // When four tries were in vain, those who change it come one after another.
+    /// let value = AtomicValue::new(zk, "/value-promoted").tries(4);
+    /// let value = value.promote_to(Mutex::new(zk, "/value-promoted-lock"));
+    /// assert_eq!(value.update(|old| [old, b"a"].concat()).await?, b"a");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn promote_to(mut self, lock: Mutex) -> AtomicValue {
         self.lock = Some(lock);
         self
     }
 
     /// How often to try before that.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{AtomicValue, Error};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let value = AtomicValue::new(zk, "/value-tries").tries(1);
+    /// value.initialize(b"0").await?;
+    /// let (one, two) = (value.update(|_| b"1".to_vec()), value.update(|_| b"2".to_vec()));
+    /// // Both have read the 0 when the first of them sets it, and none tries again.
+    /// let (one, two) = tokio::join!(one, two);
+    /// assert!(one.is_ok() != two.is_ok());
+    /// assert!(matches!(one.and(two), Err(Error::Contended { tries: 1, .. })));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn tries(mut self, tries: u32) -> AtomicValue {
         self.tries = tries.max(1);
         self
     }
 
     /// The value and its stat; `None` if there is none.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::AtomicValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let name = AtomicValue::new(zk, "/value-get");
+    /// name.initialize(b"a").await?;
+    /// let (value, stat) = name.get().await?.expect("there");
+    /// assert_eq!((&value[..], stat.version), (&b"a"[..], 0));
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, or the server refuses.
@@ -79,6 +132,18 @@ impl AtomicValue {
 
     /// Makes the value if there is none; false if there was.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::AtomicValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let name = AtomicValue::new(zk, "/value-initialize");
+    /// assert!(name.initialize(b"a").await?);
+    /// assert!(!name.initialize(b"b").await?, "there was one");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn initialize(&self, value: &[u8]) -> Result<bool, Error> {
@@ -87,6 +152,19 @@ impl AtomicValue {
     }
 
     /// Sets the value, whatever it is.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::AtomicValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let name = AtomicValue::new(zk, "/value-force");
+    /// name.force_set(b"a").await?;
+    /// name.force_set(b"b").await?;
+    /// assert_eq!(zk.get("/value-force").await?.bytes(), b"b");
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, or the server refuses.
@@ -107,6 +185,19 @@ impl AtomicValue {
 
     /// Sets the value if it is `expected`; false if it is not.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::AtomicValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let name = AtomicValue::new(zk, "/value-cas");
+    /// name.initialize(b"a").await?;
+    /// assert!(name.compare_and_set(b"a", b"b").await?);
+    /// assert!(!name.compare_and_set(b"a", b"c").await?, "it is b");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// The session is over, the outcome is unknown, or the server refuses.
     pub async fn compare_and_set(&self, expected: &[u8], value: &[u8]) -> Result<bool, Error> {
@@ -123,6 +214,20 @@ impl AtomicValue {
 
     /// Sets the value if its version is this; its new stat, `None` if it has another.
     ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::AtomicValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let name = AtomicValue::new(zk, "/value-version");
+    /// name.initialize(b"a").await?;
+    /// let (_, seen) = name.get().await?.expect("there");
+    /// assert_eq!(name.set_version(&seen, b"b").await?.expect("set").version, 1);
+    /// assert!(name.set_version(&seen, b"c").await?.is_none(), "it has another version");
+    /// # Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`AtomicValue::compare_and_set`].
     pub async fn set_version(&self, stat: &Stat, value: &[u8]) -> Result<Option<Stat>, Error> {
@@ -135,6 +240,21 @@ impl AtomicValue {
 
     /// Changes the value by a function of the old one, empty if there is none, and tells the new
     /// one. The function may be called several times.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::AtomicValue;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// # let other = &Client::connect(&servers).await?;
+    /// let here = AtomicValue::new(zk, "/value-update");
+    /// let there = AtomicValue::new(other, "/value-update");
+    /// let add = |old: &[u8]| [old, b"x"].concat();
+    /// tokio::try_join!(here.update(add), there.update(add))?;
+    /// assert_eq!(zk.get("/value-update").await?.bytes(), b"xx", "neither is lost");
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, the outcome is unknown, or the server refuses. [`Error::Contended`] if
@@ -253,6 +373,18 @@ impl AtomicValue {
 }
 
 /// How a counter is written.
+///
+/// ```
+/// # use oxkeeper_client::Client;
+/// # use oxkeeper_recipes::{AtomicValue, Counter, CounterLayout};
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = &Client::connect(&servers).await?;
+/// let python = Counter::of(AtomicValue::new(zk, "/counter-kazoo"), CounterLayout::Decimal);
+/// python.add(42).await?;
+/// assert_eq!(zk.get("/counter-kazoo").await?.bytes(), b"42");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CounterLayout {
     /// Eight bytes, big end first: Curator's `DistributedAtomicLong`.
@@ -306,7 +438,7 @@ impl CounterLayout {
 /// # oxkeeper_scratch::example(async |servers| {
 /// # let zk = &Client::connect(&servers).await?;
 /// let visits = Counter::new(zk, "/app/visits");
-/// println!("{} visits", visits.add(1).await?);
+/// assert_eq!(visits.add(1).await?, 1);
 /// # Ok(())
 /// # });
 /// ```
@@ -318,16 +450,53 @@ pub struct Counter {
 
 impl Counter {
     /// The counter that is this znode, eight bytes long. One that is not there is 0.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Counter;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let visits = Counter::new(zk, "/counter-new");
+    /// assert_eq!(visits.get().await?, 0);
+    /// visits.add(1).await?;
+    /// assert_eq!(zk.get("/counter-new").await?.bytes(), [0, 0, 0, 0, 0, 0, 0, 1]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn new(keeper: impl Into<Keeper>, path: &str) -> Counter {
         Counter::of(AtomicValue::new(keeper, path), CounterLayout::default())
     }
 
     /// A counter in another layout, or with other tries and a mutex.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::{AtomicValue, Counter, CounterLayout};
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let small = Counter::of(AtomicValue::new(zk, "/counter-of"), CounterLayout::Int);
+    /// small.force_set(i64::from(i32::MAX)).await?;
+    /// assert!(small.add(1).await.is_err(), "it would overflow");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn of(value: AtomicValue, layout: CounterLayout) -> Counter {
         Counter { value, layout }
     }
 
     /// What it is now.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Counter;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let visits = Counter::new(zk, "/counter-get");
+    /// visits.force_set(7).await?;
+    /// assert_eq!(visits.get().await?, 7);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// The session is over, the data is no such number, or the server refuses.
@@ -339,6 +508,18 @@ impl Counter {
     }
 
     /// Adds to it, and tells what it is then.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Counter;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let visits = Counter::new(zk, "/counter-add");
+    /// assert_eq!(visits.add(40).await?, 40);
+    /// assert_eq!(visits.add(-2).await?, 38);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`AtomicValue::update`]; and what would overflow.
@@ -353,6 +534,19 @@ impl Counter {
     }
 
     /// Sets it, whatever it is.
+    ///
+    /// ```
+    /// # use oxkeeper_client::Client;
+    /// # use oxkeeper_recipes::Counter;
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = &Client::connect(&servers).await?;
+    /// let visits = Counter::new(zk, "/counter-force");
+    /// visits.add(40).await?;
+    /// visits.force_set(0).await?;
+    /// assert_eq!(visits.get().await?, 0);
+    /// # Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`AtomicValue::force_set`].

@@ -2,8 +2,10 @@
 //!
 //! Each rule is a function from one file's text to its faults, with no file system in it, and its
 //! tests feed it an example that is wrong: a rule that cannot fail is no rule. The exceptions to
-//! that shape are reachability, which needs the crate graph, and the listing itself.
+//! that shape are reachability, which needs the crate graph, examples, which need the files of
+//! public modules, and the listing itself.
 
+mod examples;
 mod holes;
 mod limits;
 mod reach;
@@ -38,13 +40,18 @@ pub fn run(words: &[String]) -> Result<()> {
         }
         if path.ends_with(".rs") {
             faults.extend(check_rust(&Source::new(path, &text)));
-            rust.push(path.clone());
+            rust.push((path.clone(), text));
         }
     }
     let known = deviation_ids.with_context(|| format!("{} is missing", deviations::PATH))?;
     faults.extend(deviations::unknown(&known, named_ids));
+    let sources: Vec<_> = rust.iter().map(|(path, text)| Source::new(path, text)).collect();
+    let (without, examples) = examples::check(&sources);
+    faults.extend(without);
+    let rust: Vec<String> = rust.into_iter().map(|(path, _)| path).collect();
     faults.extend(reach::check(&root, &rust)?);
-    repo::verdict(faults, &format!("tidy: {} files, {} of Rust", files.len(), rust.len()))
+    let counts = format!("tidy: {} files, {} of Rust, {examples}", files.len(), rust.len());
+    repo::verdict(faults, &counts)
 }
 
 /// Rules for every text file.

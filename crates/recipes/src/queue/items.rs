@@ -40,7 +40,7 @@ pub(crate) struct Entry {
 }
 
 impl Names {
-    pub fn parents(self) -> Kind {
+    pub(crate) fn parents(self) -> Kind {
         match self {
             Names::Zookeeper | Names::KazooPriority => Kind::Persistent,
             Names::Curator | Names::CuratorPriority | Names::CuratorDelay => Kind::Container,
@@ -48,7 +48,7 @@ impl Names {
     }
 
     /// A name without its number.
-    pub fn stem(self, priority: i32, due_ms: i64) -> Result<String, Error> {
+    pub(crate) fn stem(self, priority: i32, due_ms: i64) -> Result<String, Error> {
         Ok(match self {
             Names::Zookeeper => "qn-".to_owned(),
             Names::Curator => "queue-".to_owned(),
@@ -69,7 +69,7 @@ impl Names {
     }
 
     /// The items among these names, the first to be taken first.
-    pub fn in_order(self, names: Vec<String>) -> Vec<Entry> {
+    pub(crate) fn in_order(self, names: Vec<String>) -> Vec<Entry> {
         let mut all: Vec<Entry> = names
             .into_iter()
             .filter_map(|name| Some(Entry { due_ms: self.due(&name)?, name }))
@@ -95,7 +95,7 @@ impl Names {
     }
 
     /// The data of one item.
-    pub fn pack(self, data: &[u8]) -> Vec<u8> {
+    pub(crate) fn pack(self, data: &[u8]) -> Vec<u8> {
         match self {
             Names::Zookeeper | Names::KazooPriority => data.to_vec(),
             Names::Curator | Names::CuratorPriority | Names::CuratorDelay => {
@@ -111,7 +111,7 @@ impl Names {
     }
 
     /// What is in an item's data.
-    pub fn unpack(self, path: &str, data: Vec<u8>) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) fn unpack(self, path: &str, data: Vec<u8>) -> Result<Vec<Vec<u8>>, Error> {
         match self {
             Names::Zookeeper | Names::KazooPriority => Ok(vec![data]),
             Names::Curator | Names::CuratorPriority | Names::CuratorDelay => unframe(&data)
