@@ -277,6 +277,26 @@ impl Keeper {
         }
     }
 
+    /// Deletes this znode of ours, and no other that may stand under its name when we come back.
+    ///
+    /// A delete whose answer got lost may have been done, and somebody may have made the next one.
+    pub(crate) async fn delete_this(&self, path: &str, own: &Stat) -> Result<(), Error> {
+        let mut pause = Pause(PAUSE_MIN);
+        loop {
+            match self.port.delete(path, None).await {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.session_over => return Err(Error::SessionOver),
+                Err(failure) if failure.fate == Fate::Unknown => pause.take(self).await,
+                Err(failure) if failure.code == Some(ErrorCode::NO_NODE) => return Ok(()),
+                Err(failure) => return Err(failure.into()),
+            }
+            self.sync(path).await?;
+            if self.exists(path).await?.is_none_or(|found| found.czxid != own.czxid) {
+                return Ok(());
+            }
+        }
+    }
+
     /// Makes a directory and all above it that is missing: containers where the server knows them.
     pub(crate) async fn ensure(&self, dir: &str, kind: Kind) -> Result<(), Error> {
         let mut missing: Vec<&str> = Vec::new();

@@ -285,7 +285,11 @@ impl LockingQueue {
         }
         match self.keeper.exists(&mark).await? {
             Some(stat) => claim.token = stat.czxid.into(),
-            None => return Err(Error::Gone { path: mark }),
+            // Taken away before we saw it, or the session is over and we have not heard of it.
+            None => {
+                claim.settled = true;
+                return Ok(None);
+            }
         }
         Ok(Some(claim))
     }
@@ -549,7 +553,8 @@ impl Claim {
 async fn give_back(keeper: &Keeper, mark: &str, id: &str) -> Result<(), Error> {
     keeper.sync(mark).await?;
     match keeper.get(mark).await? {
-        Some((data, _)) if data == id.as_bytes() => keeper.delete_own(mark).await.map(drop),
+        // Not by its name alone: others have claims under the same.
+        Some((data, stat)) if data == id.as_bytes() => keeper.delete_this(mark, &stat).await,
         _ => Ok(()),
     }
 }

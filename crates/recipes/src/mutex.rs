@@ -429,7 +429,9 @@ impl Guard {
 
     /// Lets go and waits for the server's word. False if a clone holds it still, or if it had been
     /// lost before; not if only the answer was lost: who finds it gone then has let go of it
-    /// himself. A guard that is dropped is released beside.
+    /// himself. (A stranger who deleted it while the connection was lost cannot be told from
+    /// that; [`Guard::lost`] and [`Guard::check`] tell. Curator's `release` does not tell either.)
+    /// A guard that is dropped is released beside.
     ///
     /// ```
     /// # use oxkeeper_client::Client;

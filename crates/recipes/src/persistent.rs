@@ -188,7 +188,9 @@ impl PersistentNode {
         matches!(*self.there.borrow(), There::Yes { .. })
     }
 
-    /// Ends it; when this returns an ephemeral one is gone.
+    /// Ends it; when this returns an ephemeral one is gone. If its session is over and there is no
+    /// next one yet, it is left to the server, which takes it away with the session: until then
+    /// others may still see it. (Curator's `close` does not wait for either.)
     ///
     /// ```
     /// # use oxkeeper_client::Client;
@@ -258,7 +260,7 @@ impl Keeping {
                 }
                 Some((data, stat, alarm)) => {
                     if self.is_ghost(keeper, &stat) {
-                        keeper.delete_own(&self.path).await?;
+                        keeper.delete_this(&self.path, &stat).await?;
                         continue;
                     }
                     if self.is_ours(keeper, &stat) {
@@ -315,7 +317,7 @@ impl Keeping {
             (keeper.sync(&self.path).await, keeper.exists(&self.path).await)
             && self.is_ours(keeper, &stat)
         {
-            let _ = keeper.delete_own(&self.path).await;
+            let _ = keeper.delete_this(&self.path, &stat).await;
         }
     }
 }

@@ -26,6 +26,14 @@ pub fn help(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
             shell.out.json(&json!(list));
         }
         None => shell.out.raw(&overview(&|style, text| shell.out.styled(style, text))),
+        Some("exit") if shell.json => {
+            let code = |kind: &Kind| {
+                let (exit, kind, about) = (kind.exit_code(), kind.name(), about(*kind));
+                json!({"exit": exit, "kind": kind, "about": about})
+            };
+            let list: Vec<_> = Kind::ALL.iter().map(code).collect();
+            shell.out.json(&json!(list));
+        }
         Some("exit") => shell.out.raw(&exit_codes()),
         Some(name) => {
             let spec = table::find(name).ok_or_else(|| {
@@ -36,6 +44,10 @@ pub fn help(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
                     None => failure.hint("help lists all commands"),
                 }
             })?;
+            if shell.json {
+                shell.out.json(&described(spec));
+                return Ok(());
+            }
             shell.out.raw(&one(spec, &|style, text| shell.out.styled(style, text)));
         }
     }
@@ -60,6 +72,25 @@ fn overview(paint: Paint<'_>) -> String {
          --json. Values with blanks stand in quotes, and may go on over several lines.\n",
     );
     text
+}
+
+/// A command for programs.
+fn described(spec: &Spec) -> serde_json::Value {
+    let options: Vec<_> = spec
+        .flags
+        .iter()
+        .chain(spec.more)
+        .chain([&JSON])
+        .map(|flag| json!({"name": flag.name, "value": flag.value, "about": flag.about}))
+        .collect();
+    let examples: Vec<_> = spec.examples.iter().map(|(line, _)| line).collect();
+    json!({
+        "name": spec.name,
+        "usage": spec.usage(),
+        "about": spec.about,
+        "options": options,
+        "examples": examples,
+    })
 }
 
 fn one(spec: &Spec, paint: Paint<'_>) -> String {
@@ -91,26 +122,31 @@ fn one(spec: &Spec, paint: Paint<'_>) -> String {
 fn exit_codes() -> String {
     let mut text = String::from("  0  done\n");
     for kind in Kind::ALL {
-        let about = match kind {
-            Kind::Other => "what has no code of its own",
-            Kind::Usage => "the command, an option or a path cannot be meant",
-            Kind::Connection => "no server, or the connection was lost on the way",
-            Kind::NoNode => "no such znode, or no such watch",
-            Kind::NodeExists => "the znode is there already",
-            Kind::BadVersion => "the znode has another version",
-            Kind::NotEmpty => "the znode has children",
-            Kind::Denied => "the ACL does not permit it, or an ACL or identity is no good",
-            Kind::Refused => "the server will not: quota, read-only, reconfiguration",
-            Kind::Differs => "diff: the two differ",
-            Kind::SessionOver => "the session is over",
-            Kind::File => "a local file or program",
-            Kind::Partly => "part of it was done, part was not",
-            Kind::UnknownCommand => "no such command",
-            Kind::Interrupted => "Ctrl-C",
-        };
-        let _ = writeln!(text, "{:>3}  {about} ({})", kind.exit_code(), kind.name());
+        let (code, about) = (kind.exit_code(), about(kind));
+        let _ = writeln!(text, "{code:>3}  {about} ({})", kind.name());
     }
     text
+}
+
+/// When a command fails with this.
+fn about(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Other => "what has no code of its own",
+        Kind::Usage => "the command, an option or a path cannot be meant",
+        Kind::Connection => "no server, or the connection was lost on the way",
+        Kind::NoNode => "no such znode, or no such watch",
+        Kind::NodeExists => "the znode is there already",
+        Kind::BadVersion => "the znode has another version",
+        Kind::NotEmpty => "the znode has children",
+        Kind::Denied => "the ACL does not permit it, or an ACL or identity is no good",
+        Kind::Refused => "the server will not: quota, read-only, reconfiguration",
+        Kind::Differs => "diff: the two differ",
+        Kind::SessionOver => "the session is over",
+        Kind::File => "a local file or program",
+        Kind::Partly => "part of it was done, part was not",
+        Kind::UnknownCommand => "no such command",
+        Kind::Interrupted => "Ctrl-C",
+    }
 }
 
 #[cfg(test)]

@@ -175,10 +175,143 @@ fn results_are_json_for_programs() {
     assert_eq!(say(&server, "deleteall --json /a").json()["count"], 3);
 }
 
+/// A line of each command and what its answer has, in an order that makes sense: a key, nothing in
+/// particular, or `-` where ZooKeeper's command says nothing and so does ours.
+const EACH: [(&str, &str); 35] = [
+    ("create -p /app/b one", "created"),
+    ("set /app/b two", "stat"),
+    ("get /app/b", "data"),
+    ("stat /app", "stat"),
+    ("ls /app", "children"),
+    ("sync /app", "synced"),
+    ("getAcl /app", "acl"),
+    ("setAcl -R /app world:anyone:cdrwa", "changed"),
+    ("getEphemerals", ""),
+    ("getAllChildrenNumber /app", "count"),
+    ("setquota -n 50 /app", "limits"),
+    ("listquota /app", "limits"),
+    ("delquota -n /app", "-"),
+    ("addauth digest user:secret", "-"),
+    ("whoami", ""),
+    ("version", "zookeeper"),
+    ("config", "config"),
+    ("reconfig --dry-run -remove 3", "would"),
+    ("tree /app", "path"),
+    ("find /app -name b", "path"),
+    ("cp /app /copy", "created"),
+    ("diff /app /copy", "-"),
+    ("mv /copy /moved", "moved"),
+    ("diff /app /zookeeper", ""),
+    ("export /app", "oxkeeper_export"),
+    ("import --dry-run <file> /imported", "would"),
+    ("import <file> /imported", "created"),
+    ("edit --dry-run /app/b", "would"),
+    ("edit /app/b", "path"),
+    ("top -n 1 -t 1 /app", "seconds"),
+    ("delete /imported/b", "deleted"),
+    ("deleteall /moved", "deleted"),
+    ("help", ""),
+    ("help ls", "options"),
+    ("help exit", ""),
+];
+
+/// The same of what needs one session, each answer on a line of its own.
+const TOGETHER: [(&str, &str); 9] = [
+    ("ls /app", "children"),
+    ("addWatch /app", "-"),
+    ("removewatches /app", "-"),
+    ("printwatches", "printwatches"),
+    ("history", ""),
+    ("redo 0", "children"),
+    ("connect <server>", "-"),
+    ("close", "-"),
+    ("quit", "-"),
+];
+
+/// The answer of a command, of which each line is JSON.
+fn answers(out: &str) -> Vec<Value> {
+    let json = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    out.lines().map(json).collect()
+}
+
+fn has(answer: &Value, key: &str) -> bool {
+    key.is_empty() || !answer[key].is_null()
+}
+
+#[test]
+fn every_command_answers_programs_in_json() {
+    let server = server();
+    let address = server.addr.to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("app.jsonl").display().to_string();
+    say(&server, "create -p /app/b x").ok();
+    say(&server, &format!("export -o {file} /app")).ok();
+    say(&server, "deleteall /app").ok();
+    let editor = "sh -c 'echo more >> \"$0\"'";
+    for (line, key) in EACH {
+        let typed = vec![line.replace("<file>", &file)];
+        let output = Command::new(BINARY)
+            .args(["shell", "--json", "-server", &address])
+            .args(Case { typed, ..Case::default() }.words())
+            .env_remove("VISUAL")
+            .env("EDITOR", editor)
+            .env("TMPDIR", dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+        let (all, err) = (answers(&out.unwrap()), err.unwrap());
+        assert!(matches!(output.status.code(), Some(0 | 10)), "{line}: {err}");
+        match key {
+            "-" => assert!(all.is_empty(), "{line}: {all:?}"),
+            key => assert!(all.first().is_some_and(|one| has(one, key)), "{line}: {all:?} {err}"),
+        }
+    }
+    let typed: Vec<String> =
+        TOGETHER.iter().map(|(line, _)| line.replace("<server>", &address) + "\n").collect();
+    let said = run(&server, &["--json", "-waitforconnection"], &[], &typed.concat());
+    let mut all = answers(&said.out);
+    // That the watch is gone is told by the watch.
+    all.retain(|answer| answer["watch"].is_null());
+    let keys = TOGETHER.iter().map(|(_, key)| *key);
+    let keys: Vec<&str> = keys.filter(|key| *key != "-").collect();
+    assert!(all.len() == keys.len() && said.exit == 0, "{all:?} {}", said.err);
+    for (answer, key) in all.iter().zip(keys) {
+        assert!(has(answer, key), "{key}: {answer}");
+    }
+    // Nothing is left out; `watch`, for which something has to happen, is below.
+    for spec in say(&server, "help --json").json().as_array().unwrap() {
+        let name = spec["name"].as_str().unwrap();
+        let mut all = EACH.iter().chain(&TOGETHER);
+        let typed = all.any(|(line, _)| line.split(' ').next() == Some(name));
+        assert!(typed || name == "watch", "{name} is not shown to answer in JSON");
+    }
+}
+
+#[test]
+fn a_watch_tells_programs_in_json() {
+    let server = server();
+    say(&server, "create /app x").ok();
+    let mut watching = Command::new(BINARY)
+        .args(["shell", "--json", "-server", &server.addr.to_string(), "watch", "/app"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It ends with the first change that comes when it is there.
+    while watching.try_wait().unwrap().is_none() {
+        say(&server, "set /app y").ok();
+    }
+    let out = watching.wait_with_output().unwrap().stdout;
+    let all = answers(&String::from_utf8(out).unwrap());
+    assert!(all[0]["path"] == "/app", "{all:?}");
+}
+
 #[test]
 fn a_dry_run_changes_nothing() {
     let server = server();
-    for line in ["create -p /a/b one", "create /a/c two", "create /other x"] {
+    for line in ["create -p /a/b one", "create /a/c two", "create /other x", "setquota -n 5 /other"]
+    {
         say(&server, line).ok();
     }
     let before = say(&server, "export /").ok();
@@ -190,6 +323,9 @@ fn a_dry_run_changes_nothing() {
         ("setquota --dry-run -n 5 /a", "would set the quota of /a"),
         ("cp --dry-run /a /copy", "would create /copy/b"),
         ("mv --dry-run /a /copy", "would delete /a/c"),
+        ("cp --dry-run --overwrite /a/b /other", "would change /other"),
+        ("delquota --dry-run -n /other", "would lift the quota of /other"),
+        ("reconfig --dry-run -remove 3", "would remove 3"),
     ] {
         let out = say(&server, line).ok();
         assert!(out.contains(part), "{line}: {out}");
@@ -311,6 +447,18 @@ fn an_edit_sets_what_the_editor_left_and_nothing_if_somebody_was_faster() {
     assert_eq!(edit("printf new > \"$1\""), (Some(0), "/a is at version 1 now\n".to_owned()));
     assert_eq!(say(&server, "get /a").ok(), "new\n");
     assert_eq!(edit("true"), (Some(0), "unchanged\n".to_owned()));
+    let dry = Command::new(BINARY)
+        .args(["shell", "-q", "-server", &server.addr.to_string(), "edit", "--dry-run", "/a"])
+        .env_remove("VISUAL")
+        .env("EDITOR", "sh -c 'echo longer > \"$0\"'")
+        .env("TMPDIR", dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(dry.stdout).unwrap(),
+        "would set /a (3 B become 7 B, version 2)\n"
+    );
+    assert_eq!(say(&server, "get /a").ok(), "new\n");
     let set = format!("{BINARY} shell -q -server {} set /a faster", server.addr);
     let (code, err) = edit(&format!("printf mine > \"$1\"; {set}"));
     assert_eq!(code, Some(6), "{err}");

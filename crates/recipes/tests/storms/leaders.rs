@@ -13,9 +13,9 @@ use oxkeeper_recipes::{
 
 use crate::crew::{Complaints, Crew, Machine};
 use crate::executor::Sim;
-use crate::seeds;
-use crate::weather::{CALM, CUTS, KINDS, OUTAGES, STORM, TEMPEST, weather};
+use crate::weather::{CALM, CHANGES, CUTS, KINDS, OUTAGES, STORM, TEMPEST, WIPES, weather};
 use crate::world::{MS, SECOND, World};
+use crate::{many, seeds};
 
 fn layout(seed: u64) -> ElectionLayout {
     let all = [ElectionLayout::Latch, ElectionLayout::Selector, ElectionLayout::Kazoo];
@@ -40,7 +40,7 @@ fn begin(world: &World, terms: &Terms, path: &str, token: i64, complaints: &Comp
 
 #[test]
 fn one_leads_and_when_it_goes_another_does() {
-    for seed in seeds(40) {
+    for seed in seeds(56) {
         let (terms, complaints): (Terms, _) = (Arc::default(), Complaints::default());
         let work = |mut own: Machine| {
             let (terms, complaints) = (Arc::clone(&terms), complaints.clone());
@@ -75,7 +75,7 @@ fn one_leads_and_when_it_goes_another_does() {
 
 #[test]
 fn a_latch_leads_with_one_session_after_another_and_not_while_out_of_touch() {
-    for seed in seeds(30) {
+    for seed in seeds(42) {
         let (terms, complaints): (Terms, _) = (Arc::default(), Complaints::default());
         let work = |own: Machine| {
             let (terms, complaints) = (Arc::clone(&terms), complaints.clone());
@@ -114,7 +114,7 @@ fn a_latch_leads_with_one_session_after_another_and_not_while_out_of_touch() {
 
 #[test]
 fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
-    for seed in seeds(20) {
+    for seed in seeds(30) {
         let (closed, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let complaints = Complaints::default();
         let work = |mut own: Machine| {
@@ -146,7 +146,7 @@ fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
                 }
             }
         };
-        let weather = [CUTS, OUTAGES, CALM][(seed % 3) as usize];
+        let weather = [CUTS, OUTAGES, CALM, WIPES, CHANGES][(seed % 5) as usize];
         let mut crew = Crew::new(seed, weather, 4, work);
         assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
         complaints.none(seed);
@@ -155,39 +155,65 @@ fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
 
 #[test]
 fn all_come_before_one_is_in_and_all_go_before_one_is_out() {
-    for seed in seeds(30) {
+    let (mut whole, mut runs) = (0, 0);
+    for seed in seeds(42) {
         let layout = if seed % 2 == 0 { Layout::Curator } else { Layout::Kazoo };
-        // Who has come, and who has begun to go.
-        let counts = Arc::new(StdMutex::new((0, 0)));
+        // Who has come, who has begun to go, and whose session has ended on the way.
+        let counts = Arc::new(StdMutex::new((0, 0, 0)));
+        let early = Arc::new(AtomicBool::new(false));
         let complaints = Complaints::default();
         let work = |mut own: Machine| {
             let (counts, complaints) = (Arc::clone(&counts), complaints.clone());
+            let early = Arc::clone(&early);
             async move {
                 own.idle(800 * MS).await;
                 let barrier = DoubleBarrier::new(own.keeper(), "/meeting", 4).layout(layout);
                 counts.lock().unwrap().0 += 1;
-                let inside = barrier.enter().await.unwrap();
-                if counts.lock().unwrap().0 < 4 {
+                let entered = barrier.enter().await;
+                let (come, ..) = *counts.lock().unwrap();
+                // Who is told that its session has ended counts as gone from then on.
+                let inside = match entered {
+                    Ok(inside) => inside,
+                    Err(error) if error.is_session_over() => return counts.lock().unwrap().2 += 1,
+                    Err(error) => return complaints.add(error.to_string()),
+                };
+                if come < 4 {
                     complaints.add("in before all had come".to_owned());
                 }
                 own.idle(300 * MS).await;
                 counts.lock().unwrap().1 += 1;
-                inside.leave().await.unwrap();
+                match inside.leave().await {
+                    Ok(()) => {}
+                    Err(error) if error.is_session_over() => return counts.lock().unwrap().2 += 1,
+                    Err(error) => return complaints.add(error.to_string()),
+                }
                 if counts.lock().unwrap().1 < 4 {
-                    complaints.add("out before all had gone".to_owned());
+                    early.store(true, Ordering::Relaxed);
                 }
             }
         };
         // kazoo's layout does not promise it to those who are out of touch.
         let weather = match layout {
-            Layout::Curator => [CUTS, OUTAGES][(seed / 2 % 2) as usize],
+            Layout::Curator => [CUTS, OUTAGES, WIPES][(seed / 2 % 3) as usize],
             Layout::Kazoo => CALM,
         };
         let mut crew = Crew::new(seed, weather, 4, work);
-        assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
+        let stuck = crew.finish();
         complaints.none(seed);
-        assert_eq!(crew.sim.world.lock().names("/meeting"), [""; 0], "OXKEEPER_SEED={seed}");
+        runs += 1;
+        // Three of four wait for the fourth, as they should: it is not to come again.
+        if counts.lock().unwrap().2 == 0 {
+            whole += 1;
+            assert!(stuck.is_empty(), "OXKEEPER_SEED={seed}: {stuck:?} wait for nothing");
+            assert_eq!(crew.sim.world.lock().names("/meeting"), [""; 0], "OXKEEPER_SEED={seed}");
+            let early = early.load(Ordering::Relaxed);
+            assert!(!early, "OXKEEPER_SEED={seed}: out before all had gone");
+        }
     }
+    assert!(
+        whole * 10 >= runs * 9 || !many(),
+        "{whole} of {runs} runs without the end of a session"
+    );
 }
 
 /// Ticks that were begun: due, attempt, token; and those that were finished.
@@ -199,7 +225,8 @@ struct Runs {
 
 fn jobs(seed: u64, hand_over: HandOver, missed: Missed) -> Runs {
     let runs: Arc<StdMutex<Runs>> = Arc::default();
-    let weather = [STORM, TEMPEST, STORM, CALM, TEMPEST, STORM][(seed % 6) as usize];
+    let all = [STORM, TEMPEST, WIPES, CALM, TEMPEST, STORM, CHANGES];
+    let weather = all[(seed % 7) as usize];
     let mut sim = Sim::new(seed, weather);
     for machine in 0..3 {
         let (world, runs) = (sim.world.clone(), Arc::clone(&runs));
@@ -236,7 +263,7 @@ fn jobs(seed: u64, hand_over: HandOver, missed: Missed) -> Runs {
 #[test]
 fn a_tick_runs_once_and_is_handed_over_when_its_worker_is_lost() {
     let mut handed_over = 0;
-    for seed in seeds(24) {
+    for seed in seeds(28) {
         let never = jobs(seed, HandOver::Never, Missed::Once);
         let mut ticks: Vec<i64> = never.begun.iter().map(|(due, ..)| *due).collect();
         let begun = ticks.len();
@@ -247,7 +274,10 @@ fn a_tick_runs_once_and_is_handed_over_when_its_worker_is_lost() {
 
         let again = jobs(seed, HandOver::Again, Missed::All);
         let mut seen: BTreeMap<i64, (u32, i64)> = BTreeMap::new();
-        for (due, attempt, token) in &again.begun {
+        // In the order of tokens: who was frozen may go on for a moment, behind who came next.
+        let mut begun = again.begun.clone();
+        begun.sort_by_key(|(due, attempt, token)| (*token, *due, *attempt));
+        for (due, attempt, token) in &begun {
             match seen.insert(*due, (*attempt, *token)) {
                 None => {}
                 Some((before, older)) => {
@@ -267,5 +297,5 @@ fn a_tick_runs_once_and_is_handed_over_when_its_worker_is_lost() {
             assert!(again.done.contains(due), "OXKEEPER_SEED={seed}: {due} was never finished");
         }
     }
-    assert!(handed_over > 0, "no worker was lost in the middle of a tick");
+    assert!(handed_over > 0 || !many(), "no worker was lost in the middle of a tick");
 }

@@ -8,9 +8,9 @@ use oxkeeper_recipes::{Error, Guard, Layout, MultiLock, Mutex, ReadWriteLock, Se
 
 use crate::crew::{Complaints, Crew, Machine};
 use crate::executor::Sim;
-use crate::seeds;
 use crate::weather::{CALM, KINDS, weather};
 use crate::world::{MS, SECOND, World};
+use crate::{many, seeds};
 
 /// Sees who enters and who leaves, and looks at the server's tree.
 #[derive(Default)]
@@ -103,7 +103,8 @@ async fn contend(mut own: Machine, contest: Contest, referee: Arc<StdMutex<Refer
 #[test]
 fn a_mutex_has_one_owner_in_any_weather_and_nobody_waits_for_nothing() {
     let (mut entered, mut alive, mut roles) = (0, 0, 0);
-    for seed in seeds(60) {
+    let (mut wiped, mut changes) = (0, 0);
+    for seed in seeds(84) {
         let layout = if (seed / KINDS).is_multiple_of(2) { Layout::Curator } else { Layout::Kazoo };
         let referee: Arc<StdMutex<Referee>> = Arc::default();
         let mut crew = Crew::new(seed, weather(seed), 2 + seed as usize % 5, |own| {
@@ -111,7 +112,11 @@ fn a_mutex_has_one_owner_in_any_weather_and_nobody_waits_for_nothing() {
         });
         let stuck = crew.finish();
         let left = crew.sim.world.lock().names("/locks/a");
-        roles += crew.sim.world.lock().roles();
+        let ground = crew.sim.world.lock();
+        roles += ground.roles();
+        wiped += ground.wiped;
+        changes += ground.configurations.len().saturating_sub(1);
+        drop(ground);
         let referee = std::mem::take(&mut *referee.lock().unwrap());
         assert!(referee.errors.is_empty(), "OXKEEPER_SEED={seed}: {:#?}", referee.errors);
         assert!(stuck.is_empty(), "OXKEEPER_SEED={seed}: {stuck:?} wait for nothing");
@@ -121,11 +126,14 @@ fn a_mutex_has_one_owner_in_any_weather_and_nobody_waits_for_nothing() {
     }
     let lost = entered - alive;
     eprintln!(
-        "{entered} acquisitions, {lost} of them lost before they were noticed; {roles} roles"
+        "{entered} acquisitions, {lost} of them lost before they were noticed; {roles} roles, \
+         {wiped} servers emptied, {changes} changes of members"
     );
     assert!(alive > 0);
-    if seeds(60).count() >= 60 {
+    if seeds(84).len() >= 84 {
         assert!(roles > 200, "servers began to serve {roles} times only");
+        assert!(wiped > 12, "only {wiped} servers lost their data");
+        assert!(changes > 12, "members were changed {changes} times only");
     }
 }
 
@@ -154,7 +162,7 @@ impl Sharing {
 #[test]
 fn writers_are_alone_and_readers_are_not() {
     let mut most = 0;
-    for seed in seeds(40) {
+    for seed in seeds(56) {
         let layout = if (seed / KINDS).is_multiple_of(2) { Layout::Curator } else { Layout::Kazoo };
         let sharing: Arc<StdMutex<Sharing>> = Arc::default();
         let complaints = Complaints::default();
@@ -201,13 +209,13 @@ fn writers_are_alone_and_readers_are_not() {
         assert_eq!(crew.sim.world.lock().names("/locks/rw"), [""; 0], "OXKEEPER_SEED={seed}");
         most = most.max(sharing.lock().unwrap().most);
     }
-    assert!(most > 1, "readers share");
+    assert!(most > 1 || !many(), "readers share");
 }
 
 #[test]
 fn a_semaphore_gives_its_leases_and_no_more() {
     let mut most = 0;
-    for seed in seeds(30) {
+    for seed in seeds(42) {
         let layout = if (seed / KINDS).is_multiple_of(2) { Layout::Curator } else { Layout::Kazoo };
         let sharing: Arc<StdMutex<Sharing>> = Arc::default();
         let complaints = Complaints::default();
@@ -245,7 +253,7 @@ fn a_semaphore_gives_its_leases_and_no_more() {
         assert_eq!(crew.sim.world.lock().names(leases), [""; 0], "OXKEEPER_SEED={seed}");
         most = most.max(sharing.lock().unwrap().most);
     }
-    assert_eq!(most, 2);
+    assert!(most == 2 || !many());
 }
 
 #[test]

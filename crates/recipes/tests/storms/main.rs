@@ -15,17 +15,28 @@ mod queues;
 mod weather;
 mod world;
 
+/// Seeds that found something, for good. By 873 four waited for ever at a double barrier in kazoo's
+/// layout; in 990 a claim that was taken away was an error; in 2523 a claim that was given back,
+/// and whose deletion was asked for again, took the next one's away. By 322, 413, 480 and 693
+/// judges had forgotten machines that die or freeze on the way, or looked too early.
+const KEPT: [u64; 7] = [322, 413, 480, 693, 873, 990, 2523];
+
 /// The seeds of a run.
-pub fn seeds(count: u64) -> std::ops::Range<u64> {
+pub fn seeds(count: u64) -> Vec<u64> {
     let number = |text: &str| text.parse().expect("OXKEEPER_SEED and OXKEEPER_SEEDS are numbers");
     if let Ok(seed) = std::env::var("OXKEEPER_SEED") {
-        return number(&seed)..number(&seed) + 1;
+        return vec![number(&seed)];
     }
     match std::env::var("OXKEEPER_SEEDS") {
         Ok(range) => {
             let (from, to) = range.split_once("..").expect("OXKEEPER_SEEDS is FROM..TO");
-            number(from)..number(to)
+            (number(from)..number(to)).collect()
         }
-        Err(_) => 0..count,
+        Err(_) => (0..count).chain(KEPT).collect(),
     }
+}
+
+/// True if a run has so many seeds that all there is to see must have been seen.
+pub fn many() -> bool {
+    seeds(28).len() >= 28
 }

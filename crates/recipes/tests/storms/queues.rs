@@ -11,24 +11,37 @@ use oxkeeper_recipes::{
 
 use crate::crew::{Complaints, Crew, Machine};
 use crate::executor::Sim;
-use crate::seeds;
 use crate::weather::{CALM, KINDS, weather};
 use crate::world::{MS, SECOND};
+use crate::{many, seeds};
 
 /// What became of items.
 #[derive(Default)]
 struct Books {
     put: BTreeSet<String>,
-    /// Puts of which nobody knows.
-    perhaps: BTreeSet<String>,
+    /// Of which nobody knows whether they were put, or consumed: how many requests of each.
+    perhaps: BTreeMap<String, u32>,
     taken: BTreeMap<String, u32>,
     doubtful: u32,
     closed: usize,
 }
 
+impl Books {
+    fn perhaps(&mut self, item: &str) {
+        *self.perhaps.entry(item.to_owned()).or_default() += 1;
+    }
+
+    fn known(&mut self, item: &str) {
+        match self.perhaps.get_mut(item) {
+            Some(count @ 2..) => *count -= 1,
+            _ => drop(self.perhaps.remove(item)),
+        }
+    }
+}
+
 #[test]
 fn what_is_put_is_taken_once() {
-    for seed in seeds(30) {
+    for seed in seeds(42) {
         let all = [QueueLayout::Zookeeper, QueueLayout::Curator, QueueLayout::Kazoo];
         let layout = all[(seed / KINDS % 3) as usize];
         let books: Arc<StdMutex<Books>> = Arc::default();
@@ -39,9 +52,13 @@ fn what_is_put_is_taken_once() {
                 for round in 0..20 {
                     if own.number.is_multiple_of(2) {
                         let item = format!("{}-{round}", own.number);
-                        match Queue::of(own.keeper(), "/q", layout).put(item.as_bytes()).await {
-                            Ok(()) => drop(books.lock().unwrap().put.insert(item)),
-                            Err(_) => drop(books.lock().unwrap().perhaps.insert(item)),
+                        // A machine that dies on the way does not tell.
+                        books.lock().unwrap().perhaps(&item);
+                        let put = Queue::of(own.keeper(), "/q", layout).put(item.as_bytes()).await;
+                        if put.is_ok() {
+                            let mut books = books.lock().unwrap();
+                            books.known(&item);
+                            books.put.insert(item);
                         }
                         own.idle(40 * MS).await;
                     }
@@ -79,7 +96,7 @@ fn what_is_put_is_taken_once() {
         let told = format!("OXKEEPER_SEED={seed}: {twice} twice, {lost} lost, {}", books.doubtful);
         assert!(twice + lost <= books.doubtful, "{told}");
         for item in books.taken.keys() {
-            assert!(books.put.contains(item) || books.perhaps.contains(item), "{told}");
+            assert!(books.put.contains(item) || books.perhaps.contains_key(item), "{told}");
         }
         assert!(weather(seed).cuts || twice + lost + books.doubtful == 0, "{told}");
     }
@@ -109,9 +126,9 @@ impl Claimer {
             let put = self.queue(&mut own).put(item.as_bytes()).await;
             let mut books = self.books.lock().unwrap();
             match put {
-                Ok(()) => books.put.insert(item),
-                Err(_) => books.perhaps.insert(item),
-            };
+                Ok(()) => drop(books.put.insert(item)),
+                Err(_) => books.perhaps(&item),
+            }
         }
         let mut empty = 0;
         while empty < 30 {
@@ -138,13 +155,16 @@ impl Claimer {
         if own.dice.below(6) == 0 {
             return drop(claim);
         }
+        // Whether it was consumed dies with a machine, and with a session.
+        self.books.lock().unwrap().perhaps(&name);
         let consumed = claim.consume().await;
         let mut books = self.books.lock().unwrap();
         match consumed {
-            Ok(true) => *books.taken.entry(name).or_default() += 1,
-            Ok(false) => {}
-            // Whether it was consumed died with the session.
-            Err(error) if error.is_session_over() => drop(books.perhaps.insert(name)),
+            Ok(done) => {
+                books.known(&name);
+                *books.taken.entry(name).or_default() += u32::from(done);
+            }
+            Err(error) if error.is_session_over() => {}
             Err(error) => self.complaints.add(error.to_string()),
         }
     }
@@ -153,7 +173,7 @@ impl Claimer {
 #[test]
 fn a_claimed_item_is_consumed_once_and_never_lost() {
     let mut again = 0;
-    for seed in seeds(40) {
+    for seed in seeds(56) {
         let (books, begun): (Arc<StdMutex<Books>>, Arc<_>) = Default::default();
         let complaints = Complaints::default();
         let work = |own: Machine| {
@@ -174,14 +194,15 @@ fn a_claimed_item_is_consumed_once_and_never_lost() {
         assert_eq!(ground.names("/q/entries"), [""; 0], "OXKEEPER_SEED={seed}");
         let books = books.lock().unwrap();
         for (item, times) in &books.taken {
-            assert_eq!(*times, 1, "OXKEEPER_SEED={seed}: {item} was consumed twice");
+            assert!(*times <= 1, "OXKEEPER_SEED={seed}: {item} was consumed twice");
         }
-        for item in books.put.iter().filter(|item| !books.perhaps.contains(*item)) {
-            assert!(books.taken.contains_key(item), "OXKEEPER_SEED={seed}: {item} is lost");
+        for item in books.put.iter().filter(|item| !books.perhaps.contains_key(*item)) {
+            let taken = books.taken.get(item);
+            assert_eq!(taken, Some(&1), "OXKEEPER_SEED={seed}: {item} is lost");
         }
         again += books.perhaps.len();
     }
-    assert!(again > 0, "the weather was too fine");
+    assert!(again > 0 || !many(), "the weather was too fine");
 }
 
 #[test]
@@ -220,7 +241,7 @@ fn priorities_and_moments_are_kept() {
 
 #[test]
 fn a_counter_counts_what_was_said_to_be_counted() {
-    for seed in seeds(30) {
+    for seed in seeds(42) {
         let all = [CounterLayout::Long, CounterLayout::Int, CounterLayout::Decimal];
         let layout = all[(seed / KINDS % 3) as usize];
         let sums = Arc::new(StdMutex::new((0, 0)));

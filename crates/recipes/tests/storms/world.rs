@@ -6,7 +6,7 @@
 //! it served, which is committed then. That is how it knows who really holds something, whatever
 //! the servers that are left have heard of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -36,6 +36,8 @@ use crate::weather::Weather;
 pub const SESSION_MS: i32 = 4000;
 /// The servers' wall clock when a world begins, ms since 1970: they have run for a minute then.
 const BEGINNING_MS: i64 = 1_700_000_060_000;
+/// Where the operator sits.
+const OPERATOR: usize = 63;
 /// Wakes nobody in particular: time has come for a timer, or for a machine to thaw.
 pub const TICK: Event = Event::Relief(usize::MAX);
 
@@ -120,6 +122,12 @@ pub struct Ground {
     truth: (Zxid, Znodes),
     /// How much of what servers have applied and taken over the truth has seen.
     seen: (usize, usize),
+    /// The session by which members are changed.
+    operator: Option<usize>,
+    /// How often a server lost its data.
+    pub(crate) wiped: usize,
+    /// The members that there were when the operator came to change them.
+    pub(crate) configurations: BTreeSet<String>,
 }
 
 /// The world, shared by everybody in it.
@@ -137,30 +145,8 @@ impl World {
 
     /// A new session for a machine.
     pub fn connect(&self, machine: usize) -> Keeper {
-        let mut ground = self.lock();
-        let hosts = (0..ground.servers.len()).map(|at| format!("server-{at}"));
-        let hosts = ConnectString::parse(&hosts.collect::<Vec<_>>().join(",")).unwrap();
-        let mut config = Config::new(hosts);
-        config.session_timeout_ms = SESSION_MS;
-        let seed = ground.dice.draw();
-        let mut client = Client::new(config, seed);
-        client.handle(ground.now.mono_us, Input::Wake);
-        let number = ground.seats.len();
-        ground.seats.push(Seat {
-            machine,
-            client,
-            wire: None,
-            outcomes: BTreeMap::new(),
-            watchers: BTreeMap::new(),
-            next_watcher: 0,
-            next_unique: 0,
-            standing: Vec::new(),
-            planned: None,
-            dead: false,
-        });
-        ground.thaw_of(machine);
-        drop(ground);
-        Keeper::new(SimPort { world: self.clone(), seat: number })
+        let seat = self.lock().sit(machine);
+        Keeper::new(SimPort { world: self.clone(), seat })
     }
 
     pub fn now(&self) -> u64 {
@@ -179,24 +165,28 @@ impl World {
 
 impl Ground {
     fn new(seed: u64, weather: Weather) -> Ground {
-        let voters = weather.servers;
-        let ensemble = (voters > 1).then(|| Ensemble { voters, ..Ensemble::default() });
+        let servers = weather.servers;
+        let reconfig = weather.reconfigures;
+        let observers = usize::from(reconfig);
+        let voters = servers - observers;
+        let of = || Ensemble { voters, observers, reconfig, ..Ensemble::default() };
+        let ensemble = (voters > 1).then(of);
         let settings = ServerSettings { fronts: 2, ensemble, ..ServerSettings::default() };
         let mut beneath = Beneath {
             agenda: Agenda::default(),
             net: Net::new(seed),
             trace: Trace::new(false),
-            history: History::new(voters),
+            history: History::new(servers),
         };
-        beneath.history.members = voters;
+        beneath.history.members = servers;
         beneath.history.tick = u64::from(settings.tick_ms) * MS;
-        for server in 0..voters {
+        for server in 0..servers {
             beneath.agenda.plan(0, Event::Start { server });
         }
         beneath.agenda.plan(100 * MS, Event::Storm);
         Ground {
             beneath,
-            servers: (0..voters).map(|id| Server::new(id, seed, settings.clone())).collect(),
+            servers: (0..servers).map(|id| Server::new(id, seed, settings.clone())).collect(),
             now: Now { mono_us: 0, wall_ms: BEGINNING_MS },
             seats: Vec::new(),
             frozen: Vec::new(),
@@ -207,7 +197,46 @@ impl Ground {
             weather,
             truth: (Zxid::ZERO, Znodes::default()),
             seen: (0, 0),
+            operator: None,
+            wiped: 0,
+            configurations: BTreeSet::new(),
         }
+    }
+
+    /// A new session for a machine: its place among the seats.
+    fn sit(&mut self, machine: usize) -> usize {
+        let hosts = (0..self.servers.len()).map(|at| format!("server-{at}"));
+        let hosts = ConnectString::parse(&hosts.collect::<Vec<_>>().join(",")).unwrap();
+        let mut config = Config::new(hosts);
+        config.session_timeout_ms = SESSION_MS;
+        let seed = self.dice.draw();
+        let mut client = Client::new(config, seed);
+        client.handle(self.now.mono_us, Input::Wake);
+        self.seats.push(Seat {
+            machine,
+            client,
+            wire: None,
+            outcomes: BTreeMap::new(),
+            watchers: BTreeMap::new(),
+            next_watcher: 0,
+            next_unique: 0,
+            standing: Vec::new(),
+            planned: None,
+            dead: false,
+        });
+        self.thaw_of(machine);
+        self.seats.len() - 1
+    }
+
+    /// The operator's session, a new one if the last is over.
+    pub(crate) fn operator(&mut self) -> &mut Seat {
+        let over = |at: &usize| is_over(self.seats[*at].client.state());
+        let at = match self.operator.filter(|at| !over(at)) {
+            Some(at) => at,
+            None => self.sit(OPERATOR),
+        };
+        self.operator = Some(at);
+        &mut self.seats[at]
     }
 
     fn timer(&mut self, machine: usize, us: u64) -> Shared1<()> {

@@ -85,6 +85,13 @@ pub async fn reconfig(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let zk = shell.zk()?;
     if given.has("--dry-run") {
         let now = zk.config().await.on(PATH)?;
+        if shell.json {
+            let now = String::from_utf8_lossy(now.bytes());
+            let (add, remove) = (&change.joining, &change.leaving);
+            let would = json!({"add": add, "remove": remove, "members": change.members});
+            shell.out.json(&json!({"config": now, "would": would}));
+            return Ok(());
+        }
         shell.out.line(String::from_utf8_lossy(now.bytes()));
         for (what, value) in
             [("add", &change.joining), ("remove", &change.leaving), ("become", &change.members)]

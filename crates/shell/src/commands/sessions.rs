@@ -44,6 +44,10 @@ pub fn print_watches(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         Some(word) => shell.print_watches.store(word == "on", Ordering::Relaxed),
         None => {
             let on = shell.print_watches.load(Ordering::Relaxed);
+            if shell.json {
+                shell.out.json(&json!({"printwatches": on}));
+                return Ok(());
+            }
             shell.out.line(format!("printwatches is {}", if on { "on" } else { "off" }));
         }
     }

@@ -165,17 +165,7 @@ pub async fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         let stat = zk.exists(path).await.on(path)?;
         let stat = stat.ok_or_else(|| Failure::of_code(ErrorCode::NO_NODE, path))?;
         check_version(version, stat.version, path)?;
-        return would(
-            shell,
-            "set",
-            path,
-            &format!(
-                "{} become {}, version {}",
-                show::size(u64::from(stat.data_length.unsigned_abs())),
-                show::size(data.len() as u64),
-                stat.version.wrapping_add(1),
-            ),
-        );
+        return would(shell, "set", path, &becomes(&stat, data.len()));
     }
     let request = zk.set(path, &data);
     let stat = match version {
@@ -185,6 +175,16 @@ pub async fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     .on(path)?;
     shell.tell_stat(path, &stat, given.has("-s"));
     Ok(())
+}
+
+/// What data of this length makes of a znode.
+fn becomes(stat: &oxkeeper_client::Stat, length: usize) -> String {
+    format!(
+        "{} become {}, version {}",
+        show::size(u64::from(stat.data_length.unsigned_abs())),
+        show::size(length as u64),
+        stat.version.wrapping_add(1),
+    )
 }
 
 /// What a dry run would have been refused for.
@@ -367,6 +367,13 @@ pub async fn edit(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         let _ = std::fs::remove_file(&file);
         shell.out.note("unchanged");
         return Ok(());
+    }
+    if given.has("--dry-run") {
+        let _ = std::fs::remove_file(&file);
+        let stat = zk.exists(path).await.on(path)?;
+        let stat = stat.ok_or_else(|| Failure::of_code(ErrorCode::NO_NODE, path))?;
+        check_version(Some(before.stat.version), stat.version, path)?;
+        return would(shell, "set", path, &becomes(&stat, after.len()));
     }
     match zk.set(path, &after).version(before.stat.version).await {
         Ok(stat) => {

@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn whatever_deletes_or_overwrites_can_be_tried_first() {
+        let dry =
+            |spec: &&Spec| spec.flags.iter().chain(spec.more).any(|flag| flag.name == DRY_RUN.name);
+        let names: Vec<&str> = all().into_iter().filter(dry).map(|spec| spec.name).collect();
+        let all = "cp delete deleteall delquota edit import mv reconfig set setAcl setquota";
+        assert_eq!(names.join(" "), all);
+    }
+
+    #[test]
     fn a_slip_is_recognised() {
         assert_eq!(nearest("sett"), Some("set"));
         assert_eq!(nearest("deletall"), Some("deleteall"));

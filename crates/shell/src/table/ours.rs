@@ -141,10 +141,14 @@ pub(super) const COMMANDS: [Spec; 11] = [
     Spec {
         id: Id::Edit,
         name: "edit",
-        args: "path",
+        args: "[--dry-run] path",
+        flags: &[DRY_RUN],
         least: 1,
         about: "change data in $EDITOR; refused if somebody else changed it meanwhile",
-        examples: &[("edit /app/config", "")],
+        examples: &[
+            ("edit /app/config", ""),
+            ("edit --dry-run /app/config", "what the editor left would be set"),
+        ],
         ..PLAIN
     },
     Spec {

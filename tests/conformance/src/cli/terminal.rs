@@ -130,7 +130,8 @@ impl Terminal {
                     false => screen.join("\n") + "\n",
                 };
                 if !recorded {
-                    self.shows(&screen).with_context(|| format!("after {last}"))?;
+                    self.shows(&screen)
+                        .with_context(|| format!("screen {screens}, after {last}"))?;
                 }
                 anew.push_str(&screen);
                 continue;
@@ -206,7 +207,7 @@ impl Terminal {
                 return Ok(());
             }
             if began.elapsed() > PATIENCE {
-                bail!("the screen is\n{screen}instead of\n{expected}");
+                bail!("{}\nThe whole screen is\n{screen}", difference(&screen, expected));
             }
             std::thread::sleep(GLANCE);
         }
@@ -250,6 +251,19 @@ fn done(mut command: Command) -> Result<()> {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{command:?}: {error}");
     Ok(())
+}
+
+/// The first line in which a screen is not as it was recorded.
+fn difference(screen: &str, expected: &str) -> String {
+    let (mut is, mut was) = (screen.lines(), expected.lines());
+    for number in 1.. {
+        let (is, was) = (is.next(), was.next());
+        if is != was || is.is_none() {
+            let (is, was) = (is.unwrap_or("missing"), was.unwrap_or("not there"));
+            return format!("line {number} is\n{is}\nand was\n{was}");
+        }
+    }
+    String::new()
 }
 
 /// How text looks.
@@ -350,6 +364,21 @@ fn without_times(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_that_differs_is_told() {
+        let was = "| ⟨dim⟩[zk] ⟨bold green⟩ls ⟨⟩/\n| [a, b]\n";
+        let is = was.replace("bold green", "green");
+        let told = difference(&is, was);
+        assert_eq!(
+            told,
+            "line 1 is\n| ⟨dim⟩[zk] ⟨green⟩ls ⟨⟩/\nand was\n| ⟨dim⟩[zk] ⟨bold green⟩ls ⟨⟩/"
+        );
+        assert_eq!(difference("| a\n", was).lines().next(), Some("line 1 is"));
+        let more = format!("{was}| c\n");
+        assert_eq!(difference(&more, was), "line 3 is\n| c\nand was\nnot there");
+        assert_eq!(difference(was, &more), "line 3 is\nmissing\nand was\n| c");
+    }
 
     #[test]
     fn a_screen_is_recorded_with_its_colours_and_without_what_differs() {
