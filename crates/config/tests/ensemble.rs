@@ -81,7 +81,7 @@ fn three_server_lines_are_an_ensemble_with_zookeepers_defaults() {
     assert_eq!((election.interval_min_ms, election.interval_max_ms), (200, 60_000));
     let history = ensemble.history;
     assert_eq!((history.commit_log_count, history.snapshot_size_permille), (500, Some(330)));
-    assert!(!history.force_snapshot);
+    assert!(!history.force_snapshot && history.epochs_begin_at.is_none());
     assert_eq!((history.max_concurrent_snap_syncs, history.max_concurrent_diff_syncs), (10, 100));
     assert!(ensemble.leader_serves && ensemble.db_autocreate && ensemble.standalone_enabled);
     assert!(!ensemble.multi_address && !ensemble.read_only_mode);
@@ -249,6 +249,10 @@ fn what_a_member_needs_and_lacks_is_said() {
              tickTime of 3000 ms",
         ),
         ("observerMasterPort=65536", "zoo.cfg:8: observerMasterPort=65536: must be a port"),
+        (
+            "testingonly.initialZxid=4294967294",
+            "zoo.cfg:8: testingonly.initialZxid=4294967294: must be a counter, 0 to 4294967293",
+        ),
         ("version=xyz", "zoo.cfg:8: version=xyz: must be a hexadecimal number"),
         ("server.4=d:1:2;3;4", "zoo.cfg:8: server.4=d:1:2;3;4: must be host:port:electionPort"),
         ("server.4=d e:1:2", "zoo.cfg:8: server.4=d e:1:2: must be host:port:electionPort"),

@@ -11,6 +11,10 @@ use oxkeeper_zab as zab;
 use crate::member::MemberOptions;
 use crate::{election_port, quorum_port};
 
+/// How long a vote may go unanswered where a server has another address to be told it at: many
+/// times what an answer takes, and little beside what an election without that server would cost.
+const UNANSWERED_MAX_MS: u64 = 3_000;
+
 /// How the member's files are read.
 pub fn boot(ensemble: &Ensemble) -> MemberOptions {
     MemberOptions {
@@ -33,6 +37,7 @@ pub fn agreement(config: &Config, ensemble: &Ensemble, kept_id: u128, seed: u64)
         reconfig_enabled: config.tree.reconfig_enabled,
         multi_address: ensemble.multi_address,
         force_snapshot: history.force_snapshot,
+        epochs_begin_at: history.epochs_begin_at,
         snapshot_size_permille: history.snapshot_size_permille,
         committed_count_max: history.commit_log_count as usize,
         silence_ms: Some(silence_ms(config.sessions.tick_time_ms)),
@@ -80,6 +85,7 @@ pub fn election_port(ensemble: &Ensemble) -> election_port::Settings {
             hello: if ensemble.multi_address { HelloForm::V2 } else { HelloForm::V1 },
             dial_timeout_ms: u64::from(election.dial_timeout_ms),
             greeting_timeout_ms: u64::from(election.greeting_timeout_ms),
+            unanswered_max_ms: ensemble.multi_address.then_some(UNANSWERED_MAX_MS),
             ..zab::links::Settings::default()
         },
         listen_on_all_ips: election.listen_on_all_ips,

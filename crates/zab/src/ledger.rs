@@ -209,8 +209,9 @@ impl Ledger {
     /// `logged` is false on an observer that keeps no log.
     pub fn append(&mut self, entry: Entry, logged: bool) -> Result<(), Violation> {
         let last = self.cursors.appended;
-        let new_epoch = self.settings.epoch_starts_anywhere
-            && entry.zxid.epoch() > last.epoch()
+        let new_epoch = self.settings.epochs_begin_at.is_some()
+            && (entry.zxid.epoch() > last.epoch() || last.counter() == 0)
+            && entry.zxid > last
             && entry.zxid.counter() > 0;
         if !follows(last, entry.zxid) && !new_epoch {
             return Err(Violation::Gap { last, got: entry.zxid });

@@ -61,6 +61,10 @@ pub struct Settings {
     pub retry_min_ms: u64,
     /// The longest pause.
     pub retry_max_ms: u64,
+    /// With several addresses: how long a peer may leave unanswered what it is told before the
+    /// connection is given up for another, perhaps to another of its addresses. Java probes the
+    /// address instead.
+    pub unanswered_max_ms: Option<u64>,
     /// `quorum.auth.enableSasl`: after the hello the host authenticates the peer and reports
     /// [`Links::authenticated`].
     pub authenticate: bool,
@@ -74,6 +78,7 @@ impl Default for Settings {
             greeting_timeout_ms: 10_000,
             retry_min_ms: 100,
             retry_max_ms: 5_000,
+            unanswered_max_ms: None,
             authenticate: false,
         }
     }
@@ -158,6 +163,8 @@ struct Peer {
     /// It knocked: connect back even if there is nothing to say.
     called: bool,
     dialled_at_ms: Option<u64>,
+    /// When it was first told something since it last said anything.
+    told_at_ms: Option<u64>,
     pause_ms: u64,
     retry_at_ms: u64,
 }
@@ -259,6 +266,13 @@ impl Links {
             return;
         };
         peer.slot = Some(message);
+        let unanswered_ms = now_ms.saturating_sub(*peer.told_at_ms.get_or_insert(now_ms));
+        let given_up = self.settings.unanswered_max_ms.is_some_and(|max| unanswered_ms > max);
+        if let (true, Some(conn)) = (given_up, peer.established) {
+            debug!(conn = conn.0, %sid, "what is said on an election connection is not answered");
+            self.close(conn);
+            self.effects.push_back(Effect::Down(sid));
+        }
         self.flush(sid);
         self.dial_if_wanted(now_ms, sid);
     }
@@ -353,6 +367,7 @@ impl Links {
         if let Some(peer) = self.peers.get_mut(&sid) {
             // Its knock crossed our dial: what is up leads to it.
             peer.called = false;
+            peer.told_at_ms = None;
         }
         Some(sid)
     }
@@ -428,6 +443,7 @@ impl Links {
         peer.established = Some(conn);
         peer.called = false;
         peer.writing = false;
+        peer.told_at_ms = None;
         peer.pause_ms = 0;
         peer.retry_at_ms = 0;
         peer.hinted.clear();
@@ -498,6 +514,7 @@ impl Links {
             peer.dialling.take_if(|dialling| *dialling == id);
             if peer.established.take_if(|established| *established == id).is_some() {
                 peer.writing = false;
+                peer.told_at_ms = None;
             }
         }
         Some(conn)
@@ -602,6 +619,29 @@ mod tests {
         assert_eq!(effects(&mut links), ["0 greet as 2", "up 1", "0 write a"]);
         assert_eq!(links.received(ConnId(0)), Some(Sid(1)));
         assert_eq!(links.deadline_ms(), None);
+    }
+
+    #[test]
+    fn where_there_are_other_addresses_silence_is_not_borne() {
+        let unanswered_max_ms = Some(3_000);
+        let mut links = links(Settings { unanswered_max_ms, ..Settings::default() });
+        // How long it was away does not count.
+        links.send(0, Sid(1), message("a"));
+        links.connected(9_000, ConnId(0));
+        links.send(9_001, Sid(1), message("b"));
+        links.written(ConnId(0));
+        assert_eq!(links.received(ConnId(0)), Some(Sid(1)));
+        effects(&mut links);
+        // Answered, however late; and told again, and not answered.
+        links.send(20_000, Sid(1), message("c"));
+        links.written(ConnId(0));
+        links.send(23_000, Sid(1), message("d"));
+        links.written(ConnId(0));
+        assert_eq!(effects(&mut links), ["0 write c", "0 write d"]);
+        links.send(23_001, Sid(1), message("e"));
+        assert_eq!(effects(&mut links), ["0 close", "down 1", "1 dial 1 one:11"]);
+        links.connected(23_002, ConnId(1));
+        assert_eq!(effects(&mut links), ["1 greet as 2", "up 1", "1 write e"]);
     }
 
     #[test]

@@ -25,9 +25,11 @@ pub struct Settings {
     pub sync_enabled: bool,
     /// Whether configurations are adopted from the protocol (`reconfigEnabled`).
     pub reconfig_enabled: bool,
-    /// Whether a leader may begin an epoch with any counter, as one of Apache's does that runs with
-    /// `zookeeper.testingonly.initialZxid`. Otherwise that is taken for the hole which it would be.
-    pub epoch_starts_anywhere: bool,
+    /// The counter behind which this server begins its epochs if it leads, and then whoever leads
+    /// may begin them anywhere (`zookeeper.testingonly.initialZxid`): so that counters run out
+    /// while somebody watches. `None`: 0, and anything else is taken for the hole which it would
+    /// be.
+    pub epochs_begin_at: Option<u32>,
     /// Whether a server may have several addresses in a configuration (`multiAddress.enabled`).
     pub multi_address: bool,
     /// Every learner gets a snapshot (`forceSnapshotSync`).
@@ -93,7 +95,7 @@ impl Settings {
             counter_max: 0xffff_fffe,
             sync_enabled: true,
             reconfig_enabled: false,
-            epoch_starts_anywhere: false,
+            epochs_begin_at: None,
             multi_address: false,
             force_snapshot: false,
             snapshot_size_permille: Some(330),

@@ -6,6 +6,10 @@ use crate::ensemble::{Joined, Membership, Role};
 use crate::error::ConfigError;
 use crate::settings::{NoticeLevel, Settings};
 
+/// The setting for [`History::epochs_begin_at`], and its largest value: one counter is left.
+const INITIAL_ZXID: &str = "testingonly.initialZxid";
+const COUNTER_MAX: u32 = 0xffff_fffd;
+
 /// Everything that only ensembles know. Whether it may be reconfigured is
 /// [`crate::Tree::reconfig_enabled`], the tick [`crate::Sessions::tick_time_ms`], the address for
 /// clients [`crate::Config::listen`].
@@ -84,6 +88,8 @@ pub struct History {
     pub snapshot_size_permille: Option<u64>,
     /// Whether everybody gets a snapshot.
     pub force_snapshot: bool,
+    /// The counter that epochs begin behind, so that a test sees it run over.
+    pub epochs_begin_at: Option<u32>,
     /// Snapshots sent to observers at a time; at least 1. Participants are exempt.
     pub max_concurrent_snap_syncs: u32,
     /// The same for transactions.
@@ -152,7 +158,7 @@ pub(crate) fn values(
         multi_address: settings.bool("multiAddress.enabled"),
         leader_serves: settings.bool("leaderServes"),
         leader_connect_delay_ms: settings.count("leaderConnectDelayDuringRetryMs"),
-        history: history(settings),
+        history: history(settings)?,
         local_sessions: LocalSessions {
             enabled: settings.bool("localSessionsEnabled"),
             upgrading_enabled: settings.bool("localSessionsUpgradingEnabled"),
@@ -222,7 +228,14 @@ fn election(settings: &mut Settings, sync_limit_ms: u32) -> Election {
     }
 }
 
-fn history(settings: &mut Settings) -> History {
+fn history(settings: &mut Settings) -> Result<History, ConfigError> {
+    let counter = |number: i64| u32::try_from(number).ok().filter(|&at| at <= COUNTER_MAX);
+    let epochs_begin_at = match settings.int(INITIAL_ZXID) {
+        Some(number) => Some(counter(number).ok_or_else(|| {
+            settings.bad(INITIAL_ZXID, format!("must be a counter, 0 to {COUNTER_MAX}"))
+        })?),
+        None => None,
+    };
     let mut commit_log_count = settings.count("commitLogCount");
     if commit_log_count < 500 {
         commit_log_count = 500;
@@ -235,13 +248,14 @@ fn history(settings: &mut Settings) -> History {
     }
     // Between 0 and 1000; a share below a thousandth is still a limit, unlike 0.
     let permille = if factor > 0.0 { ((factor * 1000.0).round() as u64).max(1) } else { 0 };
-    History {
+    Ok(History {
         commit_log_count,
         snapshot_size_permille: (factor >= 0.0).then_some(permille),
         force_snapshot: settings.bool("forceSnapshotSync"),
+        epochs_begin_at,
         max_concurrent_snap_syncs: settings.count("leader.maxConcurrentSnapSyncs").max(1),
         max_concurrent_diff_syncs: settings.count("leader.maxConcurrentDiffSyncs").max(1),
-    }
+    })
 }
 
 fn observers(settings: &Settings) -> Result<Observers, ConfigError> {

@@ -89,7 +89,7 @@ pub(super) const KEYS: &[Key] = &[
     key("jmx.log4j.disable", Kind::Bool, "false", "Leaves log4j out of JMX.").no_meaning(JMX),
     unset("jmx.log4j.mbean", Kind::Text, "Name of log4j's JMX bean.").no_meaning(JMX),
     unset("controllerPort", PORT, "Port that takes fault injections.").no_meaning(TEST),
-    unset("testingonly.initialZxid", LONG, "First zxid of a new epoch.").no_meaning(TEST),
+    unset("testingonly.initialZxid", LONG, "Counter that epochs begin behind, for tests."),
     key("test.allowDiscontinuousProposals", Kind::Bool, "false", "Accepts gaps in the log.")
         .no_meaning(TEST),
     unset("client.secure", Kind::Bool, "Connects with TLS.").no_meaning(CLIENT),

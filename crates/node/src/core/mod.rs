@@ -545,7 +545,10 @@ impl Core {
         let payload = Payload::decode(bytes).expect("what prep encoded decodes");
         let zxid = payload.header.zxid;
         let waiter = self.waiter_of(payload.header.session, payload.header.cxid);
-        let follows = zxid == self.applied.next() || zxid.epoch() > self.applied.epoch();
+        // Where an epoch begins is for the agreement to judge.
+        let begins = zxid.epoch() > self.applied.epoch()
+            || (self.applied.counter() == 0 && zxid > self.applied);
+        let follows = zxid == self.applied.next() || begins;
         assert!(follows, "transactions apply in order: {zxid} behind {}", self.applied);
         let reply = waiter.is_some().then_some(&mut out.body);
         let crcs = self.overlay.prepared_crcs();

@@ -25,12 +25,20 @@ impl Leader {
         {
             return None;
         }
-        if u64::from(self.proposed.counter()) + u64::from(unproposed) >= u64::from(self.counter_max)
-        {
+        let next = self.following();
+        if u64::from(next.counter()) + u64::from(unproposed) > u64::from(self.counter_max) {
             self.exhausted = true;
             return None;
         }
-        Some(Zxid(self.proposed.0 + 1 + i64::from(unproposed)))
+        Some(Zxid(next.0 + i64::from(unproposed)))
+    }
+
+    /// What comes behind the last proposal.
+    fn following(&self) -> Zxid {
+        match self.proposed.counter() {
+            0 => Zxid(self.proposed.0 + i64::from(self.counter_first)),
+            _ => Zxid(self.proposed.0 + 1),
+        }
     }
 
     /// Ends the epoch when its last transaction is committed.
@@ -50,7 +58,7 @@ impl Leader {
         entry: Entry,
         config: Option<Arc<QuorumVerifier>>,
     ) -> Result<(), Why> {
-        assert_eq!(entry.zxid, self.proposed.next(), "proposals have no gaps");
+        assert_eq!(entry.zxid, self.following(), "proposals have no gaps");
         assert_eq!(self.phase, Phase::Broadcast, "only an established leader proposes");
         let zxid = entry.zxid;
         ledger.append(entry.clone(), true).map_err(Why::Violation)?;
@@ -306,9 +314,14 @@ mod tests {
 
     /// An ensemble of one, with its epoch established.
     fn alone() -> (Leader, Ledger) {
+        alone_from(None)
+    }
+
+    /// The same with epochs that begin behind this counter.
+    fn alone_from(begin_at: Option<u32>) -> (Leader, Ledger) {
         let config = QuorumVerifier::parse("server.1=a:1:2\nversion=0", false).unwrap();
         let mut settings = Settings::new(Sid(1));
-        settings.epoch_starts_anywhere = true;
+        settings.epochs_begin_at = begin_at;
         let membership = Membership::new(Arc::new(config), None);
         let mut ledger = Ledger::new(settings, membership, Recovered::default());
         let mut leader = Leader::new(&mut ledger, 0, false);
@@ -324,8 +337,7 @@ mod tests {
 
     #[test]
     fn zookeeper_1277_the_epoch_ends_before_its_counter_runs_over() {
-        let (mut leader, mut ledger) = alone();
-        leader.proposed = Zxid(0x1_ffff_fffd);
+        let (mut leader, mut ledger) = alone_from(Some(0xffff_fffd));
         let last = Zxid(0x1_ffff_fffe);
         assert_eq!(leader.next_zxid(0), Some(last));
         assert_eq!(leader.next_zxid(1), None, "the counter would be all ones");

@@ -105,7 +105,8 @@ pub struct Leader {
     /// Who leads from now on, if it is another: nothing is committed any more.
     successor: Option<Sid>,
     exhausted: bool,
-    /// The last counter that is given to a transaction.
+    /// The first counter that is given to a transaction, and the last.
+    counter_first: u32,
     counter_max: u32,
     /// Acknowledgements came that are not counted.
     acks_due: bool,
@@ -159,6 +160,7 @@ impl Leader {
             proposed: Zxid::ZERO,
             successor: None,
             exhausted: false,
+            counter_first: settings.epochs_begin_at.unwrap_or(0).saturating_add(1),
             counter_max: settings.counter_max,
             acks_due: false,
             commits_untold: None,

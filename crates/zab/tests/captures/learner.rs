@@ -54,7 +54,7 @@ fn stand_in(recording: &Recording) -> Option<Peer> {
     let config = QuorumVerifier::parse(&recording.config()?, true).ok()?.with_version(version);
     let accepted = u32::try_from(accepted).unwrap_or(0);
     let mut settings = Settings::new(recording.learner);
-    settings.epoch_starts_anywhere = recording.name.contains("zxid-rollover");
+    settings.epochs_begin_at = recording.name.contains("zxid-rollover").then_some(0);
     settings.observer = observer;
     settings.multi_address = true;
     settings.reconfig_enabled = true;

@@ -7,6 +7,7 @@
 //!
 //! Each member has `zoo.cfg`, `server.log` and `data` in a directory of its own, under its id.
 
+mod breaks;
 mod kind;
 pub mod tape;
 pub mod wires;
@@ -23,8 +24,10 @@ use anyhow::{Context, Result, bail, ensure};
 pub use kind::{Kind, Mixture, Programs};
 pub use wires::{Flow, Port, Wires};
 
-use crate::peers::{RunningServer, Signal, StartOpts, four_letter_word_within};
+use crate::peers::{Release, RunningServer, Signal, StartOpts, four_letter_word_within};
 
+/// Where the fault is known that [`Ensemble::known_fault`] looks for.
+pub const KNOWN_FAULT: &str = "ZOOKEEPER-4541, 4712, 4394";
 /// The tick of all ensembles here, ms: short, so that limits pass quickly.
 pub const TICK_MS: u64 = 500;
 /// Ticks of silence that a leader and its learners bear. A busy machine is silent, too.
@@ -77,6 +80,8 @@ pub struct Plan {
     /// Followers serve observers; each member has a loopback address of its own then, because all
     /// of them do so at the same port.
     observer_masters: bool,
+    /// Every member has two addresses, in two networks, and a wire leads to each.
+    two_addresses: bool,
 }
 
 impl Plan {
@@ -90,7 +95,16 @@ impl Plan {
             properties: Vec::new(),
             joiners: Vec::new(),
             observer_masters: false,
+            two_addresses: false,
         }
+    }
+
+    /// Gives every member two addresses (`multiAddress.enabled`).
+    #[must_use]
+    pub fn two_addresses(mut self) -> Plan {
+        self.two_addresses = true;
+        // In the file Java reads it too late, as the order of its hash table falls.
+        self.property("zookeeper.multiAddress.enabled", "true")
     }
 
     /// Lets the membership be changed while the ensemble runs, by the superuser `super:secret`,
@@ -213,8 +227,40 @@ impl Ensemble {
             let member = Member { kind, role, ports, server, frozen: false };
             ensemble.members.insert(sid, member);
         }
-        ensemble.introduce(plan)?;
+        match plan.two_addresses {
+            true => ensemble.introduce_twice()?,
+            false => ensemble.introduce(plan)?,
+        }
         Ok(ensemble)
+    }
+
+    /// [`introduce`](Self::introduce) where everybody votes and has two addresses.
+    fn introduce_twice(&mut self) -> Result<()> {
+        let wires = self.wires.as_ref().context("an ensemble without wires")?;
+        let all: Vec<_> = self.members.iter().map(|(&sid, member)| (sid, member.ports)).collect();
+        for (&me, member) in &mut self.members {
+            for &(sid, Ports { quorum, election, .. }) in &all {
+                let mut addresses = Vec::new();
+                for route in 0..2 {
+                    let host = routed_host(route, sid)?;
+                    if sid == me {
+                        addresses.push(format!("{host}:{quorum}:{election}"));
+                        continue;
+                    }
+                    let begins = wire_host(me + 100 * i64::try_from(route)?, sid)?;
+                    let lay = |port, number| {
+                        let (at, to) = ((begins, 0).into(), (host, number).into());
+                        wires.lay_route(route, (me, sid), port, at, to)
+                    };
+                    let (quorum, election) =
+                        (lay(Port::Quorum, quorum)?, lay(Port::Election, election)?);
+                    addresses.push(format!("{begins}:{quorum}:{election}"));
+                }
+                let opts = member.server.opts_mut();
+                opts.config.push((format!("server.{sid}"), addresses.join("|")));
+            }
+        }
+        Ok(())
     }
 
     /// Tells each member of all that are to be known at the start: lines `server.N`, through wires
@@ -427,6 +473,24 @@ impl Ensemble {
             }
         }
         Ok(false)
+    }
+
+    /// What is known of a member of Apache's before 3.9 whose log is not whole, see `breaks`: its
+    /// tree is not to be compared with others.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn known_fault(&self, sid: i64) -> Result<Option<String>> {
+        let member = self.member(sid)?;
+        if !matches!(member.kind, Kind::Apache(release) if release < Release::V3_9) {
+            return Ok(None);
+        }
+        let found = breaks::in_logs(&member.server.data_dir().join("version-2"))?;
+        let first = found.first().map(|(last, next)| {
+            let kind = member.kind;
+            format!("{kind} {sid} has logged {next} behind {last} ({KNOWN_FAULT})")
+        });
+        Ok(first)
     }
 
     /// What a member printed since it was first started.
@@ -717,6 +781,11 @@ fn remove(path: &Path) -> std::io::Result<()> {
 /// The loopback address of a member that has one of its own.
 fn own_host(sid: i64) -> Result<Ipv4Addr> {
     Ok(Ipv4Addr::new(127, 0, 1, u8::try_from(sid)?))
+}
+
+/// One of the two loopback addresses of a member.
+fn routed_host(route: usize, sid: i64) -> Result<Ipv4Addr> {
+    Ok(Ipv4Addr::new(127, 0, 1 + u8::try_from(route)?, u8::try_from(sid)?))
 }
 
 /// Where the wires from `dialler` to such a member begin.

@@ -10,8 +10,12 @@
 //! for one direction of the bytes if need be; a cut one takes the other direction with it, because
 //! a connection has both.
 //!
+//! Members that have several addresses have a *route* to each: a wire in a network of its own. When
+//! a member's address in one of them is *gone* or *lost*, new connections are refused, and those
+//! that there are break or fall silent.
+//!
 //! A hello on the election port tells where its sender listens, and whoever has the larger id
-//! dials back to there. The carrier writes our address in its place, as whoever translates
+//! dials back to there. The carrier writes our addresses in their place, as whoever translates
 //! addresses has to; otherwise these connections would pass by the wires.
 
 use std::collections::HashMap;
@@ -39,6 +43,8 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const OPENING: Duration = Duration::from_secs(3);
 /// How often it is dialled meanwhile.
 const REDIAL: Duration = Duration::from_millis(10);
+/// Addresses of one member.
+const ROUTES_MAX: usize = 2;
 /// No hello is longer.
 const HELLO_BYTES_MAX: usize = 4096;
 
@@ -54,6 +60,24 @@ pub enum Flow {
     Held,
     /// Connections break, and there are no new ones.
     Cut,
+    /// The same, but nobody listens where the wire begins.
+    Gone,
+    /// Connections stay and nothing arrives, and there are no new ones.
+    Lost,
+}
+
+impl Flow {
+    fn passes(self) -> bool {
+        matches!(self, Flow::Open | Flow::Late(_))
+    }
+
+    fn breaks(self) -> bool {
+        matches!(self, Flow::Cut | Flow::Gone)
+    }
+
+    fn refuses(self) -> bool {
+        matches!(self, Flow::Gone | Flow::Lost)
+    }
 }
 
 /// Which of a member's ports.
@@ -73,6 +97,8 @@ struct Wire {
     dialler: i64,
     to: i64,
     port: Port,
+    /// Which of the addresses of `to`.
+    route: usize,
 }
 
 /// All wires of an ensemble. They end with this value.
@@ -86,8 +112,8 @@ pub struct Wires {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// By who sends and who is to receive.
-    flows: Mutex<HashMap<(i64, i64), watch::Sender<Flow>>>,
+    /// By who sends, who is to receive, and the route.
+    flows: Mutex<HashMap<(i64, i64, usize), watch::Sender<Flow>>>,
     /// Where each wire begins.
     beginnings: Mutex<HashMap<Wire, SocketAddr>>,
     tapes: Mutex<Vec<Arc<Mutex<Tape>>>>,
@@ -117,6 +143,21 @@ impl Wires {
     /// When no port is free.
     pub fn lay(
         &self,
+        pair: (i64, i64),
+        port: Port,
+        at: SocketAddr,
+        target: SocketAddr,
+    ) -> Result<u16> {
+        self.lay_route(0, pair, port, at, target)
+    }
+
+    /// [`lay`](Self::lay) to one of several addresses.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn lay_route(
+        &self,
+        route: usize,
         (dialler, to): (i64, i64),
         port: Port,
         at: SocketAddr,
@@ -127,16 +168,27 @@ impl Wires {
         listener.set_nonblocking(true)?;
         let at = listener.local_addr()?;
         let listener = TcpListener::from_std(listener).context("listening")?;
-        let wire = Wire { dialler, to, port };
+        let wire = Wire { dialler, to, port, route };
         lock(&self.shared.beginnings).insert(wire, at);
         let shared = Arc::clone(&self.shared);
-        self.handle.spawn(shared.carry(wire, listener, target));
+        self.handle.spawn(shared.carry(wire, at, listener, target));
         Ok(at.port())
     }
 
     /// Changes how bytes from `from` to `to` fare, on all connections between the two.
     pub fn set(&self, from: i64, to: i64, flow: Flow) {
-        self.shared.flow(from, to).send_replace(flow);
+        for route in 0..ROUTES_MAX {
+            self.shared.flow(from, to, route).send_replace(flow);
+        }
+    }
+
+    /// Changes how bytes fare on one route between `of` and `others`, whoever dialled: what is done
+    /// to the network that one of its addresses is in.
+    pub fn set_route(&self, route: usize, of: i64, others: &[i64], flow: Flow) {
+        for &other in others.iter().filter(|&&other| other != of) {
+            self.shared.flow(other, of, route).send_replace(flow);
+            self.shared.flow(of, other, route).send_replace(flow);
+        }
     }
 
     /// Changes both directions between each of `these` and each of `those`.
@@ -176,15 +228,32 @@ impl Drop for Wires {
 }
 
 impl Shared {
-    fn flow(&self, from: i64, to: i64) -> watch::Sender<Flow> {
+    fn flow(&self, from: i64, to: i64, route: usize) -> watch::Sender<Flow> {
         let mut flows = lock(&self.flows);
-        flows.entry((from, to)).or_insert_with(|| watch::channel(Flow::Open).0).clone()
+        flows.entry((from, to, route)).or_insert_with(|| watch::channel(Flow::Open).0).clone()
     }
 
-    async fn carry(self: Arc<Self>, wire: Wire, listener: TcpListener, target: SocketAddr) {
+    async fn carry(
+        self: Arc<Self>,
+        wire: Wire,
+        at: SocketAddr,
+        mut listener: TcpListener,
+        target: SocketAddr,
+    ) {
+        let mut there = self.flow(wire.dialler, wire.to, wire.route).subscribe();
         loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => Some(accepted),
+                _ = there.wait_for(|flow| flow.refuses()) => None,
+            };
+            let Some(accepted) = accepted else {
+                drop(listener);
+                there.wait_for(|flow| !flow.refuses()).await.ok();
+                listener = listen_again(at).await;
+                continue;
+            };
             // An accept fails for the connection's own reasons; the next may not.
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok((stream, _)) = accepted else { continue };
             let shared = Arc::clone(&self);
             tokio::spawn(async move {
                 // Whatever happens to a connection, its ends see it by themselves.
@@ -194,13 +263,13 @@ impl Shared {
     }
 
     async fn connect(&self, wire: Wire, near: TcpStream, target: SocketAddr) -> io::Result<()> {
-        let mut there = self.flow(wire.dialler, wire.to).subscribe();
-        let mut back = self.flow(wire.to, wire.dialler).subscribe();
-        if *there.borrow() == Flow::Cut || *back.borrow() == Flow::Cut {
+        let mut there = self.flow(wire.dialler, wire.to, wire.route).subscribe();
+        let mut back = self.flow(wire.to, wire.dialler, wire.route).subscribe();
+        if there.borrow().breaks() || back.borrow().breaks() {
             return Ok(());
         }
         // No route, no connection at the far end.
-        if there.wait_for(|flow| *flow != Flow::Held).await.is_err() {
+        if there.wait_for(|flow| !matches!(flow, Flow::Held | Flow::Lost)).await.is_err() {
             return Ok(());
         }
         let far = reach(wire.port, target).await?;
@@ -215,9 +284,11 @@ impl Shared {
         let (mut near_in, near_out) = near.into_split();
         let (far_in, mut far_out) = far.into_split();
         if wire.port == Port::Election {
-            let dial_back = Wire { dialler: wire.to, to: wire.dialler, port: Port::Election };
-            let address = lock(&self.beginnings).get(&dial_back).copied();
-            pass_hello(&mut near_in, &mut far_out, address).await?;
+            let back = Wire { dialler: wire.to, to: wire.dialler, port: wire.port, route: 0 };
+            let routes = (0..ROUTES_MAX).map(|route| Wire { route, ..back });
+            let beginnings = lock(&self.beginnings).clone();
+            let addresses: Vec<_> = routes.filter_map(|wire| beginnings.get(&wire)).collect();
+            pass_hello(&mut near_in, &mut far_out, &addresses).await?;
         }
         let up_tape = tape.clone();
         let up = pump(near_in, far_out, there.clone(), move |bytes| {
@@ -233,8 +304,8 @@ impl Shared {
         // When one direction has broken, the other end learns of it by the close.
         tokio::select! {
             ended = async { tokio::try_join!(up, down) } => ended.map(drop),
-            _ = there.wait_for(|flow| *flow == Flow::Cut) => Ok(()),
-            _ = back.wait_for(|flow| *flow == Flow::Cut) => Ok(()),
+            _ = there.wait_for(|flow| flow.breaks()) => Ok(()),
+            _ = back.wait_for(|flow| flow.breaks()) => Ok(()),
         }
     }
 }
@@ -254,11 +325,21 @@ async fn reach(port: Port, target: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// Passes the hello on, with the address at which its sender is to be dialled from the other end.
+/// A port that is to be had again: it was ours a moment ago.
+async fn listen_again(at: SocketAddr) -> TcpListener {
+    loop {
+        match TcpListener::bind(at).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::time::sleep(REDIAL).await,
+        }
+    }
+}
+
+/// Passes the hello on, with the addresses at which its sender is to be dialled from the other end.
 async fn pass_hello(
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,
-    address: Option<SocketAddr>,
+    addresses: &[&SocketAddr],
 ) -> io::Result<()> {
     let mut bytes = Vec::new();
     loop {
@@ -267,11 +348,11 @@ async fn pass_hello(
         }
         match Hello::split(&bytes) {
             Ok(Split::Whole(mut hello, rest)) => {
-                if let (Some(address), [first, ..]) = (address, hello.addresses.as_mut_slice()) {
-                    first.host = address.ip().to_string().into();
-                    first.port = address.port();
-                    hello.addresses.truncate(1);
+                for (told, address) in hello.addresses.iter_mut().zip(addresses) {
+                    told.host = address.ip().to_string().into();
+                    told.port = address.port();
                 }
+                hello.addresses.truncate(addresses.len());
                 let mut out = Vec::new();
                 hello.encode(&mut out);
                 out.extend_from_slice(rest);
@@ -307,7 +388,7 @@ async fn pump(
     };
     let give = async move {
         while let Some((came, bytes)) = waiting.recv().await {
-            let passable = flow.wait_for(|flow| matches!(flow, Flow::Open | Flow::Late(_))).await;
+            let passable = flow.wait_for(|flow| flow.passes()).await;
             let Ok(flow) = passable.map(|flow| *flow) else { return Ok(()) };
             if let Flow::Late(delay) = flow {
                 tokio::time::sleep_until((came + delay).into()).await;
@@ -315,7 +396,7 @@ async fn pump(
             to.write_all(&bytes).await?;
         }
         // The end of the stream is news like any other.
-        if flow.wait_for(|flow| matches!(flow, Flow::Open | Flow::Late(_))).await.is_ok() {
+        if flow.wait_for(|flow| flow.passes()).await.is_ok() {
             to.shutdown().await?;
         }
         Ok::<(), io::Error>(())

@@ -2,6 +2,7 @@
 //! read, whatever the others were; and several addresses per server (`multiAddress.enabled`).
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,7 +11,7 @@ use super::load::create;
 use super::stage::Stage;
 use super::{Setting, mixture};
 use crate::disk::client::{Client, Identity};
-use crate::ensemble::{Ensemble, Mixture, Plan};
+use crate::ensemble::{Ensemble, Flow, Kind, Mixture, Plan, SYNC_LIMIT, TICK_MS};
 use crate::wire::{Blob, ConnectRequest, Request, op};
 
 /// Timeout of the sessions, ms: longer than everything here takes.
@@ -20,6 +21,12 @@ const NOT_READ_ONLY: i64 = -119;
 
 pub(super) fn mixtures(_quick: bool) -> Vec<Mixture> {
     ["java,ours,java", "ours,java,ours"].map(mixture).into()
+}
+
+/// Servers of ours alone lose addresses. Java keeps to one as long as it answers probes, and those
+/// of the loopback interface all do.
+pub(super) fn mixtures_of_addresses(_quick: bool) -> Vec<Mixture> {
+    ["java,ours,java", "ours,java,ours", "ours,ours,ours"].map(mixture).into()
 }
 
 /// Each make is left alone in turn.
@@ -97,26 +104,16 @@ fn left_alone(ensemble: &mut Ensemble, sid: i64) -> Result<usize> {
     Ok(13)
 }
 
-/// Every server has two addresses of its own, and everybody knows both.
+/// Every server has two addresses, each in a network of its own. Leaders are killed; and where all
+/// are ours, the leader and another lose each of the two networks, in either way.
 pub(super) fn addresses(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path) -> Result<usize> {
-    // In the file Java reads it too late, as the order of its hash table falls.
-    let mut plan =
-        Plan::new(&mixture.voting, dir).property("zookeeper.multiAddress.enabled", "true");
-    plan.wired = false;
-    let mut ensemble = Ensemble::lay_out(setting.programs, &plan)?;
-    let all = ensemble.sids();
-    for &sid in &all {
-        for (key, value) in &mut ensemble.opts_mut(sid)?.config {
-            let Some(other) = key.strip_prefix("server.") else { continue };
-            let ports = value.strip_prefix("127.0.0.1:").context("a server's line")?;
-            *value = format!("127.0.1.{other}:{ports}|127.0.2.{other}:{ports}");
-        }
-    }
-    let mut stage = Stage::around(ensemble, &plan, &all, setting.seed)?;
+    let plan = Plan::new(&mixture.voting, dir).two_addresses();
+    let mut stage = Stage::open(setting.programs, &plan, &[1, 2, 3], setting.seed)?;
     stage.load.await_progress(SOME)?;
     stage.check().context("cold start")?;
     for leader in stage.one_of_each_kind()? {
-        (setting.progress)(&format!("{mixture}: {leader} leads"));
+        let kind = stage.ensemble.kind(leader)?;
+        (setting.progress)(&format!("{mixture}: {kind} {leader} leads"));
         stage.ensemble.make_lead(leader)?;
         stage.load.await_progress(SOME)?;
         stage.ensemble.kill(leader)?;
@@ -125,6 +122,35 @@ pub(super) fn addresses(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path
         stage.ensemble.start(leader)?;
         stage.await_all()?;
         stage.check().with_context(|| format!("{leader} was killed"))?;
+        if mixture.voting.iter().any(|&kind| kind != Kind::Oxkeeper) {
+            continue;
+        }
+        for flow in [Flow::Lost, Flow::Gone] {
+            for (sid, route) in [(leader, 0), (leader, 1), (leader % 3 + 1, 0), (leader % 3 + 1, 1)]
+            {
+                let what = format!("address {route} of {sid} is {flow:?}");
+                (setting.progress)(&format!("{mixture}: {what}"));
+                stage.ensemble.make_lead(leader)?;
+                without_address(&mut stage, sid, route, flow).context(what)?;
+            }
+        }
     }
     stage.close()
+}
+
+/// A member is reached at its other address by everybody, for as long as this one is gone.
+fn without_address(stage: &mut Stage, sid: i64, route: usize, flow: Flow) -> Result<()> {
+    let others = stage.ensemble.sids();
+    stage.ensemble.wires()?.set_route(route, sid, &others, flow);
+    let began = Instant::now();
+    // Long enough to miss whatever went that way.
+    while began.elapsed() < Duration::from_millis(2 * SYNC_LIMIT * TICK_MS) {
+        stage.load.await_progress(SOME / 3)?;
+    }
+    stage.await_all()?;
+    stage.check().context("over the other address")?;
+    stage.ensemble.wires()?.heal();
+    stage.load.await_progress(SOME)?;
+    stage.checked();
+    Ok(())
 }
