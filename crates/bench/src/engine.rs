@@ -98,8 +98,17 @@ pub trait Work {
     /// How long to let arrivals gather before they are looked at, while many are on their way and
     /// only the last of them counts. A generator that is woken for each takes from the server, on a
     /// machine that both share, as much as it measures.
-    fn gathers(&self) -> Option<Duration> {
+    fn gathers(&self, unread: usize) -> Option<Duration> {
+        let _ = unread;
         None
+    }
+
+    /// Whether what has come to `unread` connections that wait for no reply may stay there until
+    /// more has come. It counts as heard when it came: a client that reads takes from the server,
+    /// on a machine that both share, what clients on machines of their own do not.
+    fn leaves(&self, unread: usize) -> bool {
+        let _ = unread;
+        false
     }
 
     /// Whether everything has been sent and answered.
@@ -142,6 +151,8 @@ struct Conn {
     flights: VecDeque<Flight>,
     next_xid: i32,
     last_sent_ns: u64,
+    /// When something came that is not read yet; 0 when nothing did.
+    arrived_ns: u64,
 }
 
 /// A set of connections and the loop over them.
@@ -149,6 +160,8 @@ pub struct Engine {
     poll: Poll,
     timer: Timer,
     conns: Vec<Conn>,
+    /// Connections with something that is not read yet.
+    unread: Vec<usize>,
     clock: Clock,
     scratch: Vec<u8>,
     ping_every_ns: u64,
@@ -189,6 +202,7 @@ impl Engine {
                 flights: VecDeque::new(),
                 next_xid: 1,
                 last_sent_ns: clock.now_ns(),
+                arrived_ns: 0,
             });
         }
         let ping_every_ns = granted_ms as u64 * 1_000_000 / 3;
@@ -196,6 +210,7 @@ impl Engine {
             poll,
             timer,
             conns,
+            unread: Vec::new(),
             clock,
             scratch: vec![0; 256 << 10],
             ping_every_ns,
@@ -232,7 +247,7 @@ impl Engine {
                 true => self.send_due(work, &mut schedule)?,
                 false => IDLE_WAIT,
             };
-            if let Some(while_more_come) = work.gathers() {
+            if let Some(while_more_come) = work.gathers(self.unread.len()) {
                 std::thread::sleep(while_more_come);
             }
             match self.poll.poll(&mut events, Some(wait)) {
@@ -243,17 +258,54 @@ impl Engine {
             let window = if now_ns < span.until_ns { window } else { 0 };
             for event in events.iter().filter(|event| event.token() != TIMER) {
                 let conn = event.token().0;
-                if event.is_readable() || event.is_read_closed() {
+                let closed = event.is_read_closed();
+                if closed || event.is_readable() && !self.leave(conn, work, now_ns) {
                     let mut turn = Turn { tally: &mut tally, load, span, now_ns };
-                    self.receive(conn, work, &mut turn, event.is_read_closed())?;
+                    self.receive(conn, work, &mut turn, closed)?;
                 }
                 self.fill(conn, work, window)?;
                 while let Some(other) = work.woken() {
                     self.fill(other, work, window)?;
                 }
             }
+            if !work.leaves(self.unread.len()) {
+                self.read_what_was_left(work, (&mut tally, load, span))?;
+                while let Some(other) = work.woken() {
+                    self.fill(other, work, window)?;
+                }
+            }
             self.keep_alive(now_ns)?;
         }
+    }
+
+    /// Leaves unread what has come to a connection, if `work` wants it so.
+    fn leave<W: Work>(&mut self, number: usize, work: &W, now_ns: u64) -> bool {
+        let conn = &mut self.conns[number];
+        let known = conn.arrived_ns > 0;
+        let may = conn.flights.is_empty() && work.leaves(self.unread.len());
+        if !known && !may {
+            return false;
+        }
+        conn.arrived_ns = now_ns;
+        if !known {
+            self.unread.push(number);
+        }
+        true
+    }
+
+    /// Reads what [`Engine::leave`] has left, as of when it came.
+    fn read_what_was_left<W: Work>(
+        &mut self,
+        work: &mut W,
+        (tally, load, span): (&mut Tally, Load, Span),
+    ) -> Result<()> {
+        let mut unread = std::mem::take(&mut self.unread);
+        unread.sort_by_key(|&number| self.conns[number].arrived_ns);
+        for number in unread {
+            let now_ns = std::mem::take(&mut self.conns[number].arrived_ns);
+            self.receive(number, work, &mut Turn { tally, load, span, now_ns }, false)?;
+        }
+        Ok(())
     }
 
     /// Sends until `window` requests are in flight on a connection.

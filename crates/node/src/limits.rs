@@ -11,6 +11,10 @@ pub const OUTBOX_PAUSE_BYTES: usize = 1 << 20;
 /// dropping one would be a lie, so the connection ends; the client sees the loss and reads again.
 pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
 
+/// Events that are sent elsewhere than on their connection's thread: so few that the socket takes
+/// them as a rule. Who is further behind gets them on its own.
+pub const LENT_BYTES_MAX: usize = 4096;
+
 /// Requests of one connection waiting behind its own writes. Beyond it the connection is not read.
 /// Twice Java's default of requests under way in the whole server.
 pub const GATE_REQUESTS_MAX: usize = 2048;

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use crate::StartError;
-use crate::connection::{self, Scratch};
+use crate::connection::{self, ClientSocket, Scratch};
 use crate::descriptors;
 use crate::io_thread::IoThread;
 use crate::mailbox::Mailbox;
@@ -343,7 +343,7 @@ fn welcome(thread: &Rc<IoThread>, stream: TcpStream, addr: SocketAddr, entered: 
     let now = thread.clock.now();
     let id = thread.with(|state| state.front.open(now, Peer { addr }));
     let scratch: Scratch = thread.scratch();
-    let thread = Rc::clone(thread);
+    let (thread, stream) = (Rc::clone(thread), ClientSocket::new(stream));
     tokio::task::spawn_local(async move {
         connection::serve(thread, scratch, stream, id).await;
         drop(entered);

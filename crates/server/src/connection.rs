@@ -8,7 +8,8 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use oxkeeper_node::ConnId;
@@ -33,29 +34,102 @@ pub trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     ) -> Poll<io::Result<usize>> {
         self.as_mut().poll_write(cx, bytes)
     }
+
+    /// The socket, if bytes may be sent on it as they are, by whoever has it.
+    fn socket(&self) -> Option<&Arc<TcpStream>> {
+        None
+    }
 }
 
-impl ClientStream for TcpStream {
+/// A socket that the connection's task shares with those who send events to many at once.
+#[derive(Debug)]
+pub struct ClientSocket(Arc<TcpStream>);
+
+impl ClientSocket {
+    /// A client that connected.
+    pub fn new(stream: TcpStream) -> ClientSocket {
+        ClientSocket(Arc::new(stream))
+    }
+}
+
+impl ClientStream for ClientSocket {
     fn poll_write_last(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let stream = self.get_mut();
+        let stream = &self.0;
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
         let sent = stream.try_io(Interest::WRITABLE, || {
-            rustix::net::send(&*stream, bytes, flags).map_err(io::Error::from)
+            rustix::net::send(stream, bytes, flags).map_err(io::Error::from)
         });
         match sent {
             Ok(sent) => {
                 if sent == bytes.len() {
                     // What the kernel held back for more to come goes out with the end.
-                    rustix::net::shutdown(&*stream, Shutdown::Write)?;
+                    rustix::net::shutdown(stream, Shutdown::Write)?;
                 }
                 Poll::Ready(Ok(sent))
             }
-            Err(_) => Pin::new(stream).poll_write(cx, bytes),
+            Err(_) => self.poll_write(cx, bytes),
         }
+    }
+
+    fn socket(&self) -> Option<&Arc<TcpStream>> {
+        Some(&self.0)
+    }
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &self.0;
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            let unfilled = buffer.initialize_unfilled();
+            let room = unfilled.len();
+            match stream.try_read(unfilled) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => {
+                    let bytes = read?;
+                    if 0 < bytes && bytes < room {
+                        // A short read has emptied the socket. Once the runtime knows that, it
+                        // asks the kernel only when there is more.
+                        let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                        let _ = stream.try_io(Interest::READABLE, empty);
+                    }
+                    buffer.advance(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(rustix::net::shutdown(&self.0, Shutdown::Write).map_err(io::Error::from))
     }
 }
 
@@ -65,6 +139,9 @@ where
     S: ClientStream,
 {
     let mut left = Vec::new();
+    if let Some(socket) = stream.socket() {
+        thread.register_socket(id, socket);
+    }
     poll_fn(|cx| {
         thread.register_waker(id, cx.waker());
         match step(&thread, &scratch, &mut stream, id, &mut left, cx) {

@@ -20,11 +20,13 @@ use oxkeeper_node::{
 };
 use oxkeeper_storage::LogError;
 use oxkeeper_zab::State as ServerState;
+use tokio::net::TcpStream;
 
 use crate::admin::{AdminContext, Deliveries};
 use crate::clock::Clock;
 use crate::connection::{self, Scratch};
 use crate::ensemble::{Member, Unfit};
+use crate::fan_out::{self, FanOut, Sent};
 use crate::log_thread::{LogCommand, LogThread};
 use crate::mailbox::{FrontMail, HistoryReport, LogReport, Mailbox};
 use crate::snapshot_thread::{SnapshotCommand, SnapshotThread};
@@ -56,12 +58,13 @@ impl CorePart {
     /// Gives the log a batch. One that is alone is nobody's hurry: see [`LogThread::hold`] and
     /// [`LogThread::put_off`].
     fn log(&self, now: Now, batch: Batch, alone: bool) {
-        let Some(peer) = self.core.peer().filter(|_| alone) else {
-            return self.log.send(LogCommand::Append(batch));
-        };
-        match peer.leading() {
-            None => self.log.hold(batch),
-            Some(_) if peer.others_suffice() => {
+        match self.core.peer() {
+            _ if !alone => self.log.send(LogCommand::Append(batch)),
+            // The only client there is waits for this write, and nobody else for anything.
+            None if self.core.sessions().len() <= 1 => self.log.hold(batch),
+            None => self.log.send(LogCommand::Append(batch)),
+            Some(peer) if peer.leading().is_none() => self.log.hold(batch),
+            Some(peer) if peer.others_suffice() => {
                 self.log.put_off(now.mono_us, peer.cursors().committed, batch);
             }
             Some(_) => self.log.send(LogCommand::Append(batch)),
@@ -86,9 +89,19 @@ pub struct State {
     pub front: Front,
     /// On the first thread only.
     pub core: Option<CorePart>,
-    wakers: Vec<Option<Waker>>,
+    /// Whom to wake and where to send, by the connections' slots.
+    tasks: Vec<Task>,
+    fan_out: FanOut,
     dirty: Vec<ConnId>,
     committed: Committed,
+}
+
+/// What a thread knows of a connection's task.
+#[derive(Debug, Default)]
+struct Task {
+    waker: Option<Waker>,
+    /// Its socket, if bytes may be sent on it past the task.
+    socket: Option<Arc<TcpStream>>,
 }
 
 /// See the module's essay.
@@ -159,6 +172,7 @@ impl IoThread {
         admin: Arc<AdminContext>,
         front: Front,
         core: Option<CorePart>,
+        fan_out: FanOut,
     ) -> Rc<IoThread> {
         Rc::new(IoThread {
             id: front.id(),
@@ -170,7 +184,8 @@ impl IoThread {
             state: RefCell::new(State {
                 front,
                 core,
-                wakers: Vec::new(),
+                tasks: Vec::new(),
+                fan_out,
                 dirty: Vec::new(),
                 committed: Committed::default(),
             }),
@@ -228,9 +243,7 @@ impl IoThread {
     /// Stops reading from all connections; what was taken is still answered.
     fn stop(&self, stopping: Stopping) {
         self.stopping.set(stopping);
-        for waker in self.state.borrow().wakers.iter().flatten() {
-            waker.wake_by_ref();
-        }
+        self.state.borrow().tasks.iter().for_each(Task::wake);
         self.want_turn();
     }
 
@@ -285,9 +298,9 @@ impl IoThread {
         let now = self.clock.now();
         let shared = self.shared.read();
         let mut state = self.state.borrow_mut();
-        let State { front, core, wakers, .. } = &mut *state;
-        if let Some(waker) = wakers.get_mut(id.slot as usize) {
-            *waker = None;
+        let State { front, core, tasks, .. } = &mut *state;
+        if let Some(task) = tasks.get_mut(id.slot as usize) {
+            *task = Task::default();
         }
         match core {
             Some(part) => {
@@ -309,14 +322,15 @@ impl IoThread {
     /// Remembers whom to wake when a connection has something to do.
     pub fn register_waker(&self, id: ConnId, waker: &Waker) {
         let mut state = self.state.borrow_mut();
-        let slot = id.slot as usize;
-        if state.wakers.len() <= slot {
-            state.wakers.resize(slot + 1, None);
-        }
-        match &mut state.wakers[slot] {
+        match &mut state.task(id).waker {
             Some(known) if known.will_wake(waker) => {}
             entry => *entry = Some(waker.clone()),
         }
+    }
+
+    /// Remembers where a connection's events may be sent past its task.
+    pub fn register_socket(&self, id: ConnId, socket: &Arc<TcpStream>) {
+        self.state.borrow_mut().task(id).socket = Some(Arc::clone(socket));
     }
 
     fn want_turn(&self) {
@@ -361,6 +375,9 @@ impl IoThread {
         self.turn_wanted.set(false);
         for work in self.mailbox().take_work() {
             work(self);
+        }
+        if self.send_events() {
+            self.want_turn();
         }
         let now = self.clock.now();
         let more = if self.with(|state| state.core.is_some()) {
@@ -647,20 +664,71 @@ impl IoThread {
     /// True if any was woken.
     fn wake_connections(&self) -> bool {
         let mut state = self.state.borrow_mut();
-        let State { front, dirty, wakers, .. } = &mut *state;
+        let State { front, dirty, tasks, fan_out, .. } = &mut *state;
         front.drain_dirty(dirty);
         let any = !dirty.is_empty();
+        let many = dirty.len() >= fan_out::MANY && self.stopping() == Stopping::No;
+        let mut taken = false;
         for id in dirty.drain(..) {
-            if let Some(Some(waker)) = wakers.get(id.slot as usize) {
-                waker.wake_by_ref();
+            let Some(task) = tasks.get(id.slot as usize) else { continue };
+            match &task.socket {
+                Some(socket) if many && fan_out.take(front, id, socket) => taken = true,
+                _ => task.wake(),
             }
         }
+        if taken {
+            fan_out.begin();
+            self.want_turn();
+        }
         any
+    }
+
+    /// Sends some of the events that go past the connections' tasks. True if there are more.
+    fn send_events(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let State { front, fan_out, .. } = &mut *state;
+        let more = fan_out.step(front);
+        if more.is_some() {
+            self.let_them_end(&state);
+        }
+        more == Some(true)
+    }
+
+    /// Takes back what the helper has sent.
+    pub fn events_sent(&self, sent: Sent) {
+        let mut state = self.state.borrow_mut();
+        sent.settle(&mut state.front);
+        self.let_them_end(&state);
+    }
+
+    /// While the server ends, connections wait until their events are sent.
+    fn let_them_end(&self, state: &State) {
+        if self.stopping() != Stopping::No {
+            state.tasks.iter().for_each(Task::wake);
+        }
     }
 
     /// Four-letter words that wait for their answer.
     pub fn take_admin(&self) -> Vec<AdminRequest> {
         self.with(|state| state.front.drain_admin())
+    }
+}
+
+impl State {
+    fn task(&mut self, id: ConnId) -> &mut Task {
+        let slot = id.slot as usize;
+        if self.tasks.len() <= slot {
+            self.tasks.resize_with(slot + 1, Task::default);
+        }
+        &mut self.tasks[slot]
+    }
+}
+
+impl Task {
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod dynamic_config;
 pub mod election_port;
 mod ensemble;
 mod ensemble_settings;
+mod fan_out;
 pub mod history_thread;
 mod host_stats;
 mod io_thread;

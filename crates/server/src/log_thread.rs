@@ -12,17 +12,17 @@
 //! # Writes that are alone
 //! To hand a batch to this thread and to be told of its end is to wake two threads, one after the
 //! other. A disk that is quick takes hardly longer than that, and where a write is alone nobody is
-//! there who could be served meanwhile. So the core's thread of a member writes such a batch itself
+//! there who could be served meanwhile. So the core's thread writes such a batch itself
 //! ([`LogThread::write_held`]): with the same worker, which is behind a lock, and only if
 //! everything that was handed over before is done, so that the order stays what it was.
 //!
 //! What it costs: a sync that is slow all the same keeps the core's thread. One in 64 can do so at
 //! most, because after it the disk has to prove itself again; and a disk that hangs looks to the
-//! others like a server that does, which they find out sooner. It is for followers and observers
-//! only. A leader is to commit by the others' word while its own disk is slow, and to step down
-//! when it is stuck; where the others are quick, its writes that are alone are put off for some
-//! milliseconds instead ([`LogThread::put_off`]). And while the disk of a server without others
-//! hangs, nobody else answers an operator's questions.
+//! others like a server that does, which they find out sooner. It is for followers and observers,
+//! and for a server without others while it has a single session: of several, all would wait with
+//! the one that writes when the disk hangs. A leader is to commit by the others' word while its own
+//! disk is slow, and to step down when it is stuck; where the others are quick, its writes that are
+//! alone are put off for some milliseconds instead ([`LogThread::put_off`]).
 //!
 //! In an ensemble the same thread saves the epochs and exchanges the history (module
 //! [`crate::member`]): those are writes that must not overtake each other, nor the appends.

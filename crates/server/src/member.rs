@@ -22,7 +22,7 @@ use oxkeeper_storage::{
     DataDir, Disk, DiskError, Epochs as EpochFiles, LogEntry, LogError, Start, TruncateError,
     TxnLog, TxnLogOptions, write_ensemble_id,
 };
-use oxkeeper_tree::Tree;
+use oxkeeper_tree::{Tree, path};
 use oxkeeper_zab::wrong::{self, Wrong};
 use oxkeeper_zab::{Entry, Epochs, Recovered};
 
@@ -110,7 +110,10 @@ pub fn boot_member<D: Disk>(
     }
     report.tell(&tree, began.elapsed());
     let wants_snapshot = report.replayed > 0 && report.start == Start::Snapshots;
-    let recovered = Recovered { last_logged: last, epochs, tail: tail.entries.into(), trusted };
+    let config = tree.node(path::CONFIG).and_then(|node| node.data()).unwrap_or_default();
+    let config = String::from_utf8_lossy(config).into_owned();
+    let tail = tail.entries.into();
+    let recovered = Recovered { last_logged: last, epochs, tail, trusted, config };
     let shared = Shared { tree, serving: false, read_only: false };
     Ok((Booted { dir, shared, wants_snapshot, report }, recovered))
 }

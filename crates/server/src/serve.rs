@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::dynamic_config::{self, DynamicConfig, DynamicConfigError};
 use crate::election_port::{self, ElectionPort};
 use crate::ensemble::{self, Member, Voice};
+use crate::fan_out::FanOut;
 use crate::history_thread::HistoryThread;
 use crate::host_stats::{HostStats, Reports};
 use crate::io_thread::{CorePart, Ended, IoThread};
@@ -206,6 +207,7 @@ impl Server {
             Arc::clone(&admin),
             front,
             Some(part),
+            fan_out(&mailboxes),
         );
         let mut others = Vec::new();
         for index in 1..threads {
@@ -381,7 +383,8 @@ fn start_thread(
         .spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async {
-                let thread = IoThread::new(clock, shared, mailboxes, admin, front, None);
+                let thread =
+                    IoThread::new(clock, shared, mailboxes, admin, front, None, FanOut::alone());
                 let _ = tokio::task::spawn_local(async move { thread.run().await }).await;
             });
         })
@@ -401,6 +404,15 @@ fn io_threads(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let default = if cores < 4 { 1 } else { (cores / 2).max(2) };
     config.io_threads.unwrap_or(default).clamp(1, 256)
+}
+
+/// With more I/O threads, each of them sends to its own clients, and nobody helps.
+fn fan_out(mailboxes: &[Arc<Mailbox>]) -> FanOut {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    match mailboxes {
+        [only] if cpus > 1 => FanOut::with_helper(Arc::clone(only)),
+        _ => FanOut::alone(),
+    }
 }
 
 fn log_options(config: &Config) -> TxnLogOptions {

@@ -13,7 +13,7 @@ const REGRESSIONS: [(u64, &str); 3] = [
 ];
 
 /// The same of ensembles: servers that vote, the weather, the seed, and what it found.
-const ENSEMBLES: [(usize, Weather, u64, &str); 18] = [
+const ENSEMBLES: [(usize, Weather, u64, &str); 20] = [
     (3, Open, 6, "a write behind a sync was answered before it"),
     (3, Open, 8, "a sync behind a read was overtaken by the write behind it"),
     (3, Open, 14, "a log that begins with an epoch could not be read from the snapshot before it"),
@@ -37,6 +37,13 @@ const ENSEMBLES: [(usize, Weather, u64, &str); 18] = [
     (3, Epochs, 5_241, "a log was to be cut where no snapshot was left"),
     (3, Members, 707_764, "a configuration under way needed who found no leader because of it"),
     (5, Members, 224_555_477_423, "the same, of five"),
+    (3, Members, 226_050_168_658, "a leader had forgotten a configuration that its log held"),
+    (
+        3,
+        Epochs,
+        237_546_505_815,
+        "the log held nothing that a learner missed, and was read in vain",
+    ),
 ];
 
 fn assert_good(seed: u64) -> Report {

@@ -6,11 +6,11 @@
 //! (ZOOKEEPER-4925 came of two ways to apply a transaction, ZOOKEEPER-4712 of writes that outlived
 //! the role that had begun them).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oxkeeper_proto::{Capabilities, Zxid};
+use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
 use crate::cursors::{Cursors, Window, follows};
 use crate::messages::{Disk, Effect, Entry, Epochs, Fatal, Outgoing, Recovered};
@@ -26,6 +26,9 @@ pub struct Ledger {
     pub settings: Settings,
     /// The configuration in force and the last one seen.
     pub membership: Membership,
+    /// Learners that get a snapshot from this server, because its log could not serve them. They
+    /// may come back only after another election.
+    pub snapshot_next: BTreeSet<Sid>,
     epochs: Epochs,
     saving: Option<Epochs>,
     cursors: Cursors,
@@ -78,6 +81,7 @@ impl Ledger {
             saving_ensemble_id: None,
             settings,
             membership,
+            snapshot_next: BTreeSet::new(),
             epochs,
             saving: None,
             cursors: Cursors::at(last),
@@ -344,6 +348,7 @@ impl Ledger {
                     self.wants_snapshot = last > to;
                 }
                 self.cursors = Cursors::at(last);
+                self.membership.cut_history(last);
                 if self.window.last() > last {
                     self.window.truncate(last);
                 }
@@ -358,6 +363,8 @@ impl Ledger {
                 }
                 self.rebuilding = false;
                 self.wants_snapshot = false;
+                // NEWLEADER says what holds with the leader's history.
+                self.membership.cut_history(Zxid::ZERO);
                 Done::Rebuilt
             }
         };
@@ -367,15 +374,38 @@ impl Ledger {
 
     /// A configuration was proposed.
     pub fn config_seen(&mut self, config: Arc<QuorumVerifier>) {
-        let current = Arc::clone(self.membership.current());
-        self.membership = Membership::new(current, Some(Arc::clone(&config)));
+        self.membership.see(Arc::clone(&config));
         self.push(Effect::ConfigSeen(config));
     }
 
     /// A configuration is in force.
     pub fn config_active(&mut self, config: Arc<QuorumVerifier>) {
-        self.membership.commit(Arc::clone(&config));
+        let seen = self.membership.commit(Arc::clone(&config));
         self.push(Effect::ConfigActive(config));
+        if seen {
+            self.tell_seen();
+        }
+    }
+
+    /// History holds a configuration that is newer than the one in force.
+    fn tell_seen(&mut self) {
+        let Some(seen) = self.membership.last_seen().map(Arc::clone) else { return };
+        tracing::warn!(
+            version = seen.version(),
+            in_force = self.membership.current().version(),
+            "the log or a snapshot holds a newer configuration than the one in force: both count \
+             until a leader has put it in force"
+        );
+        self.push(Effect::ConfigSeen(seen));
+    }
+
+    /// Weighs the configuration that history ends with.
+    pub fn recovered_config(&mut self, config: Option<Arc<QuorumVerifier>>) {
+        let before = self.membership.last_seen().map(Arc::as_ptr);
+        self.membership = self.membership.clone().with_history(config);
+        if self.membership.last_seen().map(Arc::as_ptr) != before {
+            self.tell_seen();
+        }
     }
 
     /// The last configuration seen, or the one in force.
@@ -386,8 +416,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use oxkeeper_proto::Sid;
-
     use super::*;
 
     fn ledger(epochs: Epochs, last_logged: Zxid) -> Ledger {

@@ -60,6 +60,8 @@ pub struct Recovered {
     /// the file `initialize`), until [`Effect::SaveTrust`]: it counts for nothing until it was
     /// synchronised, and what it may have promised does not matter any more (ZOOKEEPER-2325).
     pub trusted: bool,
+    /// What `/zookeeper/config` holds in the tree, before anything is put there; empty if nothing.
+    pub config: String,
 }
 
 impl Default for Recovered {
@@ -70,6 +72,7 @@ impl Default for Recovered {
             epochs: Epochs::default(),
             tail: Vec::new(),
             trusted: true,
+            config: String::new(),
         }
     }
 }

@@ -76,8 +76,14 @@ impl Peer {
         membership: Membership,
         recovered: Recovered,
     ) -> Peer {
-        let ledger = Ledger::new(settings, membership.clone(), recovered);
-        let standing = standing(&ledger);
+        let config = recovered.config.clone();
+        let mut ledger = Ledger::new(settings, membership, recovered);
+        if voting.reconfig_enabled && !config.is_empty() {
+            let config = QuorumVerifier::parse(&config, voting.multi_address);
+            let unread = |error| tracing::warn!(%error, "the tree's configuration is not one");
+            ledger.recovered_config(config.map(Arc::new).map_err(unread).ok());
+        }
+        let (standing, membership) = (standing(&ledger), ledger.membership.clone());
         let election = Election::new(ledger.settings.sid, membership, standing, voting);
         let role = Role::Settling(Why::Started);
         Peer {

@@ -19,7 +19,7 @@ use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use oxkeeper_proto::ids::Sid;
+use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::limits::CONFIG_TEXT_BYTES_MAX;
 use oxkeeper_proto::notification::Address;
 use thiserror::Error;
@@ -495,13 +495,51 @@ impl Role {
 pub struct Membership {
     current: Arc<QuorumVerifier>,
     last_seen: Option<Arc<QuorumVerifier>>,
+    /// See [`Membership::with_history`].
+    in_history: Option<Arc<QuorumVerifier>>,
 }
 
 impl Membership {
     /// Of a committed configuration (`quorumVerifier`) and the last proposed one
     /// (`lastSeenQuorumVerifier`).
     pub fn new(current: Arc<QuorumVerifier>, last_seen: Option<Arc<QuorumVerifier>>) -> Membership {
-        Membership { current, last_seen }
+        Membership { current, last_seen, in_history: None }
+    }
+
+    /// With the configuration that the recovered tree ends with, if it has one. Where it is newer
+    /// than the committed one it was proposed at least, and this server, which has it in its log,
+    /// has seen it, whatever became of its files: it is the last seen.
+    ///
+    /// A committed configuration of version 0 is none that the ensemble has agreed on, but an
+    /// operator's: what an older ensemble's data holds has no say in that, as with Apache. It has
+    /// once a configuration with a version is committed.
+    pub fn with_history(mut self, config: Option<Arc<QuorumVerifier>>) -> Membership {
+        self.in_history = config;
+        self.heed_history();
+        self
+    }
+
+    /// History ends with this transaction from now on.
+    pub(crate) fn cut_history(&mut self, last: Zxid) {
+        if self.in_history.as_ref().is_some_and(|config| config.version > last.0) {
+            self.in_history = None;
+        }
+    }
+
+    /// True if the last seen configuration is another now.
+    fn heed_history(&mut self) -> bool {
+        let Some(config) = &self.in_history else { return false };
+        let seen = self.last_seen.as_ref().map_or(0, |seen| seen.version);
+        let newer = config.version > self.current.version.max(seen) && self.current.version > 0;
+        if newer {
+            self.last_seen = Some(Arc::clone(config));
+        }
+        newer
+    }
+
+    /// Makes `config` the last one seen.
+    pub(crate) fn see(&mut self, config: Arc<QuorumVerifier>) {
+        self.last_seen = Some(config);
     }
 
     /// The committed configuration.
@@ -514,12 +552,14 @@ impl Membership {
         self.last_seen.as_ref()
     }
 
-    /// Makes `config` the committed one, and the last seen unless a newer one was.
-    pub fn commit(&mut self, config: Arc<QuorumVerifier>) {
+    /// Makes `config` the committed one, and the last seen unless a newer one was. True if the last
+    /// seen is one that history holds, and was not before.
+    pub fn commit(&mut self, config: Arc<QuorumVerifier>) -> bool {
         if self.last_seen.as_ref().is_some_and(|seen| seen.version <= config.version) {
             self.last_seen = None;
         }
         self.current = config;
+        self.heed_history()
     }
 
     /// The participants of either configuration, ascending.
@@ -839,6 +879,38 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_history_holds_has_been_seen() {
+        let of = |sids: &[i64], version: i64| {
+            let lines = sids.iter().map(|sid| format!("server.{sid}=h{sid}:1:2\n"));
+            Arc::new(parse(&format!("{}version={version:x}", lines.collect::<String>())))
+        };
+        let (began, old, new) = (of(&[1, 2, 3], 0), of(&[1, 2, 3], 5), of(&[1, 2], 7));
+        let seen = |membership: &Membership| membership.last_seen().map(|seen| seen.version());
+        let decides = |membership: &Membership, sids: &[i64]| {
+            membership.is_quorum(|sid| sids.contains(&sid.0))
+        };
+        // At a start, and when the older one comes with a vote.
+        let started = Membership::new(Arc::clone(&old), None).with_history(Some(new.clone()));
+        let mut guest = Membership::new(began, None).with_history(Some(new.clone()));
+        assert_eq!(seen(&guest), None, "an operator's word is not weighed against old data");
+        assert!(guest.commit(Arc::clone(&old)));
+        for membership in [&started, &guest] {
+            assert_eq!(seen(membership), Some(7));
+            assert!(!decides(membership, &[1, 3]) && decides(membership, &[1, 2]));
+        }
+        // It is committed in the end, or a later one is.
+        assert!(!guest.commit(Arc::clone(&new)) && seen(&guest).is_none());
+        let later = Membership::new(Arc::clone(&old), Some(of(&[1, 4], 9)));
+        assert_eq!(seen(&later.with_history(Some(new.clone()))), Some(9));
+        // What was cut off is not in history any more.
+        let mut cut = Membership::new(of(&[1, 2, 3], 0), None).with_history(Some(new));
+        cut.cut_history(Zxid(7));
+        let mut kept = cut.clone();
+        cut.cut_history(Zxid(6));
+        assert!(kept.commit(Arc::clone(&old)) && !cut.commit(old) && seen(&cut).is_none());
     }
 
     #[test]

@@ -109,6 +109,13 @@ fn beyond_window(peer: Zxid, max: Zxid, leader: &Leads<'_>, log: Log) -> Plan {
         Log::Unknown => Plan::SurveyLog,
         Log::TooShort => Plan::Snap,
         Log::Surveyed(survey) => {
+            // What memory holds begins behind all that the log could give: a server that started
+            // from the snapshot of an epoch without transactions. Read in vain, the log would be
+            // given up for this learner only when it is already on its way.
+            let before = leader.window.before();
+            if peer < before && survey.after > before {
+                return Plan::Snap;
+            }
             let limit = u128::from(survey.snapshot_bytes) * u128::from(permille) / 1000;
             if limit > 0 && u128::from(survey.log_bytes) > limit {
                 return Plan::Snap;
@@ -243,6 +250,16 @@ mod tests {
         case("more log than a third of the snapshot", z(1, 1), w(), last, log, Plan::Snap);
         let log = survey(z(1, 1), z(1, 2), 1 << 40, 0);
         case("no snapshot to compare with", z(1, 1), w(), last, log, diff);
+    }
+
+    #[test]
+    fn memory_that_begins_with_a_bare_epoch() {
+        // A server started from the snapshot of an epoch without transactions. The log has nothing
+        // between the learner's last one and that, and there would be nothing to send.
+        let log = survey(z(1, 4), z(5, 1), 1, 100);
+        case("nothing since", z(1, 4), window(z(3, 0), &[]), z(3, 0), log, Plan::Snap);
+        let since = window(z(3, 0), &[z(5, 1)]);
+        case("something since", z(1, 4), since, z(5, 1), log, Plan::Snap);
     }
 
     #[test]

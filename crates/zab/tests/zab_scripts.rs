@@ -16,6 +16,8 @@
 //! set reconfig version=1:5     of the configuration
 //! set silence=900             how long one of ours may be silent
 //! set hears | emptied         we know of members without a voice; we are one: our data was lost
+//! history 1:3 1 2             the configuration that our tree ends with: its version and members
+//! seen 1:3 1 2                the same of one that was proposed, by our files
 //! ```
 //! `ours`, `watchful`, `keeps`, `sums` or `hears` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO:
 //! so is the other one. `silent`: it hears, and has no voice itself; `snap`: it hears, and needs a
@@ -32,7 +34,8 @@ use bytes::Bytes;
 use oxkeeper_proto::packet::{
     ForwardedRequest, LearnerInfo, Ours, Packet, TouchedSessions, put_touched,
 };
-use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, TxnHeader, Zxid};
+use oxkeeper_proto::txn::SetDataTxn;
+use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, Txn, TxnHeader, Zxid};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
 use oxkeeper_zab::{
     Disk, Effect, Entry, Epochs, Input, LinkId, LogSurvey, Outgoing, Peer, Recovered, Settings,
@@ -97,6 +100,7 @@ struct Scene {
     settings: Settings,
     config: String,
     version: i64,
+    seen: Option<Arc<QuorumVerifier>>,
     recovered: Recovered,
     peer: Option<Peer>,
     now_ms: u64,
@@ -110,6 +114,7 @@ fn play(script: &str) -> String {
         settings: Settings::new(Sid(1)),
         config: String::new(),
         version: 0,
+        seen: None,
         recovered: Recovered::default(),
         peer: None,
         now_ms: 0,
@@ -135,13 +140,12 @@ impl Scene {
     fn set(&mut self, words: &[&str]) {
         match words[0] {
             "me" => self.settings.sid = Sid(words[1].parse().unwrap()),
-            "members" => {
-                for member in &words[1..] {
-                    let sid = member.trim_end_matches('o');
-                    let role = if *member == sid { "participant" } else { "observer" };
-                    let _ = writeln!(self.config, "server.{sid}=h{sid}:1:2:{role}");
-                }
+            "members" => self.config = members(&words[1..]),
+            "history" => {
+                let config = configuration(words[1], &words[2..]);
+                self.recovered.config = config.to_string();
             }
+            "seen" => self.seen = Some(configuration(words[1], &words[2..])),
             "disk" => {
                 self.recovered.last_logged = zxid(words[1]);
                 for word in &words[2..] {
@@ -203,8 +207,9 @@ impl Scene {
         let config =
             QuorumVerifier::parse(&format!("{}version={:x}", self.config, self.version), false)
                 .unwrap();
-        let membership = Membership::new(Arc::new(config), None);
-        let voting = election::Settings::default();
+        let membership = Membership::new(Arc::new(config), self.seen.clone());
+        let reconfig_enabled = self.settings.reconfig_enabled;
+        let voting = election::Settings { reconfig_enabled, ..Default::default() };
         let (settings, recovered) = (self.settings.clone(), self.recovered.clone());
         let mut peer = Peer::new(settings, voting, membership, recovered);
         peer.start(0);
@@ -309,6 +314,13 @@ impl Scene {
             "revalidate" => {
                 peer.revalidate(SessionId(words[1].parse().unwrap()), 4000);
             }
+            "reconfigure" => match peer.next_zxid(0) {
+                Some(zxid) => {
+                    let config = configuration(&show(zxid), &words[1..]);
+                    let _ = peer.propose(now_ms, reconfiguration(zxid, &config), Some(config));
+                }
+                None => drop(writeln!(self.out, "  nothing can be proposed")),
+            },
             "stay" => peer.may_lead(now_ms, false),
             "refused" => peer.handle(now_ms, Input::DialFailed(Sid(words[1].parse().unwrap()))),
             _ => return false,
@@ -352,11 +364,46 @@ impl Scene {
                     format!("{to} is told {state:?} {}", vote.leader)
                 }
                 Effect::Notify { .. } => continue,
+                Effect::ConfigSeen(config) => format!("seen: the configuration of {}", of(&config)),
+                Effect::ConfigActive(config) => format!("in force: that of {}", of(&config)),
                 other => format!("{other:?}"),
             };
             let _ = writeln!(self.out, "  {line}");
         }
     }
+}
+
+/// The lines of members, as a script names them.
+fn members(words: &[&str]) -> String {
+    let mut lines = String::new();
+    for member in words {
+        let sid = member.trim_end_matches('o');
+        let role = if *member == sid { "participant" } else { "observer" };
+        let _ = writeln!(lines, "server.{sid}=h{sid}:1:2:{role}");
+    }
+    lines
+}
+
+fn configuration(version: &str, words: &[&str]) -> Arc<QuorumVerifier> {
+    let text = format!("{}version={:x}", members(words), zxid(version).0);
+    Arc::new(QuorumVerifier::parse(&text, false).unwrap())
+}
+
+/// The transaction that brings a configuration.
+fn reconfiguration(zxid: Zxid, config: &QuorumVerifier) -> Entry {
+    let mut payload = Vec::new();
+    let op = OpCode::RECONFIG;
+    TxnHeader { session: SessionId(1), cxid: 0, zxid, time_ms: 0, op }.encode(&mut payload);
+    let text = config.to_string();
+    let set =
+        SetDataTxn { path: "/zookeeper/config".into(), data: Some(text.as_bytes()), version: -1 };
+    Txn::SetData(set).encode(&mut payload);
+    Entry { zxid, payload: Bytes::from(payload) }
+}
+
+/// A configuration's version.
+fn of(config: &QuorumVerifier) -> String {
+    show(Zxid(config.version()))
 }
 
 fn sent(packet: &Outgoing) -> String {
@@ -388,6 +435,13 @@ fn sent(packet: &Outgoing) -> String {
         }
         Packet::AckEpoch { zxid, current_epoch } => {
             format!("{name} {} current={current_epoch}", show(zxid))
+        }
+        Packet::NewLeader { zxid, config: Some(text) } if !text.ends_with("version=0") => {
+            let config = QuorumVerifier::parse(&text, false).unwrap();
+            format!("{name} {}, configuration of {}", show(zxid), of(&config))
+        }
+        Packet::CommitAndActivate { zxid, designated_leader } => {
+            format!("{name} {}, led by {designated_leader}", show(zxid))
         }
         other => format!("{name} {}", show(other.zxid())),
     }

@@ -66,7 +66,7 @@ fn check_rooms(sources: &[Source<'_>], held: &[&str]) -> (Vec<Fault>, String) {
     }
     let rooms = COUNTED.join(", ");
     let open = if missing == 0 { "" } else { &format!(", {missing} in {rooms} without one") };
-    (faults, format!("{counted} items owe an example{open}"))
+    (faults, format!("{counted} items with an example{open}"))
 }
 
 /// The public items of a file, the file itself among them if it is a public module.
@@ -198,7 +198,8 @@ mod tests {
     #[test]
     fn each_kind_of_public_item_needs_one_and_nothing_else_does() {
         let text = "pub struct A {\n    pub field: u8,\n}\npub(crate) struct B;\nfn c() {}\n\
-                    impl A {\n    pub async fn d(&self) {}\n    pub const fn e() {}\n}\n\
+                    impl A {\n    pub async fn d(&self) {}\n    pub const fn e() {}\n\
+                    \x20   fn f() {}\n}\n\
                     pub const G: u8 = 1;\npub type H = u8;\npub enum I {}\npub use x::J;\n\
                     pub trait K {\n    fn l(&self);\n    const M: u8;\n}\nfn n() {}\n\
                     #[cfg(test)]\nmod tests {\n    pub fn o() {}\n}\n";

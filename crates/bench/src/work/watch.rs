@@ -1,6 +1,10 @@
 //! One znode watched by everybody: a writer sets it, waits until the last watcher has heard, and
 //! sets it again.
 //!
+//! Who only listens has heard when its event has *come*; it is read when all have come. A thousand
+//! clients on machines of their own read at the same time and take nothing from the server; here
+//! they are one thread beside it, and what that reads meanwhile would delay those still to come.
+//!
 //! Connection 0 writes, the others watch. Persistent watches stay; one-shot ones are left again by
 //! the getData that a client sends when it hears of a change, and a round ends with the last of
 //! those answered.
@@ -144,12 +148,47 @@ impl Work for WatchWork {
         self.settle();
     }
 
-    fn gathers(&self) -> Option<Duration> {
-        let last_is_near = self.heard + LAST_WATCHERS >= self.watchers;
+    fn gathers(&self, unread: usize) -> Option<Duration> {
+        let last_is_near = self.heard + unread + LAST_WATCHERS >= self.watchers;
         (self.set_sent && !last_is_near).then_some(GATHER)
+    }
+
+    /// Watchers that only listen; those that leave a watch again must read at once.
+    fn leaves(&self, unread: usize) -> bool {
+        !self.one_shot && self.set_sent && self.heard + unread < self.watchers
     }
 
     fn woken(&mut self) -> Option<usize> {
         std::mem::take(&mut self.wake_writer).then_some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(one_shot: bool) -> WatchWork {
+        let mut work = WatchWork::new("/a", 1, 100, one_shot, Clock::start());
+        work.to_arm.fill(false);
+        work.armed = 100;
+        assert_eq!(work.next(0, 1, &mut Vec::new()), Some(SET));
+        work
+    }
+
+    #[test]
+    fn those_who_only_listen_are_read_when_all_have_been_told() {
+        let mut work = told(false);
+        assert!(work.leaves(0) && work.leaves(99) && !work.leaves(100));
+        assert!(work.gathers(67).is_some() && work.gathers(68).is_none(), "the last are timed");
+        // A ping's answer had been taken for an event: one is still to come, and read at once.
+        (1..100).for_each(|conn| work.event(conn, 5));
+        assert!(work.leaves(0) && !work.leaves(1));
+        work.event(100, 7_000_000);
+        assert_eq!((work.rounds, work.to_last.len()), (1, 1));
+    }
+
+    #[test]
+    fn those_who_ask_again_are_read_at_once() {
+        assert!(!told(true).leaves(0));
     }
 }

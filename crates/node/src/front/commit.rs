@@ -126,8 +126,10 @@ impl Front {
                 stats.watch_bytes += event.len() as u64;
                 if !conn.dirty {
                     conn.dirty = true;
+                    conn.only_events = conn.listens;
                     dirty.push(ConnId { slot, generation: conn.generation });
                 }
+                conn.listens = true;
             });
             stats.fired(change.kind, fired);
         }

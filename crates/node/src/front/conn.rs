@@ -125,6 +125,8 @@ pub(crate) struct Conn {
     /// Bytes to be sent, from `sent` on.
     pub out: Vec<u8>,
     pub sent: usize,
+    /// Bytes that the host has taken to send them elsewhere; what is in `out` comes behind them.
+    pub lent: usize,
     pub gate: VecDeque<Waiting>,
     /// An answer that takes long; everything behind it waits.
     pub(super) job: Option<Box<Job>>,
@@ -142,6 +144,11 @@ pub(crate) struct Conn {
     pub dead: bool,
     /// True while the host knows that this connection has work for it.
     pub dirty: bool,
+    /// All of that work is to send events, to a client that only listens.
+    pub only_events: bool,
+    /// Nothing was asked since the last event. Whoever watches once asks again at once, and its
+    /// own task would be woken anyway.
+    pub listens: bool,
     pub opened_wall_ms: i64,
     pub heard_us: u64,
     pub large_bytes: usize,
@@ -151,7 +158,7 @@ pub(crate) struct Conn {
 impl Conn {
     /// Bytes not handed to the socket yet.
     pub fn pending_bytes(&self) -> usize {
-        self.out.len() - self.sent
+        self.lent + self.out.len() - self.sent
     }
 
     /// Notes that no held frame is left in the gate.

@@ -177,6 +177,7 @@ impl Front {
             auth,
             out: Vec::new(),
             sent: 0,
+            lent: 0,
             gate: Default::default(),
             job: None,
             held_bytes: 0,
@@ -186,6 +187,8 @@ impl Front {
             next_write: 0,
             dead: false,
             dirty: false,
+            only_events: false,
+            listens: false,
             opened_wall_ms: now.wall_ms,
             heard_us: now.mono_us,
             large_bytes: 0,
@@ -232,9 +235,37 @@ impl Front {
         self.release_throttled();
     }
 
-    /// The bytes that wait to be sent.
+    /// The bytes that wait to be sent. None while bytes in front of them are lent.
     pub fn output(&self, id: ConnId) -> &[u8] {
-        self.conn(id).map_or(&[], |conn| &conn.out[conn.sent..])
+        self.conn(id).filter(|conn| conn.lent == 0).map_or(&[], |conn| &conn.out[conn.sent..])
+    }
+
+    /// Gives the output out of hand, if there is nothing to be done for this connection but to send
+    /// events to a client that has asked nothing since the last one. Until it comes
+    /// [`back`](Front::take_back) nothing else leaves.
+    pub fn lend(&mut self, id: ConnId) -> Option<Vec<u8>> {
+        let conn =
+            self.conn_mut(id).filter(|conn| conn.only_events && conn.phase == Phase::Ready)?;
+        let whole = conn.lent == 0 && conn.sent == 0 && conn.out.len() <= limits::LENT_BYTES_MAX;
+        if !whole || conn.out.is_empty() || conn.dead {
+            return None;
+        }
+        conn.lent = conn.out.len();
+        Some(std::mem::take(&mut conn.out))
+    }
+
+    /// Takes back what was lent, with as much of it sent as the socket took.
+    pub fn take_back(&mut self, id: ConnId, lent: Vec<u8>, sent: usize) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        conn.lent = 0;
+        if sent < lent.len() {
+            let behind = std::mem::replace(&mut conn.out, lent);
+            conn.out.extend_from_slice(&behind);
+            conn.sent = sent;
+        }
+        if conn.pending_bytes() > 0 || conn.phase != Phase::Ready {
+            self.mark_dirty(id);
+        }
     }
 
     /// Notes that the socket took `bytes` of the output. A drained buffer is given back: an idle
@@ -394,10 +425,12 @@ impl Front {
     fn mark_dirty(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id.slot as usize)
             && conn.generation == id.generation
-            && !conn.dirty
         {
-            conn.dirty = true;
-            self.dirty.push(id);
+            conn.only_events = false;
+            if !conn.dirty {
+                conn.dirty = true;
+                self.dirty.push(id);
+            }
         }
     }
 

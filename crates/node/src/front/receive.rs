@@ -155,6 +155,7 @@ impl Front {
         let Some(conn) = self.conn_mut(id) else { return };
         conn.stats.received += 1;
         conn.heard_us = now.mono_us;
+        conn.listens = false;
         let mut reader = Reader::new(frame);
         let Ok(header) = RequestHeader::decode(&mut reader) else {
             return self.kill(id, "a request without a header");

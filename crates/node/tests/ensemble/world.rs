@@ -56,6 +56,10 @@ pub struct Member {
     awaited: Option<(LinkId, u64, Zxid)>,
     /// How many of this server's packets by kind were sent: what a test is surprised by.
     pub sent: Vec<Outgoing>,
+    /// Pieces of snapshots that were handed out to be written.
+    pub snapshot_pieces: usize,
+    /// Snapshots that were written to their end.
+    pub snapshots: usize,
 }
 
 pub struct Link<'a> {
@@ -172,6 +176,8 @@ impl World {
             came: HashMap::new(),
             awaited: None,
             sent: Vec::new(),
+            snapshot_pieces: 0,
+            snapshots: 0,
         }
     }
 
@@ -209,6 +215,7 @@ impl World {
             epochs,
             tail: member.log.iter().map(entry).collect(),
             trusted: true,
+            config: String::new(),
         };
         let membership = Membership::new(Arc::clone(&self.config), None);
         let settings = zab::Settings {
@@ -290,6 +297,15 @@ impl World {
     pub fn slow_apply(&mut self, at: usize, busy: bool) {
         self.members[at].busy = busy;
         self.settle();
+    }
+
+    /// Walks a snapshot of this member's as far as it may be walked.
+    pub fn walk(&mut self, at: usize) {
+        while self.members[at].core.snapshot_wants_step() {
+            let Member { core, shared, .. } = &mut self.members[at];
+            core.snapshot_step(shared);
+            self.settle();
+        }
     }
 
     /// Time passes.
@@ -393,7 +409,8 @@ impl World {
 
     fn carry_out(&mut self, at: usize, effect: Effect) {
         let now = self.now;
-        let Member { core, shared, front, log, reports, .. } = &mut self.members[at];
+        let member = &mut self.members[at];
+        let Member { core, shared, front, log, reports, snapshot_pieces, snapshots, .. } = member;
         match effect {
             Effect::Append(batch) => {
                 append(log, &batch);
@@ -402,8 +419,15 @@ impl World {
             Effect::Tell(_, message) => {
                 front.told(shared, now, message, &mut Link { core, shared });
             }
-            Effect::SnapshotChunk(_) => core.snapshot_written(),
-            Effect::SnapshotEnd | Effect::SnapshotAbandon => core.snapshot_done(),
+            Effect::SnapshotChunk(_) => {
+                *snapshot_pieces += 1;
+                core.snapshot_written();
+            }
+            Effect::SnapshotEnd => {
+                *snapshots += 1;
+                core.snapshot_done();
+            }
+            Effect::SnapshotAbandon => core.snapshot_done(),
             Effect::RollLog | Effect::SnapshotBegin(_) => {}
             Effect::Peer(effect) => self.carry_out_peers(at, effect),
         }

@@ -1,8 +1,9 @@
 //! What any server must do for its clients, on one I/O thread and on several.
 
 use oxkeeper_proto::codec::Reader;
+use oxkeeper_proto::request::PathKind;
 use oxkeeper_proto::response::{EventType, WatcherEvent, xid};
-use oxkeeper_proto::{ErrorCode, OpCode};
+use oxkeeper_proto::{ErrorCode, OpCode, Request};
 
 use crate::client::{Client, create, read};
 use crate::server::{Server, Setup};
@@ -34,6 +35,54 @@ fn serves(server: &Server) {
     pipelined_requests_are_answered_in_order(&mut clients[5]);
     ephemerals_end_with_their_session(server, &mut clients[1]);
     clients.into_iter().for_each(Client::close);
+}
+
+/// So many watch that their events are sent by more than one thread.
+#[test]
+fn a_herd_hears_of_every_change_once_and_in_order() {
+    const WATCHERS: usize = 300;
+    const SETS: usize = 30;
+    let server = Setup::new().set("oxkeeper.ioThreads", 1).set("maxClientCnxns", 0).start();
+    let mut writer = Client::connect(server.addr, 30_000);
+    assert_eq!(writer.create("/herd", b"0").err, ErrorCode::OK);
+    let watch = Request::AddWatch(PathKind { path: "/herd".into(), kind: 0 });
+    let mut herd: Vec<Client> =
+        (0..WATCHERS).map(|_| Client::connect(server.addr, 30_000)).collect();
+    for watcher in &mut herd {
+        assert_eq!(watcher.call(OpCode::ADD_WATCH, &watch).err, ErrorCode::OK);
+    }
+    let mut zxids = Vec::new();
+    for round in 1..=SETS {
+        let data = round.to_string().into_bytes();
+        if round % 3 == 0 {
+            // Some ask while they are told.
+            for watcher in herd.iter_mut().skip(round).step_by(50) {
+                watcher.send(OpCode::GET_DATA, &Request::GetData(read("/herd", false)));
+            }
+        }
+        zxids.push(writer.set("/herd", &data).zxid);
+    }
+    for watcher in &mut herd {
+        watcher.send(OpCode::PING, &Request::Ping);
+        let mut heard = 0;
+        loop {
+            let reply = watcher.receive().unwrap();
+            match reply.xid {
+                xid::NOTIFICATION => {
+                    assert_eq!(reply.zxid, zxids[heard]);
+                    heard += 1;
+                }
+                _ if reply.body.is_empty() => break,
+                _ => {
+                    // Whoever reads a change has heard of it before.
+                    let data = Reader::new(&reply.body).buffer().unwrap().unwrap().to_vec();
+                    assert_eq!(data, heard.to_string().into_bytes());
+                }
+            }
+        }
+        assert_eq!(heard, SETS);
+    }
+    herd.into_iter().for_each(Client::close);
 }
 
 /// One client's write is read by each other one after a sync.

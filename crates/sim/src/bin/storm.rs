@@ -101,6 +101,10 @@ fn run(flags: &Flags, out: &mut impl Write) -> io::Result<bool> {
         (None, Some(seed)) => (seed, seed + 1),
         (None, None) => flags.seeds,
     };
+    if let Some(seconds) = flags.random_for {
+        writeln!(out, "seeds from {first} on, for {seconds} s")?;
+        out.flush()?;
+    }
     let mut done = 0;
     let mut total = Volume::default();
     let mut bad = Vec::new();

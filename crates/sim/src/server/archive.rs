@@ -167,6 +167,14 @@ impl LogQueue {
         self.commands.is_empty()
     }
 
+    /// The snapshot that waits to be received, by its last transaction.
+    pub(super) fn snapshot(&self) -> Option<Zxid> {
+        self.commands.iter().find_map(|(command, _)| match command {
+            LogCommand::ReceiveSnapshot { zxid, .. } => Some(*zxid),
+            _ => None,
+        })
+    }
+
     pub(super) fn take(&mut self) -> Option<LogCommand> {
         match self.can_go_on() {
             true => self.commands.pop_front().map(|(command, _)| command),

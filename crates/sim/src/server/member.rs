@@ -193,13 +193,16 @@ impl Server {
     pub(super) fn log_turn(&mut self, ground: &mut Ground) -> Result<(), String> {
         let Server { running: Some(running), dice, .. } = self else { return Ok(()) };
         running.to_log.left = if dice.one_in(3) { dice.below(3) as usize } else { usize::MAX };
+        let awaited = running.to_log.snapshot();
         if let Some(first) = running.to_log.take() {
-            if let LogCommand::ReceiveSnapshot { zxid, .. } = first
-                && let Some(wire) = running.installing.take()
+            let turned = running.log.turn(first, &mut running.to_log, &running.reports);
+            // One turn may roll the log, or write, and then take a snapshot over.
+            if running.to_log.snapshot().is_none()
+                && let (Some(zxid), Some(wire)) = (awaited, running.installing)
             {
+                running.installing = None;
                 ground.history.installs(self.id, wire, zxid);
             }
-            let turned = running.log.turn(first, &mut running.to_log, &running.reports);
             turned.map_err(|error| error.to_string())?;
         }
         if running.to_log.is_empty() && dice.one_in(4) {

@@ -96,8 +96,6 @@ pub struct Leader {
     /// This server's position when it was elected: current epoch and last transaction.
     own_position: (u32, Zxid),
     links: BTreeMap<LinkId, Link>,
-    /// Learners that get a snapshot, because the log could not serve them.
-    snapshot_next: BTreeSet<Sid>,
     proposals: VecDeque<Proposal>,
     needs: Arc<Membership>,
     /// The last zxid given out.
@@ -154,7 +152,6 @@ impl Leader {
             acked: BTreeMap::new(),
             own_position: (epochs.current, ledger.cursors().appended),
             links: BTreeMap::new(),
-            snapshot_next: BTreeSet::new(),
             proposals: VecDeque::new(),
             needs: Arc::new(ledger.membership.clone()),
             proposed: Zxid::ZERO,

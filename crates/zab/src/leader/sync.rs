@@ -54,7 +54,7 @@ impl Leader {
             force_snapshot: ledger.settings.force_snapshot
                 || last < Zxid::ZERO
                 || link.can(Capabilities::WANTS_SNAPSHOT)
-                || self.snapshot_next.contains(&sid),
+                || ledger.snapshot_next.contains(&sid),
             snapshot_size_permille: ledger.settings.snapshot_size_permille,
         };
         let plan = sync_plan(last, &leads, log);
@@ -124,7 +124,7 @@ impl Leader {
             return self.history_unavailable(ledger, id);
         }
         let sid = link.sid();
-        self.snapshot_next.remove(&sid);
+        ledger.snapshot_next.remove(&sid);
         ledger.send(id, Outgoing::Snap(zxid));
         ledger.push(Effect::SendSnapshot(id));
         self.catch_up(ledger, id, zxid);
@@ -189,8 +189,8 @@ impl Leader {
     /// What a learner needs cannot be read: it comes again and gets a snapshot.
     pub fn history_unavailable(&mut self, ledger: &mut Ledger, id: LinkId) {
         let Some(link) = self.links.get(&id) else { return };
-        if self.snapshot_next.len() < ledger.settings.links_max {
-            self.snapshot_next.insert(link.sid());
+        if ledger.snapshot_next.len() < ledger.settings.links_max {
+            ledger.snapshot_next.insert(link.sid());
         }
         self.drop_link(ledger, id, Drop::History);
     }

@@ -147,6 +147,7 @@ fn stage(recording: &Recording) -> Option<Stage> {
         epochs: Epochs { accepted: before.epoch - 1, current: before.epoch - 1 },
         tail: before.log,
         trusted: true,
+        config: String::new(),
     };
     let membership = Membership::new(Arc::new(config), None);
     let mut peer = Peer::new(settings, election::Settings::default(), membership, recovered);

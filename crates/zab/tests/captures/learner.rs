@@ -63,6 +63,7 @@ fn stand_in(recording: &Recording) -> Option<Peer> {
         trusted: last >= Zxid::ZERO,
         epochs: Epochs { accepted, current: u32::try_from(current).unwrap_or(accepted) },
         tail: Vec::new(),
+        config: String::new(),
     };
     let membership = Membership::new(Arc::new(config), None);
     let mut peer = Peer::new(settings, election::Settings::default(), membership, recovered);

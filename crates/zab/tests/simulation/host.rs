@@ -91,6 +91,7 @@ impl Server {
             epochs: self.durable.epochs,
             tail: self.memory[tail..].to_vec(),
             trusted: true,
+            config: String::new(),
         };
         let voting = election::Settings { interval_max_ms: 1000, ..Default::default() };
         let mut peer = Peer::new(settings, voting, membership, recovered);

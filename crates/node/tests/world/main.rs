@@ -24,6 +24,8 @@ use oxkeeper_proto::{
 };
 use oxkeeper_tree::{Tree, TreeOptions};
 
+mod watches;
+
 struct World {
     shared: Shared,
     core: Core,
@@ -321,22 +323,6 @@ fn a_sync_waits_for_every_write_before_it_whosever_it_is() {
 }
 
 #[test]
-fn an_event_precedes_the_reply_that_could_show_its_change() {
-    let mut world = World::new(Settings::default());
-    let mut watcher = world.connect(10_000);
-    let mut writer = world.connect(10_000);
-    world.ask(&mut watcher, &exists("/a", true));
-    world.ask(&mut watcher, &children("/", true));
-    world.ask(&mut writer, &create("/a", 0));
-    world.send(&mut watcher, &get("/a", false));
-    let got = world.got(&mut watcher);
-    let zxid = world.shared.tree.last_zxid();
-    assert_eq!(got[0], Got::Event(EventType::NodeCreated, "/a".into(), zxid));
-    assert_eq!(got[1], Got::Event(EventType::NodeChildrenChanged, "/".into(), zxid));
-    assert_eq!(data_of(&got[2]), b"0");
-}
-
-#[test]
 fn requests_behind_close_session_get_no_reply_and_its_ephemerals_go() {
     let mut world = World::new(Settings::default());
     let mut client = world.connect(10_000);
@@ -514,44 +500,6 @@ fn a_long_listing_is_whole_in_order_and_keeps_its_watch() {
 }
 
 #[test]
-fn set_watches_tells_what_was_missed_and_arms_the_rest() {
-    let mut world = World::new(Settings::default());
-    let mut client = world.connect(10_000);
-    world.ask(&mut client, &create("/a", 0));
-    let seen = world.shared.tree.last_zxid();
-    world.ask(&mut client, &set("/a", b"1"));
-    let mut body = Vec::new();
-    use oxkeeper_proto::codec::Put;
-    body.put_long(seen.0);
-    oxkeeper_proto::data::encode_strings(&mut body, &["/a"]);
-    oxkeeper_proto::data::encode_strings(&mut body, &["/b"]);
-    oxkeeper_proto::data::encode_strings::<&str>(&mut body, &[]);
-    let request = Request::decode(OpCode::SET_WATCHES, &mut Reader::new(&body)).unwrap().unwrap();
-    world.send(&mut client, &request);
-    world.send(&mut client, &create("/b", 0));
-    world.sync();
-    let got = world.got(&mut client);
-    assert_eq!(got[0], Got::Event(EventType::NodeDataChanged, "/a".into(), Zxid(-1)));
-    assert!(matches!(got[1], Got::Reply { err: ErrorCode::OK, .. }));
-    assert!(matches!(&got[2], Got::Event(EventType::NodeCreated, path, _) if path == "/b"));
-}
-
-#[test]
-fn a_persistent_watch_outlives_its_events_and_unknown_modes_are_refused() {
-    let mut world = World::new(Settings::default());
-    let mut client = world.connect(10_000);
-    let add = |mode| Request::AddWatch(PathKind { path: "/a".into(), kind: mode });
-    assert_eq!(world.ask(&mut client, &add(2)).0, ErrorCode::MARSHALLING_ERROR);
-    assert_eq!(world.ask(&mut client, &add(0)), (ErrorCode::OK, vec![0; 4]));
-    for request in [create("/a", 0), set("/a", b"1"), delete("/a"), create("/a", 0)] {
-        world.send(&mut client, &request);
-        world.sync();
-        let got = world.got(&mut client);
-        assert!(matches!(&got[0], Got::Event(_, path, _) if path == "/a"), "{got:?}");
-    }
-}
-
-#[test]
 fn a_directory_that_many_list_is_told_as_it_is_now() {
     let mut world = World::new(Settings::default());
     let (mut client, mut other) = (world.connect(10_000), world.connect(10_000));
@@ -663,26 +611,6 @@ fn a_multi_read_whose_reply_would_be_unbounded_is_refused_and_costs_nothing_more
         assert_eq!(body.is_empty(), expected != ErrorCode::OK);
     }
     assert_eq!(world.ask(&mut client, &get("/large", false)).0, ErrorCode::OK);
-}
-
-#[test]
-fn a_client_that_leaves_its_events_unread_is_closed_in_the_end_and_nobody_else() {
-    let mut world = World::new(Settings::default());
-    let mut writer = world.connect(10_000);
-    let mut silent = world.connect(10_000);
-    // Long paths make long events: a few dozen are more than a client may be owed.
-    let path = format!("/{}", "x".repeat(900_000));
-    world.ask(&mut writer, &create(&path, 0));
-    let watch = Request::AddWatch(PathKind { path: path.as_str().into(), kind: 0 });
-    assert_eq!(world.ask(&mut silent, &watch).0, ErrorCode::OK);
-    let mut events = 0;
-    while !world.front.state(silent.id).close_now {
-        assert_eq!(world.ask(&mut writer, &set(&path, b"1")).0, ErrorCode::OK);
-        events += 1;
-        assert!(events < 80, "{events} events of 900 kB wait for it");
-    }
-    assert!(events > 70, "closed after {events} events of 900 kB");
-    assert_eq!(world.ask(&mut writer, &set(&path, b"2")).0, ErrorCode::OK);
 }
 
 #[test]
