@@ -1,16 +1,16 @@
 //! An async client of ZooKeeper's protocol, of Oxkeeper and of Apache ZooKeeper alike.
 //!
 //! ```
-//! use oxkeeper_client::Client;
+//! use oxkeeper_client::{Client, EventType};
 //!
 //! # oxkeeper_scratch::example(async |servers| {
 //! // "zk1:2181,zk2:2181,zk3:2181/app"
 //! let zk = Client::connect(&servers).await?;
 //! zk.create("/greeting", b"hello").await?;
 //! let (greeting, changed) = zk.get("/greeting").watch().await?;
-//! println!("{:?}, version {}", greeting.bytes(), greeting.stat.version);
+//! assert_eq!(greeting.text()?, "hello");
 //! zk.set("/greeting", b"hello again").version(greeting.stat.version).await?;
-//! println!("{:?}", changed.await);
+//! assert_eq!(changed.await?.kind, EventType::NodeDataChanged);
 //! zk.close().await;
 //! # Ok(())
 //! # });
@@ -63,7 +63,30 @@ pub use oxkeeper_proto::response::EventType;
 pub use oxkeeper_proto::{CreateMode, ErrorCode, OpCode, SessionId, Stat, Zxid, perms};
 
 /// One entry of an access control list: permissions ([`perms`]), scheme, identity.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{Acl, perms};
+///
+/// let shown: Acl = Acl::new(perms::READ | perms::WRITE, "world", "anyone");
+/// zk.create("/entry", b"").acl(vec![shown.clone()]).await?;
+/// assert_eq!(zk.acl("/entry").await?.0, [shown]);
+/// # Ok(())
+/// # });
+/// ```
 pub type Acl = oxkeeper_proto::Acl<'static>;
 
 /// A future of several requests.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{BoxFuture, Error};
+///
+/// let work: BoxFuture<Result<(), Error>> = zk.delete_all("/not-there").into_future();
+/// assert!(work.await.is_ok(), "there was nothing to delete");
+/// # Ok(())
+/// # });
+/// ```
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

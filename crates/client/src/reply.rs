@@ -36,6 +36,19 @@ pub(crate) type Read<T> = fn(Outcome, &mut Asked) -> Result<T, ErrorKind>;
 /// The request is on its way whether or not this is polled, and requests leave in the order in
 /// which they were submitted. Dropped, a request that was not sent yet will not be; the answer to
 /// one that was sent is passed over.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{Reply, Stat};
+///
+/// let created = zk.create("/reply", b"").send();
+/// let found: Reply<Option<Stat>> = zk.exists("/reply").send();
+/// // Both are on their way, in this order, whichever is awaited first.
+/// assert_eq!(found.await?, created.await?.stat);
+/// # Ok(())
+/// # });
+/// ```
 #[must_use = "dropping it takes the request back if it was not sent yet"]
 pub struct Reply<T> {
     at: At,

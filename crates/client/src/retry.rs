@@ -17,6 +17,18 @@ use crate::core::Fate;
 use crate::error::Error;
 
 /// How often, and after which pauses.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::RetryPolicy;
+///
+/// let policy = RetryPolicy::default().times(3);
+/// let error = zk.get("/not-there").await.expect_err("no such znode");
+/// assert_eq!(policy.pause(1, &error), None, "to ask again changes nothing");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
     first: Duration,
@@ -30,31 +42,127 @@ impl RetryPolicy {
     /// Pauses that begin within `first`, double, and never exceed `max`. Each is drawn at random
     /// from what it may be, so that many clients that failed together do not come back together.
     /// For ever, unless something else is said.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let full = oxkeeper_client::Limits { pending_max: 0, ..Default::default() };
+    /// # let zk = oxkeeper_client::Client::builder(&servers).limits(full).connect().await?;
+    /// use oxkeeper_client::RetryPolicy;
+    /// use std::time::Duration;
+    ///
+    /// let error = zk.get("/").await.expect_err("too much is under way");
+    /// let (first, max) = (Duration::from_millis(10), Duration::from_millis(50));
+    /// let policy = RetryPolicy::exponential(first, max);
+    /// assert!(policy.pause(1, &error).is_some_and(|pause| pause <= first));
+    /// assert!(policy.pause(1000, &error).is_some_and(|pause| pause <= max), "for ever");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn exponential(first: Duration, max: Duration) -> RetryPolicy {
         RetryPolicy { first, max, times: None, until: None, idempotent: false }
     }
 
     /// At most so many tries behind the first.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let full = oxkeeper_client::Limits { pending_max: 0, ..Default::default() };
+    /// # let zk = oxkeeper_client::Client::builder(&servers).limits(full).connect().await?;
+    /// use oxkeeper_client::RetryPolicy;
+    ///
+    /// let error = zk.get("/").await.expect_err("too much is under way");
+    /// let policy = RetryPolicy::default().times(2);
+    /// assert!(policy.pause(2, &error).is_some());
+    /// assert!(policy.pause(3, &error).is_none());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn times(self, times: u32) -> RetryPolicy {
         RetryPolicy { times: Some(times), ..self }
     }
 
     /// No try begins later.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let full = oxkeeper_client::Limits { pending_max: 0, ..Default::default() };
+    /// # let zk = oxkeeper_client::Client::builder(&servers).limits(full).connect().await?;
+    /// use oxkeeper_client::RetryPolicy;
+    /// use tokio::time::Instant;
+    ///
+    /// let error = zk.get("/").await.expect_err("too much is under way");
+    /// let policy = RetryPolicy::default();
+    /// assert!(policy.pause(1, &error).is_some());
+    /// assert!(policy.until(Instant::now()).pause(1, &error).is_none(), "it is too late");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn until(self, until: Instant) -> RetryPolicy {
         RetryPolicy { until: Some(until), ..self }
     }
 
     /// No try begins later than this from now.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let full = oxkeeper_client::Limits { pending_max: 0, ..Default::default() };
+    /// # let zk = oxkeeper_client::Client::builder(&servers).limits(full).connect().await?;
+    /// use oxkeeper_client::RetryPolicy;
+    /// use std::time::Duration;
+    ///
+    /// let error = zk.get("/").await.expect_err("too much is under way");
+    /// let policy = RetryPolicy::default();
+    /// assert!(policy.within(Duration::from_secs(60)).pause(1, &error).is_some());
+    /// assert!(policy.within(Duration::ZERO).pause(1, &error).is_none());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn within(self, time: Duration) -> RetryPolicy {
         self.until(Instant::now() + time)
     }
 
     /// Repeats as well what may have happened: to do it twice is as good as once.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |_| {
+    /// # let proxy = oxkeeper_scratch::Proxy::before(oxkeeper_scratch::addr()).await;
+    /// # let zk = oxkeeper_client::Client::connect(&proxy.addr.to_string()).await?;
+    /// use oxkeeper_client::{Fate, RetryPolicy};
+    ///
+    /// zk.create("/twice", b"").await?;
+    /// # proxy.mute(true);
+    /// let set = zk.set("/twice", b"1").send();
+    /// # proxy.vanished().await;
+    /// # proxy.mute(false);
+    /// # proxy.cut();
+    /// let error = set.await.expect_err("the connection is lost before the answer came");
+    /// assert_eq!(error.fate(), Fate::Unknown);
+    /// let policy = RetryPolicy::default();
+    /// assert!(policy.pause(1, &error).is_none());
+    /// assert!(policy.idempotent().pause(1, &error).is_some());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn idempotent(self) -> RetryPolicy {
         RetryPolicy { idempotent: true, ..self }
     }
 
     /// The pause before the next try, or `None` if there is none. `tried` counts from 1.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let full = oxkeeper_client::Limits { pending_max: 0, ..Default::default() };
+    /// # let zk = oxkeeper_client::Client::builder(&servers).limits(full).connect().await?;
+    /// use oxkeeper_client::{Fate, RetryPolicy};
+    ///
+    /// let error = zk.get("/").await.expect_err("too much is under way");
+    /// assert!(error.is_temporary() && error.fate() == Fate::DidNotHappen);
+    /// let policy = RetryPolicy::default().times(1);
+    /// assert!(policy.pause(1, &error).is_some());
+    /// assert!(policy.pause(2, &error).is_none());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn pause(&self, tried: u32, error: &Error) -> Option<Duration> {
         let unharmed = error.fate() == Fate::DidNotHappen || error.is_of_read();
         if !error.is_temporary() || !(unharmed || self.idempotent) {
@@ -101,7 +209,8 @@ impl Client {
     /// use oxkeeper_client::RetryPolicy;
     ///
     /// let policy = RetryPolicy::default().idempotent();
-    /// zk.retry(policy, |zk| async move { zk.set("/status", b"up").await }).await?;
+    /// let set = zk.retry(policy, |zk| async move { zk.set("/status", b"up").await });
+    /// assert_eq!(set.await?.version, 1);
     /// # Ok(())
     /// # });
     /// ```

@@ -23,6 +23,19 @@ use crate::driver::Shared;
 /// Connecting ──► Connected ◄──► Suspended ──► Expired
 ///                    └──────────────┴───────► AuthFailed, Closed
 /// ```
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::State;
+///
+/// let State::Connected { session, .. } = zk.state() else { panic!("it is connected") };
+/// assert_eq!(Some(session), zk.session_id());
+/// zk.close().await;
+/// assert_eq!(zk.state(), State::Closed { confirmed: true });
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// No server has granted a session yet.
@@ -73,11 +86,25 @@ impl State {
     }
 
     /// In touch with a server.
+    ///
+    /// ```
+    /// use oxkeeper_client::State;
+    ///
+    /// assert!(!State::Connecting.is_connected());
+    /// assert!(!State::Expired.is_connected());
+    /// ```
     pub fn is_connected(&self) -> bool {
         matches!(self, State::Connected { .. })
     }
 
     /// Nothing follows: expired, refused or closed.
+    ///
+    /// ```
+    /// use oxkeeper_client::State;
+    ///
+    /// assert!(State::Closed { confirmed: false }.is_over());
+    /// assert!(!State::Connecting.is_over(), "it has not even begun");
+    /// ```
     pub fn is_over(&self) -> bool {
         matches!(self, State::Expired | State::AuthFailed | State::Closed { .. })
     }
@@ -87,6 +114,22 @@ impl State {
 ///
 /// Who does not fetch for long misses states in the middle, never the newest. The stream ends
 /// behind a state that [is over](State::is_over).
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::StateStream;
+///
+/// let mut states: StateStream = zk.states();
+/// zk.close().await;
+/// let mut over = Vec::new();
+/// while let Some(state) = states.next().await {
+///     over.push(state.is_over());
+/// }
+/// assert_eq!(over, [false, true], "first the one it was in");
+/// # Ok(())
+/// # });
+/// ```
 #[must_use = "a stream does nothing unless it is asked"]
 pub struct StateStream {
     shared: Arc<Shared>,
@@ -99,6 +142,18 @@ impl StateStream {
     }
 
     /// The next state; `None` behind the last. Safe to cancel.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let mut states = zk.states();
+    /// assert!(states.next().await.is_some_and(|state| state.is_connected()));
+    /// zk.close().await;
+    /// assert!(states.next().await.is_some_and(|state| state.is_over()));
+    /// assert_eq!(states.next().await, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn next(&mut self) -> Option<State> {
         std::future::poll_fn(|cx| self.shared.poll_state(self.follower, cx)).await
     }

@@ -17,6 +17,21 @@ use crate::core::{Chroot, Loss, WatchKind, Watcher};
 use crate::driver::Shared;
 
 /// A watched znode changed.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::EventType;
+///
+/// zk.create("/event", b"").await?;
+/// let (_, changed) = zk.get("/event").watch().await?;
+/// let set = zk.set("/event", b"1").await?;
+/// let event = changed.await?;
+/// assert_eq!((event.kind, &*event.path), (EventType::NodeDataChanged, "/event"));
+/// assert!(event.zxid.is_none_or(|zxid| zxid == set.mzxid));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchEvent {
     /// How.
@@ -29,6 +44,21 @@ pub struct WatchEvent {
 }
 
 /// What a [`WatchStream`] tells.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{AddWatchMode, EventType, WatchItem};
+///
+/// let mut items = zk.add_watch("/watch-item", AddWatchMode::Persistent).await?;
+/// zk.create("/watch-item", b"").await?;
+/// let Some(WatchItem::Event(event)) = items.next().await else { panic!("an event") };
+/// assert_eq!(event.kind, EventType::NodeCreated);
+/// zk.close().await;
+/// assert!(matches!(items.next().await, Some(WatchItem::Lost(_))));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchItem {
     /// A change.
@@ -41,6 +71,26 @@ pub enum WatchItem {
 }
 
 /// How much a persistent watch sees (`AddWatchMode`).
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{AddWatchMode, EventType, WatchItem};
+///
+/// let mut one = zk.add_watch("/watch-mode", AddWatchMode::Persistent).await?;
+/// let mut all = zk.add_watch("/watch-mode", AddWatchMode::Recursive).await?;
+/// zk.create("/watch-mode/child", b"").parents().await?;
+/// for expected in [EventType::NodeCreated, EventType::NodeChildrenChanged] {
+///     let item = one.next().await;
+///     assert!(matches!(item, Some(WatchItem::Event(event)) if event.kind == expected));
+/// }
+/// for expected in ["/watch-mode", "/watch-mode/child"] {
+///     let item = all.next().await;
+///     assert!(matches!(item, Some(WatchItem::Event(event)) if event.path == expected));
+/// }
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AddWatchMode {
     /// One znode: its data, its life, and its set of children.
@@ -50,6 +100,22 @@ pub enum AddWatchMode {
 }
 
 /// Which watches to remove (`Watcher.WatcherType`).
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{Loss, WatcherKind};
+///
+/// zk.create("/watcher-kind", b"").await?;
+/// let (_, data) = zk.get("/watcher-kind").watch().await?;
+/// let (_, children) = zk.children("/watcher-kind").watch().await?;
+/// zk.remove_watches("/watcher-kind", WatcherKind::Data).await?;
+/// assert_eq!(data.await, Err(Loss::Removed));
+/// zk.create("/watcher-kind/a", b"").await?;
+/// assert!(children.await.is_ok(), "it is of another kind");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WatcherKind {
     /// Those of `children`.
@@ -124,6 +190,19 @@ impl Drop for Held {
 /// reconnects. Dropped, it is forgotten.
 ///
 /// Awaiting it by reference (`(&mut watch).await`) makes it usable in `select!` again and again.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{EventType, OneShot};
+///
+/// let (_, mut created): (_, OneShot) = zk.exists("/one-shot").watch().await?;
+/// zk.create("/one-shot", b"").await?;
+/// // By reference, as in a `select!` with something else.
+/// assert_eq!((&mut created).await?.kind, EventType::NodeCreated);
+/// # Ok(())
+/// # });
+/// ```
 #[must_use = "dropping a watch forgets it"]
 pub struct OneShot {
     held: Held,
@@ -160,6 +239,22 @@ impl std::fmt::Debug for OneShot {
 /// A watch that stays: a stream of what happens. It survives reconnects, with a
 /// [`WatchItem::Gap`] if it may have missed something. Dropped, it is removed in the background,
 /// on the server too if nobody else of this client watches there.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{AddWatchMode, WatchItem, WatchStream};
+///
+/// zk.create("/watch-stream", b"").await?;
+/// let mut changes: WatchStream =
+///     zk.add_watch("/watch-stream", AddWatchMode::Persistent).await?;
+/// for data in ["1", "2"] {
+///     zk.set("/watch-stream", data).await?;
+///     assert!(matches!(changes.next().await, Some(WatchItem::Event(_))), "each time");
+/// }
+/// # Ok(())
+/// # });
+/// ```
 #[must_use = "dropping a watch removes it"]
 pub struct WatchStream {
     held: Held,
@@ -171,6 +266,20 @@ impl WatchStream {
     }
 
     /// The next item; `None` behind [`WatchItem::Lost`]. Safe to cancel.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::{AddWatchMode, End, Loss, WatchItem};
+    ///
+    /// let mut changes = zk.add_watch("/watch-next", AddWatchMode::Recursive).await?;
+    /// zk.close().await;
+    /// let lost = WatchItem::Lost(Loss::Session(End::Closed));
+    /// assert_eq!(changes.next().await, Some(lost));
+    /// assert_eq!(changes.next().await, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub async fn next(&mut self) -> Option<WatchItem> {
         std::future::poll_fn(|cx| self.held.poll(cx)).await
     }

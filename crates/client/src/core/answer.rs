@@ -2,6 +2,14 @@
 //!
 //! Everything here is owned: an answer outlives the buffer that it came in. Which body belongs to
 //! a reply is known from the request alone, so a server cannot make one look like another.
+//!
+//! ```
+//! use oxkeeper_client::core::answer::{Answer, ReadAnswer};
+//!
+//! let empty = ReadAnswer::Children(Vec::new());
+//! let Answer::MultiRead(reads) = Answer::MultiRead(vec![empty.clone()]) else { panic!("asked") };
+//! assert_eq!(reads, [empty]);
+//! ```
 
 use oxkeeper_proto::codec::{DecodeError, Reader};
 use oxkeeper_proto::request::MultiHeader;

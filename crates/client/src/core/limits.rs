@@ -2,6 +2,19 @@
 //!
 //! Whoever talks to a server that is slow, or a proxy that lies, pays with a refused request or a
 //! dropped connection and never with memory without end.
+//!
+//! ```
+//! use oxkeeper_client::core::limits::Limits;
+//! use oxkeeper_client::core::{Client, Config, ConnectString, Refused};
+//! use oxkeeper_proto::Request;
+//!
+//! let mut config = Config::new(ConnectString::parse("zk1")?);
+//! config.limits = Limits { pending_max: 1, ..Limits::default() };
+//! let mut client = Client::new(config, 7);
+//! assert!(client.submit(0, Request::WhoAmI.into()).is_ok());
+//! assert!(matches!(client.submit(0, Request::WhoAmI.into()), Err(Refused::Full(_))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use oxkeeper_proto::limits::FRAME_BYTES_MAX_DEFAULT;
 

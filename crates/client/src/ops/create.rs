@@ -25,6 +25,17 @@ use crate::retry::pause;
 use crate::{Acl, BoxFuture, uuid};
 
 /// A znode that was created.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// let created = zk.create("/created-", b"one").sequential().await?;
+/// let number = created.path.strip_prefix("/created-").expect("what was asked for");
+/// assert_eq!(number.len(), 10, "and ten digits");
+/// assert_eq!(created.stat.map(|stat| stat.data_length), Some(3));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
     /// Its path: of a sequential or protected znode more than was asked for.
@@ -34,6 +45,17 @@ pub struct Created {
 }
 
 /// See [`Client::create`].
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// let create = zk.create("/create-later", b"").ephemeral();
+/// assert_eq!(zk.exists("/create-later").await?, None, "nothing has been sent");
+/// create.await?;
+/// assert!(zk.exists("/create-later").await?.is_some());
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "an operation does nothing until it is awaited or sent"]
 pub struct Create<'a> {
@@ -119,18 +141,54 @@ fn read(outcome: Outcome, asked: &mut Asked) -> Result<Created, ErrorKind> {
 
 impl<'a> Create<'a> {
     /// Goes with the session.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/create-ephemeral", b"").ephemeral().await?;
+    /// let stat = zk.exists("/create-ephemeral").await?.expect("it is there");
+    /// assert_eq!(Some(stat.ephemeral_owner), zk.session_id());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn ephemeral(mut self) -> Self {
         self.kind.ephemeral = true;
         self
     }
 
     /// The server completes the name with ten digits that grow with every create in the parent.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/create-sequential", b"").await?;
+    /// for expected in ["/create-sequential/n-0000000000", "/create-sequential/n-0000000001"] {
+    ///     let created = zk.create("/create-sequential/n-", b"").sequential().await?;
+    ///     assert_eq!(created.path, expected);
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn sequential(mut self) -> Self {
         self.kind.sequential = true;
         self
     }
 
     /// The server removes it some time after its last child is gone.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::Fate;
+    ///
+    /// zk.create("/create-container", b"").container().await?;
+    /// zk.create("/create-container/member", b"").ephemeral().await?;
+    /// let both = zk.create("/create-container/x", b"").container().ephemeral();
+    /// let error = both.await.expect_err("it cannot be both");
+    /// assert_eq!(error.fate(), Fate::DidNotHappen);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn container(mut self) -> Self {
         self.kind.container = true;
         self
@@ -138,6 +196,18 @@ impl<'a> Create<'a> {
 
     /// The server removes it when it has no children and was not changed for this time. The server
     /// must have it enabled (`extendedTypesEnabled`).
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use std::time::Duration;
+    ///
+    /// zk.create("/create-ttl", b"").ttl(Duration::from_secs(3600)).await?;
+    /// assert!(zk.exists("/create-ttl").await?.is_some());
+    /// assert!(zk.create("/create-ttl/x", b"").ttl(Duration::ZERO).await.is_err());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.kind.ttl = Some(ttl);
         self
@@ -145,22 +215,66 @@ impl<'a> Create<'a> {
 
     /// All of the above by ZooKeeper's name. For the modes with a time to live, [`Create::ttl`]
     /// says it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::CreateMode;
+    ///
+    /// let created = zk.create("/create-mode-", b"").mode(CreateMode::EphemeralSequential).await?;
+    /// assert_ne!(created.path, "/create-mode-", "it has got a number");
+    /// assert_eq!(created.stat.map(|stat| stat.ephemeral_owner), zk.session_id());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn mode(mut self, mode: CreateMode) -> Self {
         self.kind = Kind::of(mode, self.kind.ttl);
         self
     }
 
     /// Who may do what. Anybody everything, where nothing is said.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::{Acl, perms};
+    ///
+    /// let acl = vec![Acl::new(perms::READ, "world", "anyone")];
+    /// zk.create("/create-acl", b"").acl(acl).await?;
+    /// let error = zk.set("/create-acl", b"x").await.expect_err("it may only be read");
+    /// assert!(error.is_no_auth());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn acl(self, acl: impl Into<Cow<'a, [Acl]>>) -> Self {
         Create { acl: Some(acl.into()), ..self }
     }
 
     /// Other data; `None` is null, which is not the same as empty.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/create-data", b"").data(None).await?;
+    /// assert_eq!(zk.get("/create-data").await?.bytes, None, "not empty, but null");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn data(self, data: Option<&'a [u8]>) -> Self {
         Create { data, ..self }
     }
 
     /// Creates missing znodes above it as well: persistent, empty, and with the same ACL.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/create-parents/a/b", b"deep").parents().await?;
+    /// assert_eq!(zk.get("/create-parents/a").await?.bytes(), b"");
+    /// assert_eq!(zk.get("/create-parents/a/b").await?.text()?, "deep");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn parents(self) -> Self {
         Create { parents: true, ..self }
     }
@@ -168,12 +282,34 @@ impl<'a> Create<'a> {
     /// Gives it a name that nobody else has, `_c_<uuid>-` before what was asked for, and creates it
     /// exactly once: a lost connection is followed up until the znode is there or the session is
     /// over. Curator's `withProtection`.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let created = zk.create("/create-protected", b"").protected().await?;
+    /// assert!(created.path.starts_with("/_c_"));
+    /// assert!(created.path.ends_with("-create-protected"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn protected(self) -> Self {
         Create { protected: true, ..self }
     }
 
     /// Submits it. One with [`parents`](Create::parents) or [`protected`](Create::protected) takes
     /// several requests: the first is submitted now, the others as the future is polled.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let paths = ["/create-send-a", "/create-send-b"];
+    /// let under_way = paths.map(|path| zk.create(path, b"").send());
+    /// for (creating, path) in under_way.into_iter().zip(paths) {
+    ///     assert_eq!(creating.await?.path, path);
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn send(self) -> Creating {
         if !self.parents && !self.protected {
             return Creating(Way::Plain(self.submit()));
@@ -223,6 +359,19 @@ impl IntoFuture for Create<'_> {
 }
 
 /// The future of a [`Create`].
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::Creating;
+///
+/// let creating = zk.create("/creating", b"").send();
+/// // It is on its way whether or not it is awaited.
+/// assert!(zk.exists("/creating").await?.is_some());
+/// assert_eq!(creating.await?.path, "/creating");
+/// # Ok(())
+/// # });
+/// ```
 #[must_use = "dropping it takes the request back if it was not sent yet"]
 #[derive(Debug)]
 pub struct Creating(Way);
@@ -420,6 +569,17 @@ async fn find(zk: &Client, parent: &str, prefix: &str) -> Result<Option<Created>
 
 impl Client {
     /// Creates a znode.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let created = zk.create("/create", "first").await?;
+    /// assert_eq!(created.path, "/create");
+    /// let error = zk.create("/create", "second").await.expect_err("it is there");
+    /// assert!(error.is_node_exists());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn create<'a>(
         &'a self,
         path: &'a str,

@@ -20,6 +20,21 @@ use crate::error::ErrorKind;
 use crate::reply::{Asked, Reply};
 
 /// The result of one operation of a multi that happened.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::MultiResult;
+///
+/// let work = zk.multi().create("/batch-result", b"".as_slice()).delete("/batch-result");
+/// let results = work.await?;
+/// let [MultiResult::Created(created), MultiResult::Deleted] = &results[..] else {
+///     panic!("one for each operation, in order");
+/// };
+/// assert_eq!(created.path, "/batch-result");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MultiResult {
     /// create.
@@ -57,6 +72,19 @@ enum Op<'a> {
 
 /// See [`Client::multi`]. What is said behind an operation, as its version, is about that
 /// operation.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// let mut work = zk.multi();
+/// for path in ["/batch", "/batch/a", "/batch/b"] {
+///     work = work.create(path, b"".as_slice());
+/// }
+/// work.await?;
+/// assert_eq!(zk.children_count("/batch").await?, 2);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "an operation does nothing until it is awaited or sent"]
 pub struct Multi<'a> {
@@ -72,28 +100,85 @@ impl<'a> Multi<'a> {
     }
 
     /// Creates a znode.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// // What follows in it sees what came before.
+    /// let work = zk.multi().create("/batch-create", b"".as_slice());
+    /// work.create("/batch-create/child", vec![1u8, 2]).await?;
+    /// assert_eq!(zk.get("/batch-create/child").await?.bytes(), [1, 2]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn create(self, path: impl Into<Cow<'a, str>>, data: impl Into<Cow<'a, [u8]>>) -> Self {
         let (path, data) = (path.into(), Some(data.into()));
         self.push(Op::Create { path, data, kind: Kind::default(), acl: None })
     }
 
     /// Sets a znode's data.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/batch-set", b"1").await?;
+    /// zk.multi().set("/batch-set", b"2".as_slice()).await?;
+    /// assert_eq!(zk.get("/batch-set").await?.text()?, "2");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn set(self, path: impl Into<Cow<'a, str>>, data: impl Into<Cow<'a, [u8]>>) -> Self {
         let (path, data) = (path.into(), Some(data.into()));
         self.push(Op::Set { path, data, version: ANY_VERSION })
     }
 
     /// Deletes a znode.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/batch-delete/child", b"").parents().await?;
+    /// zk.multi().delete("/batch-delete/child").delete("/batch-delete").await?;
+    /// assert_eq!(zk.exists("/batch-delete").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn delete(self, path: impl Into<Cow<'a, str>>) -> Self {
         self.push(Op::Delete { path: path.into(), version: ANY_VERSION })
     }
 
     /// Refuses the whole multi unless the znode's data has this version; any, if −1.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::ErrorCode;
+    ///
+    /// zk.create("/batch-check", b"").await?;
+    /// let work = zk.multi().check("/batch-check", 7).create("/batch-unmade", b"".as_slice());
+    /// let error = work.await.expect_err("it is at version 0");
+    /// assert_eq!(error.multi(), Some((0, ErrorCode::BAD_VERSION)));
+    /// assert_eq!(zk.exists("/batch-unmade").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn check(self, path: impl Into<Cow<'a, str>>, version: i32) -> Self {
         self.push(Op::Check { path: path.into(), version })
     }
 
     /// The last operation, a set or delete, only if the data has this version.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/batch-version", b"").await?;
+    /// let stale = zk.multi().delete("/batch-version").version(7).await;
+    /// assert!(stale.expect_err("it is at version 0").is_bad_version());
+    /// zk.multi().delete("/batch-version").version(0).await?;
+    /// assert_eq!(zk.exists("/batch-version").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn version(mut self, only: i32) -> Self {
         match self.ops.last_mut() {
             Some(
@@ -107,6 +192,16 @@ impl<'a> Multi<'a> {
     }
 
     /// Null data for the last operation, a create or set.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.multi().create("/batch-null", b"".as_slice()).null().await?;
+    /// assert_eq!(zk.get("/batch-null").await?.bytes, None);
+    /// assert!(zk.multi().delete("/batch-null").null().await.is_err(), "a delete has no data");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn null(mut self) -> Self {
         match self.ops.last_mut() {
             Some(Op::Create { data, .. } | Op::Set { data, .. }) => *data = None,
@@ -126,46 +221,143 @@ impl<'a> Multi<'a> {
     }
 
     /// The last operation's znode goes with the session.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.multi().create("/batch-ephemeral", b"".as_slice()).ephemeral().await?;
+    /// assert_eq!(zk.ephemerals("/").await?, ["/batch-ephemeral"]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn ephemeral(self) -> Self {
         self.created(|kind, _| kind.ephemeral = true)
     }
 
     /// The last operation's znode gets a number behind its name.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/batch-sequential", b"").await?;
+    /// let work = zk.multi().create("/batch-sequential/n-", b"".as_slice()).sequential();
+    /// work.create("/batch-sequential/plain", b"".as_slice()).await?;
+    /// assert!(zk.exists("/batch-sequential/n-0000000000").await?.is_some());
+    /// assert!(zk.exists("/batch-sequential/plain").await?.is_some());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn sequential(self) -> Self {
         self.created(|kind, _| kind.sequential = true)
     }
 
     /// The last operation's znode is a container.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.multi().create("/batch-container", b"".as_slice()).container().await?;
+    /// assert!(zk.exists("/batch-container").await?.is_some());
+    /// let both = zk.multi().create("/batch-both", b"".as_slice()).container().ephemeral();
+    /// assert!(both.await.is_err(), "it cannot be both");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn container(self) -> Self {
         self.created(|kind, _| kind.container = true)
     }
 
     /// The last operation's znode has a time to live.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use std::time::Duration;
+    ///
+    /// let day = Duration::from_secs(24 * 3600);
+    /// zk.multi().create("/batch-ttl", b"".as_slice()).ttl(day).await?;
+    /// assert!(zk.exists("/batch-ttl").await?.is_some());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn ttl(self, ttl: Duration) -> Self {
         self.created(|kind, _| kind.ttl = Some(ttl))
     }
 
     /// The last operation's znode is of this mode.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::CreateMode;
+    ///
+    /// let work = zk.multi().create("/batch-mode", b"".as_slice()).mode(CreateMode::Ephemeral);
+    /// work.await?;
+    /// assert_eq!(zk.ephemerals("/").await?, ["/batch-mode"]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn mode(self, mode: CreateMode) -> Self {
         self.created(|kind, _| *kind = Kind::of(mode, kind.ttl))
     }
 
     /// The last operation's znode has this ACL.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::{Acl, perms};
+    ///
+    /// let acl = vec![Acl::new(perms::READ, "world", "anyone")];
+    /// zk.multi().create("/batch-acl", b"".as_slice()).acl(acl).await?;
+    /// assert!(zk.set("/batch-acl", b"x").await.is_err_and(|error| error.is_no_auth()));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn acl(self, new: impl Into<Cow<'a, [Acl]>>) -> Self {
         self.created(|_, acl| *acl = Some(new.into()))
     }
 
     /// The number of operations.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let work = zk.multi().check("/a", 1).delete("/b");
+    /// assert_eq!(work.len(), 2);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn len(&self) -> usize {
         self.ops.len()
     }
 
     /// True if there is no operation.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// assert!(zk.multi().is_empty());
+    /// assert!(!zk.multi().delete("/a").is_empty());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
 
     /// Submits it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let made = zk.multi().create("/batch-send", b"".as_slice()).send();
+    /// let gone = zk.multi().delete("/batch-send").send();
+    /// // Both have left, and are executed in this order.
+    /// assert_eq!((made.await?.len(), gone.await?.len()), (1, 1));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn send(self) -> Reply<Vec<MultiResult>> {
         let mut raw = Vec::new();
         let sent = self.encode(&mut raw);
@@ -236,6 +428,21 @@ fn read(outcome: Outcome, asked: &mut Asked) -> Result<Vec<MultiResult>, ErrorKi
 awaited!(Multi => Vec<MultiResult>);
 
 /// The result of one operation of a multi of reads.
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{ErrorCode, ReadResult};
+///
+/// let results = zk.multi_read().children("/").get("/not-there").await?;
+/// let [ReadResult::Children(names), ReadResult::Failed(code)] = &results[..] else {
+///     panic!("one for each operation, in order");
+/// };
+/// assert!(names.contains(&"zookeeper".to_owned()));
+/// assert_eq!(*code, ErrorCode::NO_NODE, "of this one alone");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadResult {
     /// get.
@@ -247,6 +454,18 @@ pub enum ReadResult {
 }
 
 /// See [`Client::multi_read`].
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// let mut reads = zk.multi_read();
+/// for path in ["/", "/not-there", "/zookeeper"] {
+///     reads = reads.children(path);
+/// }
+/// assert_eq!(reads.await?.len(), 3);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "an operation does nothing until it is awaited or sent"]
 pub struct MultiRead<'a> {
@@ -257,18 +476,51 @@ pub struct MultiRead<'a> {
 
 impl<'a> MultiRead<'a> {
     /// Reads a znode.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::ReadResult;
+    ///
+    /// zk.create("/reads-get", b"1").await?;
+    /// let results = zk.multi_read().get("/reads-get").await?;
+    /// assert!(matches!(&results[..], [ReadResult::Data(data)] if data.bytes() == b"1"));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn get(mut self, path: impl Into<Cow<'a, str>>) -> Self {
         self.ops.push((path.into(), false));
         self
     }
 
     /// Lists a znode's children.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::ReadResult;
+    ///
+    /// zk.create("/reads-children/a", b"").parents().await?;
+    /// let results = zk.multi_read().children("/reads-children").await?;
+    /// assert_eq!(results, [ReadResult::Children(vec!["a".to_owned()])]);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn children(mut self, path: impl Into<Cow<'a, str>>) -> Self {
         self.ops.push((path.into(), true));
         self
     }
 
     /// Submits it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let both = zk.multi_read().get("/").children("/").send();
+    /// assert_eq!(both.await?.len(), 2);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn send(self) -> Reply<Vec<ReadResult>> {
         let mut ops = Vec::new();
         for (path, children) in &self.ops {
@@ -312,11 +564,37 @@ impl Client {
     /// Several writes that happen together or not at all:
     /// `zk.multi().check("/a", 3).set("/a", b"x").create("/b", b"").ephemeral().await?`. An error
     /// names the operation that was refused ([`Error::multi`](crate::Error::multi)).
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/batch-from", b"1").await?;
+    /// zk.multi().delete("/batch-from").create("/batch-to", b"1".as_slice()).await?;
+    /// assert_eq!(zk.exists("/batch-from").await?, None);
+    /// assert_eq!(zk.get("/batch-to").await?.text()?, "1");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn multi(&self) -> Multi<'_> {
         Multi { zk: self, ops: Vec::new(), fault: None }
     }
 
     /// Several reads of one moment (3.6).
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::ReadResult;
+    ///
+    /// zk.create("/reads", b"now").await?;
+    /// let results = zk.multi_read().get("/reads").children("/reads").await?;
+    /// let [ReadResult::Data(data), ReadResult::Children(names)] = &results[..] else {
+    ///     panic!("both are there");
+    /// };
+    /// assert_eq!((data.text()?, names.len()), ("now", 0));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn multi_read(&self) -> MultiRead<'_> {
         MultiRead { zk: self, ops: Vec::new() }
     }

@@ -30,6 +30,19 @@ fn read_stat(outcome: Outcome, _: &mut Asked) -> Result<Stat, ErrorKind> {
 }
 
 /// See [`Client::set`].
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::Set;
+///
+/// zk.create("/set-builder", b"").await?;
+/// let set: Set<'_> = zk.set("/set-builder", b"1");
+/// assert_eq!(zk.get("/set-builder").await?.bytes(), b"", "nothing has been sent");
+/// assert_eq!(set.await?.version, 1);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "an operation does nothing until it is awaited or sent"]
 pub struct Set<'a> {
@@ -41,16 +54,51 @@ pub struct Set<'a> {
 
 impl<'a> Set<'a> {
     /// Only if the data has this version; otherwise `BADVERSION`.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/set-version", b"0").await?;
+    /// let stat = zk.set("/set-version", b"1").version(0).await?;
+    /// assert_eq!(stat.version, 1);
+    /// let again = zk.set("/set-version", b"1").version(0).await;
+    /// assert!(again.is_err_and(|error| error.is_bad_version()));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn version(self, version: i32) -> Self {
         Set { version, ..self }
     }
 
     /// Other data; `None` is null, which is not the same as empty.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/set-data", b"1").await?;
+    /// zk.set("/set-data", b"").data(None).await?;
+    /// assert_eq!(zk.get("/set-data").await?.bytes, None, "not empty, but null");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn data(self, data: Option<&'a [u8]>) -> Self {
         Set { data, ..self }
     }
 
     /// Submits it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/set-send", b"").await?;
+    /// let under_way = ["1", "2", "3"].map(|data| zk.set("/set-send", data).send());
+    /// assert_eq!(zk.get("/set-send").await?.text()?, "3");
+    /// for (reply, version) in under_way.into_iter().zip(1..) {
+    ///     assert_eq!(reply.await?.version, version);
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn send(self) -> Reply<Stat> {
         let Set { zk, path, data, version } = self;
         zk.ask(path, |path| Request::SetData(SetDataRequest { path, data, version }), read_stat)
@@ -60,6 +108,19 @@ impl<'a> Set<'a> {
 awaited!(Set => Stat);
 
 /// See [`Client::delete`].
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::Delete;
+///
+/// zk.create("/delete-builder", b"").await?;
+/// let delete: Delete<'_> = zk.delete("/delete-builder");
+/// delete.clone().await?;
+/// assert!(delete.await.is_err_and(|error| error.is_no_node()));
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "an operation does nothing until it is awaited or sent"]
 pub struct Delete<'a> {
@@ -70,11 +131,33 @@ pub struct Delete<'a> {
 
 impl Delete<'_> {
     /// Only if the data has this version; otherwise `BADVERSION`.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/delete-version", b"").await?;
+    /// let stale = zk.delete("/delete-version").version(7).await;
+    /// assert!(stale.is_err_and(|error| error.is_bad_version()));
+    /// assert!(zk.delete("/delete-version").version(0).await.is_ok());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn version(self, version: i32) -> Self {
         Delete { version, ..self }
     }
 
     /// Submits it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/delete-send/child", b"").parents().await?;
+    /// let child = zk.delete("/delete-send/child").send();
+    /// let parent = zk.delete("/delete-send").send();
+    /// assert!(child.await.is_ok() && parent.await.is_ok(), "in this order");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn send(self) -> Reply<()> {
         let version = self.version;
         self.zk.ask(
@@ -88,6 +171,20 @@ impl Delete<'_> {
 awaited!(Delete => ());
 
 /// See [`Client::set_acl`].
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::{Acl, SetAcl, perms};
+///
+/// zk.create("/set-acl-builder", b"").await?;
+/// let acl = [Acl::new(perms::READ, "world", "anyone")];
+/// let change: SetAcl<'_> = zk.set_acl("/set-acl-builder", &acl);
+/// change.await?;
+/// assert_eq!(zk.acl("/set-acl-builder").await?.0, acl);
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "an operation does nothing until it is awaited or sent"]
 pub struct SetAcl<'a> {
@@ -99,11 +196,40 @@ pub struct SetAcl<'a> {
 
 impl SetAcl<'_> {
     /// Only if the ACL has this version (`Stat::aversion`); otherwise `BADVERSION`.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::{Acl, perms};
+    ///
+    /// zk.create("/set-acl-version", b"").await?;
+    /// let acl = [Acl::new(perms::ALL, "world", "anyone")];
+    /// assert_eq!(zk.set_acl("/set-acl-version", &acl).version(0).await?.aversion, 1);
+    /// let again = zk.set_acl("/set-acl-version", &acl).version(0).await;
+    /// assert!(again.is_err_and(|error| error.is_bad_version()));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn version(self, version: i32) -> Self {
         SetAcl { version, ..self }
     }
 
     /// Submits it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::{Acl, perms};
+    ///
+    /// zk.create("/set-acl-send", b"").await?;
+    /// let acl = vec![Acl::new(perms::READ, "world", "anyone")];
+    /// let closed = zk.set_acl("/set-acl-send", acl).send();
+    /// let write = zk.set("/set-acl-send", b"").send();
+    /// assert_eq!(closed.await?.aversion, 1);
+    /// assert!(write.await.is_err_and(|error| error.is_no_auth()), "it came behind");
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn send(self) -> Reply<Stat> {
         let SetAcl { zk, path, acl, version } = self;
         let mut raw = Vec::new();
@@ -125,6 +251,17 @@ impl SetAcl<'_> {
 awaited!(SetAcl => Stat);
 
 /// See [`Client::delete_all`].
+///
+/// ```
+/// # oxkeeper_scratch::example(async |servers| {
+/// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+/// use oxkeeper_client::DeleteAll;
+///
+/// let delete: DeleteAll<'_> = zk.delete_all("/not-there");
+/// assert!(delete.await.is_ok(), "that there is none is no error");
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "an operation does nothing until it is awaited"]
 pub struct DeleteAll<'a> {
@@ -175,11 +312,34 @@ impl<'a> IntoFuture for DeleteAll<'a> {
 
 impl Client {
     /// Sets a znode's data.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/set-plain", b"old").await?;
+    /// let stat = zk.set("/set-plain", "new").await?;
+    /// let data = zk.get("/set-plain").await?;
+    /// assert_eq!((data.text()?, data.stat), ("new", stat));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn set<'a>(&'a self, path: &'a str, data: &'a (impl AsRef<[u8]> + ?Sized)) -> Set<'a> {
         Set { zk: self, path, data: Some(data.as_ref()), version: ANY_VERSION }
     }
 
     /// Deletes a znode, which must have no children.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/delete/child", b"").parents().await?;
+    /// assert!(zk.delete("/delete").await.is_err_and(|error| error.is_not_empty()));
+    /// zk.delete("/delete/child").await?;
+    /// zk.delete("/delete").await?;
+    /// assert_eq!(zk.exists("/delete").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn delete<'a>(&'a self, path: &'a str) -> Delete<'a> {
         Delete { zk: self, path, version: ANY_VERSION }
     }
@@ -187,11 +347,33 @@ impl Client {
     /// Deletes a znode and everything below it, children first. That there is none is no error.
     /// This is not atomic: who looks meanwhile sees parts, and an error leaves parts behind. The
     /// root and `/zookeeper` stay.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// zk.create("/delete-all/a/b", b"").parents().await?;
+    /// zk.delete_all("/delete-all").await?;
+    /// assert_eq!(zk.exists("/delete-all").await?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn delete_all<'a>(&'a self, path: &'a str) -> DeleteAll<'a> {
         DeleteAll { zk: self, path }
     }
 
     /// Sets a znode's ACL.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// use oxkeeper_client::{Acl, perms};
+    ///
+    /// zk.create("/set-acl", b"").await?;
+    /// zk.set_acl("/set-acl", vec![Acl::new(perms::READ, "world", "anyone")]).await?;
+    /// assert!(zk.set("/set-acl", b"x").await.is_err_and(|error| error.is_no_auth()));
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn set_acl<'a>(&'a self, path: &'a str, acl: impl Into<Cow<'a, [Acl]>>) -> SetAcl<'a> {
         SetAcl { zk: self, path, acl: acl.into(), version: ANY_VERSION }
     }
