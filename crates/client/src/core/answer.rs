@@ -4,11 +4,40 @@
 //! a reply is known from the request alone, so a server cannot make one look like another.
 //!
 //! ```
-//! use oxkeeper_client::core::answer::{Answer, ReadAnswer};
+//! # use oxkeeper_client::core::{Client, Config, ConnectString, Effect, Input, Outcome};
+//! # use oxkeeper_client::{ErrorCode, SessionId, Zxid};
+//! # use oxkeeper_proto::connect::{ConnectResponse, begin_frame, end_frame};
+//! # use oxkeeper_proto::{Request, data::encode_strings, response::ReplyHeader};
+//! use oxkeeper_client::core::answer::Answer;
 //!
-//! let empty = ReadAnswer::Children(Vec::new());
-//! let Answer::MultiRead(reads) = Answer::MultiRead(vec![empty.clone()]) else { panic!("asked") };
-//! assert_eq!(reads, [empty]);
+//! # fn frame(content: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+//! #     let mut bytes = Vec::new();
+//! #     let start = begin_frame(&mut bytes);
+//! #     content(&mut bytes);
+//! #     end_frame(&mut bytes, start);
+//! #     bytes
+//! # }
+//! let mut client = Client::new(Config::new(ConnectString::parse("zk1/app")?), 7);
+//! # client.handle(0, Input::Wake);
+//! # let Some(Effect::Dial(link, _)) = client.poll_effect() else { panic!("a dial") };
+//! # client.handle(1, Input::Connected(link));
+//! # while client.poll_effect().is_some() {}
+//! # let granted = ConnectResponse::granted(SessionId(1), 10_000, Some(false));
+//! # client.handle(2, Input::Bytes(link, &frame(|out| granted.encode(out))));
+//! client.submit(3, Request::GetEphemerals(Some("/".into())).into())?;
+//! # while client.poll_effect().is_some() {}
+//! # let header = ReplyHeader { xid: 1, zxid: Zxid(1), err: ErrorCode::OK };
+//! let reply = frame(|out| {
+//! #   header.encode(out);
+//!     encode_strings(out, &["/app/mine", "/apple/beside-the-chroot"]);
+//! });
+//! client.handle(4, Input::Bytes(link, &reply));
+//! let answer = std::iter::from_fn(|| client.poll_effect()).find_map(|effect| match effect {
+//!     Effect::Completed(_, Outcome::Done { answer, .. }) => Some(answer),
+//!     _ => None,
+//! });
+//! assert_eq!(answer, Some(Answer::Ephemerals(vec!["/mine".to_owned()])));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use oxkeeper_proto::codec::{DecodeError, Reader};
