@@ -54,11 +54,22 @@ struct Heap {
     over: bool,
 }
 
+/// Who sends beside the I/O thread.
+#[derive(Debug)]
+enum Helper {
+    /// Nobody.
+    None,
+    /// One that is started when there is work: a thread's memory is a tenth of an empty server's.
+    /// It reports to this mailbox.
+    Wanted(Arc<Mailbox>),
+    Here(Thread),
+}
+
 /// One I/O thread's parcels.
 #[derive(Debug)]
 pub struct FanOut {
     heap: Arc<Mutex<Heap>>,
-    helper: Option<Thread>,
+    helper: Helper,
     /// Being filled or sent by the I/O thread; kept for its memory.
     mine: Vec<Parcel>,
 }
@@ -66,21 +77,28 @@ pub struct FanOut {
 impl FanOut {
     /// Without a helper: the I/O thread sends all of it.
     pub fn alone() -> FanOut {
-        FanOut { heap: Arc::default(), helper: None, mine: Vec::new() }
+        FanOut { heap: Arc::default(), helper: Helper::None, mine: Vec::new() }
     }
 
-    /// With a helper that reports to the I/O thread's mailbox. If it cannot be started there is
-    /// none.
+    /// With a helper that reports to the I/O thread's mailbox.
     pub fn with_helper(mailbox: Arc<Mailbox>) -> FanOut {
-        let mut fan_out = FanOut::alone();
-        let heap = Arc::clone(&fan_out.heap);
-        let helper = thread::Builder::new().name("fan-out".into()).spawn(move || {
-            while help(&heap, &mailbox) {
-                thread::park();
-            }
-        });
-        fan_out.helper = helper.ok().map(|handle| handle.thread().clone());
-        fan_out
+        let helper = Helper::Wanted(mailbox);
+        FanOut { heap: Arc::default(), helper, mine: Vec::new() }
+    }
+
+    /// Wakes the helper, or starts it. If it cannot be started there is none.
+    fn call(&mut self) {
+        if let Helper::Wanted(mailbox) = &self.helper {
+            let (heap, mailbox) = (Arc::clone(&self.heap), Arc::clone(mailbox));
+            let helper = thread::Builder::new().name("fan-out".into()).spawn(move || {
+                while help(&heap, &mailbox) {
+                    thread::park();
+                }
+            });
+            self.helper = helper.map_or(Helper::None, |it| Helper::Here(it.thread().clone()));
+        } else if let Helper::Here(thread) = &self.helper {
+            thread.unpark();
+        }
     }
 
     /// Puts a connection's events on the heap, if that is all there is to do for it.
@@ -107,9 +125,7 @@ impl FanOut {
             heap.parcels.splice(..0, self.mine.drain(..));
         }
         drop(heap);
-        if let Some(helper) = &self.helper {
-            helper.unpark();
-        }
+        self.call();
     }
 
     /// Sends some, if there is anything to send. Then, whether there is more.
@@ -129,8 +145,8 @@ impl FanOut {
 impl Drop for FanOut {
     fn drop(&mut self) {
         self.heap.lock().over = true;
-        if let Some(helper) = &self.helper {
-            helper.unpark();
+        if let Helper::Here(thread) = &self.helper {
+            thread.unpark();
         }
     }
 }

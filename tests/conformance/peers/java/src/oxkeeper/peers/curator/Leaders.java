@@ -127,6 +127,6 @@ final class Leaders {
             selector.start();
         }
         eventually(() -> turns.size() >= 20, "twenty turns");
-        eventually(() -> new TreeSet<>(turns).size() == 2, "both lead");
+        eventually(() -> new TreeSet<>(new ArrayList<>(turns)).size() == 2, "both lead");
     }
 }
