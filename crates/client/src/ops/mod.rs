@@ -11,7 +11,7 @@ mod read;
 mod session;
 mod write;
 
-pub use create::{Create, Created};
+pub use create::{Create, Created, Creating};
 pub use multi::{Multi, MultiRead, MultiResult, ReadResult};
 pub(crate) use read::CONFIG_PATH;
 pub use read::{
