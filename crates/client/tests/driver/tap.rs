@@ -1,4 +1,7 @@
 //! TCP with somebody who listens to what the client writes.
+//!
+//! A connector is where a test can stand between the client and the wire without a word to either:
+//! it sees writes as they leave, their sizes and their bytes.
 
 use std::io;
 use std::pin::Pin;
