@@ -382,8 +382,8 @@ impl From<PathError> for ErrorKind {
 
 impl ErrorKind {
     /// What an outcome that is no success means.
-    pub(crate) fn of(outcome: Outcome) -> Option<ErrorKind> {
-        Some(match outcome {
+    pub(crate) fn of(outcome: &Outcome) -> Option<ErrorKind> {
+        Some(match *outcome {
             Outcome::Done { .. } => return None,
             Outcome::Failed { code, .. } => ErrorKind::Server(code),
             Outcome::NotSent(unsent) => ErrorKind::NotSent(unsent),

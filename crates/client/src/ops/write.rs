@@ -22,9 +22,9 @@ use crate::{Acl, BoxFuture};
 /// Matches whatever version a znode has.
 pub(crate) const ANY_VERSION: i32 = -1;
 
-fn read_stat(outcome: Outcome, _: &mut Asked) -> Result<Stat, ErrorKind> {
+fn read_stat(outcome: &mut Outcome, _: &mut Asked) -> Result<Stat, ErrorKind> {
     match done(outcome)? {
-        Answer::Stat(stat) => Ok(stat),
+        Answer::Stat(stat) => Ok(*stat),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -163,7 +163,7 @@ impl Delete<'_> {
         self.zk.ask(
             self.path,
             |path| Request::Delete(PathVersion { path, version }),
-            |outcome, _| done(outcome).map(drop),
+            |outcome, _| done(outcome).map(|_| ()),
         )
     }
 }
