@@ -99,12 +99,14 @@ fn opts(dir: &Path) -> Result<StartOpts> {
         .property("znode.container.checkIntervalMs", "100000000"))
 }
 
-/// Random steps on one server alone; none that compares, restarts or clears too much.
+/// Random steps on one server alone; none that compares, restarts or clears too much, and on Java
+/// none that makes it log a wrong digest by a fault of its own (D144).
 fn workload(side: &mut Side, generator: &mut Generator, ops: u64) -> Result<()> {
     let mut done = 0;
     while done < ops {
         let step = generator.draw();
-        if matches!(step, Step::Clear { .. } | Step::Deviate(_)) {
+        let spoils = side.is_java() && step.writes_root();
+        if spoils || matches!(step, Step::Clear { .. } | Step::Deviate(_)) {
             continue;
         }
         let seen = side.perform(&step).with_context(|| format!("{step:?}"))?;
