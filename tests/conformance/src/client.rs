@@ -22,7 +22,8 @@ use crate::ensemble::{Ensemble, Kind, PATIENCE, Plan, Programs};
 use crate::peers::{Peers, ServerUnderTest, StartOpts};
 
 /// Tests that have servers of their own, whatever is examined.
-const OWN_SERVER: [&str; 5] = [
+const OWN_SERVER: [&str; 6] = [
+    "operations::containers_and_what_has_a_time_to_live_go_by_themselves",
     "watching::out_of_touch_a_watch_is_removed_here_if_that_is_asked_for",
     "watching::a_dropped_watch_is_gone",
     "life::a_server_without_its_quorum_will_do_for_reads_until_another_is_found",

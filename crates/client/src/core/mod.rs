@@ -72,6 +72,7 @@ use oxkeeper_proto::{OpCode, SessionId, Zxid};
 
 pub use answer::{Answer, Identity, OpAnswer, ReadAnswer};
 pub use call::Call;
+pub(crate) use chance::Chance;
 pub use chroot::{Chroot, PathError, check_path};
 pub use hosts::{Backoff, ConnectString, ConnectStringError, Host, PORT_DEFAULT};
 pub use limits::Limits;
@@ -81,7 +82,6 @@ pub use session::Credentials;
 pub use watches::{Loss, WatchEvent, WatchKind, Watcher};
 
 use auth::Auth;
-use chance::Chance;
 use hosts::Hosts;
 use pending::{Asked, OnReply, Pending, Sent, Waiting, What};
 use session::Session;

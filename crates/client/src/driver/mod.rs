@@ -35,7 +35,9 @@ use oxkeeper_proto::Request;
 use oxkeeper_proto::request::PathKind;
 use tokio::time::Instant;
 
-pub use dial::{Connecting, Connector, Stream, Tcp};
+pub use dial::{
+    Connecting, Connector, ResolvedTcp, Resolver, Resolving, Stream, SystemResolver, Tcp,
+};
 pub(crate) use slots::SlotId;
 
 use crate::core::{

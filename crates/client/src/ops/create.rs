@@ -500,7 +500,9 @@ impl Owned {
                 }
             };
             tracing::debug!(%error, "looking for a protected znode");
-            if let Some(found) = find(&own.zk, &parent, &prefix).await? {
+            // Whoever cannot look does not know.
+            let found = find(&own.zk, &parent, &prefix).await;
+            if let Some(found) = found.map_err(|error| error.after(true))? {
                 orphan.at = None;
                 return Ok(found);
             }

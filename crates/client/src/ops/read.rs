@@ -15,6 +15,7 @@ use super::{awaited, done};
 use crate::Acl;
 use crate::client::Client;
 use crate::core::{Answer, Call, Outcome};
+use crate::driver::Registration;
 use crate::error::{Error, ErrorKind};
 use crate::reply::{Asked, Reply};
 use crate::watch::OneShot;
@@ -556,7 +557,21 @@ pub struct GetConfig<'a> {
 /// Where every ensemble keeps its membership.
 pub(crate) const CONFIG_PATH: &str = "/zookeeper/config";
 
-impl GetConfig<'_> {
+impl<'a> GetConfig<'a> {
+    /// Leaves a watch as well, told when the membership changes.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let (config, _changed) = zk.config().watch().await?;
+    /// assert_eq!(config, zk.config().await?);
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn watch(self) -> Watched<Self> {
+        Watched(self)
+    }
+
     /// Submits it.
     ///
     /// ```
@@ -575,6 +590,41 @@ impl GetConfig<'_> {
 }
 
 awaited!(GetConfig => Data);
+
+impl Watched<GetConfig<'_>> {
+    /// Submits it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&format!("{servers}/app")).await?;
+    /// let asked = zk.config().watch().send();
+    /// let (config, _changed) = asked.await?;
+    /// assert_eq!(config, zk.config().await?, "whatever the chroot");
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn send(self) -> Reply<(Data, OneShot)> {
+        let path = CONFIG_PATH.into();
+        let call = Call::from(Request::GetData(PathWatch { path, watch: true })).absolute();
+        let mut registration = Registration::new(None);
+        self.0.zk.whole().submit_with(
+            call,
+            CONFIG_PATH,
+            |outcome, asked| Ok((read_data(outcome, asked)?, watch(asked)?)),
+            Some(&mut registration),
+            |held| held,
+        )
+    }
+}
+
+impl<'a> IntoFuture for Watched<GetConfig<'a>> {
+    type Output = Result<(Data, OneShot), Error>;
+    type IntoFuture = Reply<(Data, OneShot)>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.send()
+    }
+}
 
 impl Client {
     /// Reads a znode.

@@ -31,7 +31,7 @@ fn every_block_of_the_page_is_here() {
         assert!(found, "docs/client.md shows what is not tried:\n{text}");
         blocks += 1;
     }
-    assert_eq!(blocks, 6);
+    assert_eq!(blocks, 7);
 }
 
 async fn first_steps(servers: &str) -> Shown {
@@ -86,6 +86,31 @@ async fn several_are_under_way() {
         Ok(())
     }
     soon(shown(client().await, vec!["/".to_owned(); 1000])).await.unwrap();
+}
+
+#[tokio::test]
+async fn names_are_found_elsewhere() {
+    use std::net::SocketAddr;
+
+    use oxkeeper_client::{Host, Resolver, Resolving, Tcp};
+
+    async fn shown(addresses: Vec<SocketAddr>) -> Shown {
+        struct Registry(Vec<SocketAddr>);
+
+        impl Resolver for Registry {
+            fn resolve(&self, _: Host) -> Resolving {
+                let addresses = self.0.clone();
+                Box::pin(async move { Ok(addresses) })
+            }
+        }
+
+        let tcp = Tcp::resolved_by(Registry(addresses));
+        let zk = Client::builder("coordination/app").connector(tcp).connect().await?;
+
+        assert_eq!((zk.chroot(), zk.state().is_connected()), ("/app", true));
+        Ok(())
+    }
+    soon(shown(vec![addr()])).await.unwrap();
 }
 
 async fn watched(zk: Client, seen: UnboundedSender<String>) -> Shown {

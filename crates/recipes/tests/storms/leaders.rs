@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
+use oxkeeper_recipes::port::Standing;
 use oxkeeper_recipes::{
     Barrier, DoubleBarrier, Election, ElectionLayout, HandOver, Job, Layout, Led, Missed, Schedule,
     Scheduler, WorkerState,
@@ -28,6 +29,10 @@ type Terms = Arc<StdMutex<BTreeMap<i64, String>>>;
 /// A term begins; complains if another is on whose candidate is there.
 fn begin(world: &World, terms: &Terms, path: &str, token: i64, complaints: &Complaints) {
     let (mut terms, ground) = (terms.lock().unwrap(), world.lock());
+    // A token is that of the candidate's own znode, and of no other.
+    if ground.czxid(path).is_some_and(|czxid| czxid != token) {
+        complaints.add(format!("{path} leads with token {token}"));
+    }
     if ground.czxid(path) == Some(token) {
         for (other, at) in terms.iter().filter(|(other, _)| **other != token) {
             if ground.czxid(at) == Some(*other) {
@@ -298,4 +303,55 @@ fn a_tick_runs_once_and_is_handed_over_when_its_worker_is_lost() {
         }
     }
     assert!(handed_over > 0 || !many(), "no worker was lost in the middle of a tick");
+}
+
+#[test]
+fn a_latch_that_hears_nothing_does_not_lead() {
+    let mut sim = Sim::new(12, CALM);
+    let keeper = sim.world.connect(0);
+    let own = keeper.clone();
+    let latch = sim.run(0, async move {
+        let mut latch = Election::new(&own, "/leader").stand().await.unwrap();
+        latch.elected().await.unwrap();
+        latch
+    });
+    assert!(latch.leadership().is_some());
+    let mut ground = sim.world.lock();
+    let thaws = ground.now.mono_us + 3500 * MS;
+    ground.servers[0].freeze(thaws);
+    drop(ground);
+    sim.pass(3400 * MS);
+    let standing = keeper.port().standing();
+    assert!(matches!(standing, Standing::Suspended(_)), "{standing:?}");
+    assert!(latch.leadership().is_none(), "another may lead before it is back");
+}
+
+#[test]
+fn who_has_lost_the_job_does_not_write_that_a_tick_is_done() {
+    let mut sim = Sim::new(11, CALM);
+    let keeper = sim.world.connect(0);
+    let begun: Arc<StdMutex<Vec<(i64, u32, i64)>>> = Arc::default();
+    let (own, heard) = (keeper.clone(), Arc::clone(&begun));
+    let run = move |tick: oxkeeper_recipes::Tick| {
+        let (own, heard) = (own.clone(), Arc::clone(&heard));
+        async move {
+            let mut heard = heard.lock().unwrap();
+            heard.push((tick.due_ms, tick.attempt, tick.token().0));
+            if heard.len() == 1 {
+                // The lock is taken away just before the end: the session sends this first.
+                let taken = own.port().delete(tick.leadership.path(), None);
+                own.port().spawn(Box::pin(async move { drop(taken.await) }));
+            }
+        }
+    };
+    let worker = sim.run(0, async move {
+        let schedule = Schedule::every(Duration::from_millis(500)).unwrap();
+        let job = Job { missed: Missed::All, ..Job::new("sweep", schedule) };
+        Scheduler::new(&keeper, "/jobs").work(job, run).await.unwrap()
+    });
+    sim.pass(5 * SECOND);
+    drop(worker);
+    let begun = begun.lock().unwrap();
+    let [(due, 0, older), (again, 1, token), ..] = begun[..] else { panic!("{begun:?}") };
+    assert!(due == again && token > older, "{begun:?}");
 }
