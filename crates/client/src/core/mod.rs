@@ -765,8 +765,9 @@ impl Client {
         Ticket(self.next_ticket)
     }
 
-    /// A frame at `start` of the outgoing bytes counts as sent: fills in what was left open. Inlined
-    /// with what it calls, or what was put together just now is copied as often as it is passed on.
+    /// A frame at `start` of the outgoing bytes counts as sent: fills in what was left open.
+    /// Inlined with what it calls, or what was put together just now is copied as often as it is
+    /// passed on.
     #[inline(always)]
     fn sent(&mut self, start: usize, bytes: usize, mut asked: Asked) {
         let xid = self.pending.take_xid();
