@@ -355,3 +355,30 @@ fn who_has_lost_the_job_does_not_write_that_a_tick_is_done() {
     let [(due, 0, older), (again, 1, token), ..] = begun[..] else { panic!("{begun:?}") };
     assert!(due == again && token > older, "{begun:?}");
 }
+
+#[test]
+fn what_somebody_else_writes_of_a_job_is_not_overwritten() {
+    let mut sim = Sim::new(13, CALM);
+    let (keeper, operator) = (sim.world.connect(0), sim.world.connect(1));
+    // By hand: it goes on in a year.
+    let year_ms = sim.world.lock().now.wall_ms + 365 * 86_400_000;
+    let record = format!(r#"{{"tick":{year_ms},"running":false,"attempts":0,"token":0}}"#);
+    let begun = Arc::new(StdMutex::new(0));
+    let (data, count) = (record.clone().into_bytes(), Arc::clone(&begun));
+    let run = move |_| {
+        let (operator, data) = (operator.clone(), data.clone());
+        *count.lock().unwrap() += 1;
+        async move {
+            operator.port().set("/jobs/sweep", data, None).await.unwrap();
+        }
+    };
+    let worker = sim.run(0, async move {
+        let schedule = Schedule::every(Duration::from_millis(500)).unwrap();
+        Scheduler::new(&keeper, "/jobs").work(Job::new("sweep", schedule), run).await.unwrap()
+    });
+    sim.pass(5 * SECOND);
+    assert_eq!(*begun.lock().unwrap(), 1, "ticks of a job that was put off");
+    let found = sim.world.lock().data("/jobs/sweep").unwrap();
+    assert_eq!(String::from_utf8(found).unwrap(), record);
+    drop(worker);
+}
