@@ -14,9 +14,14 @@ use oxkeeper_recipes::{
 
 use crate::crew::{Complaints, Crew, Machine};
 use crate::executor::Sim;
-use crate::weather::{CALM, CHANGES, CUTS, KINDS, OUTAGES, STORM, TEMPEST, WIPES, weather};
+use crate::weather::{
+    CALM, CHANGES, CUTS, KINDS, OUTAGES, STORM, TEMPEST, WIPES, Weather, weather,
+};
 use crate::world::{MS, SECOND, World};
 use crate::{many, seeds};
+
+/// How a session stands before it begins.
+const OUT: Standing = Standing::Suspended(Duration::ZERO);
 
 fn layout(seed: u64) -> ElectionLayout {
     let all = [ElectionLayout::Latch, ElectionLayout::Selector, ElectionLayout::Kazoo];
@@ -156,6 +161,42 @@ fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
         assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
         complaints.none(seed);
     }
+}
+
+#[test]
+fn nobody_passes_because_its_server_has_not_heard_that_the_barrier_is_closed() {
+    let mut sim = Sim::new(14, Weather { servers: 3, ..CALM });
+    let keepers: Vec<_> = (0..12).map(|machine| sim.world.connect(machine)).collect();
+    let up: Vec<_> = keepers.iter().map(|keeper| keeper.port().standing_other_than(OUT)).collect();
+    for (machine, up) in up.into_iter().enumerate() {
+        assert_eq!(sim.run(machine, up), Standing::Connected);
+    }
+    let (behind, ahead) = {
+        let ground = sim.world.lock();
+        let at = |seat: &usize| ground.server_of(*seat).unwrap();
+        let follows = |seat: &usize| !ground.servers[at(seat)].leads();
+        let behind = (0..12).find(follows).expect("the session of a follower");
+        (behind, (0..12).find(|seat| at(seat) != at(&behind)).expect("another's"))
+    };
+    let follower = sim.world.lock().server_of(behind).unwrap();
+    sim.world.lock().part(follower);
+    let closing = Barrier::new(&keepers[ahead], "/gate");
+    let opening = closing.clone();
+    assert!(sim.run(ahead, async move { closing.close().await.unwrap() }));
+    let (passed, waiting) =
+        (Arc::new(AtomicBool::new(false)), Barrier::new(&keepers[behind], "/gate"));
+    let seen = Arc::clone(&passed);
+    sim.spawn(behind, async move {
+        waiting.passed().await.unwrap();
+        seen.store(true, Ordering::Relaxed);
+    });
+    sim.pass(300 * MS);
+    sim.calm();
+    sim.pass(10 * SECOND);
+    assert!(!passed.load(Ordering::Relaxed), "passed a closed barrier");
+    assert!(sim.run(ahead, async move { opening.open().await.unwrap() }));
+    sim.pass(SECOND);
+    assert!(passed.load(Ordering::Relaxed), "it is open");
 }
 
 #[test]
