@@ -29,7 +29,10 @@ pub(crate) struct Asked {
 }
 
 /// From an outcome to what the user asked for.
-pub(crate) type Read<T> = fn(Outcome, &mut Asked) -> Result<T, ErrorKind>;
+///
+/// It is called under the session's lock: it moves out what is wanted, the watch that is held
+/// included, and lets go of none.
+pub(crate) type Read<T> = fn(&mut Outcome, &mut Asked) -> Result<T, ErrorKind>;
 
 /// A request that was submitted: a future of its answer.
 ///
@@ -102,13 +105,15 @@ impl<T> Future for Reply<T> {
         let reply = &mut *self;
         let read = match &reply.at {
             At::Slot(shared, slot) => {
-                let outcome = std::task::ready!(shared.poll_outcome(*slot, cx));
+                let (read, asked) = (reply.read, &mut reply.asked);
+                let read = shared.poll_outcome(*slot, cx, |outcome| read(outcome, asked));
+                let read = std::task::ready!(read);
                 reply.at = At::Fetched;
-                (reply.read)(outcome, &mut reply.asked)
+                read
             }
             At::Known(_) => match std::mem::replace(&mut reply.at, At::Fetched) {
                 At::Known(known) => {
-                    (*known).and_then(|outcome| (reply.read)(outcome, &mut reply.asked))
+                    (*known).and_then(|mut of| (reply.read)(&mut of, &mut reply.asked))
                 }
                 At::Slot(..) | At::Fetched => unreachable!("looked at just now"),
             },

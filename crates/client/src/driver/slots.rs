@@ -101,10 +101,16 @@ impl Slots {
         }
     }
 
-    /// Fetches the outcome.
-    pub(crate) fn poll(&mut self, id: SlotId, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// Takes from the outcome what is wanted of it. It is not moved first: what a server says of a
+    /// znode is long, and every copy of it costs as much as all else here.
+    pub(crate) fn poll<T>(
+        &mut self,
+        id: SlotId,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(&mut Outcome) -> T,
+    ) -> Poll<T> {
         let slot = &mut self.slots[id as usize];
-        match &mut slot.state {
+        let taken = match &mut slot.state {
             State::Waiting(waker) => {
                 match waker {
                     Some(waker) => waker.clone_from(cx.waker()),
@@ -112,15 +118,11 @@ impl Slots {
                 }
                 return Poll::Pending;
             }
-            State::Done(_) => {}
+            State::Done(outcome) => read(outcome),
             State::Abandoned | State::Free(_) => unreachable!("a future holds its slot"),
-        }
-        let done = std::mem::replace(&mut slot.state, State::Abandoned);
+        };
         self.release(id);
-        match done {
-            State::Done(outcome) => Poll::Ready(outcome),
-            _ => unreachable!("looked at just now"),
-        }
+        Poll::Ready(taken)
     }
 
     /// The future is dropped. Returns the ticket of a request that is still under way.
@@ -171,13 +173,13 @@ mod tests {
         let mut slots = Slots::default();
         let ids: Vec<_> = (1..=3).map(|n| slots.insert(Ticket(n), None, true)).collect();
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(slots.poll(ids[1], &mut cx).is_pending());
+        assert!(slots.poll(ids[1], &mut cx, |of| of.clone()).is_pending());
         let other = Outcome::Unknown(crate::core::Cause::Silent);
         assert!(slots.complete(Ticket(2), other.clone()).0.is_some(), "its waker");
         slots.complete(Ticket(1), outcome());
-        assert_eq!(slots.poll(ids[1], &mut cx), Poll::Ready(other));
-        assert!(slots.poll(ids[2], &mut cx).is_pending());
-        assert_eq!(slots.poll(ids[0], &mut cx), Poll::Ready(outcome()));
+        assert_eq!(slots.poll(ids[1], &mut cx, |of| of.clone()), Poll::Ready(other));
+        assert!(slots.poll(ids[2], &mut cx, |of| of.clone()).is_pending());
+        assert_eq!(slots.poll(ids[0], &mut cx, |of| of.clone()), Poll::Ready(outcome()));
         assert_eq!(slots.tickets(), [Ticket(3)]);
         assert_eq!(slots.used(), 1);
         slots.complete(Ticket(99), outcome());
