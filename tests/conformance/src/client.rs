@@ -181,7 +181,7 @@ fn under_attack(ensemble: &mut Ensemble) -> Result<usize> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(at_work(&hosts.join(","), &own))
     });
-    ensemble.under_attack(&counted, COUNTERS as u64 * COUNT as u64, session)
+    ensemble.under_attack(3, &counted, COUNTERS as u64 * COUNT as u64, session)
 }
 
 /// The session: counts, and looks at the end whether everything is as it was said.
