@@ -364,6 +364,7 @@ fn a_read_only_session_is_given_up_for_a_server_that_takes_writes() {
     let mut probes = Vec::new();
     while probes.len() < 4 {
         wire.wake();
+        assert!(wire.now_us < 2_000 * MS, "nobody is asked: {probes:?}");
         // Between two probes there is none, however often the host calls.
         wire.input(Input::Wake);
         for effect in wire.take() {
