@@ -190,8 +190,9 @@ impl Leader {
         } else {
             None
         };
-        // Those who acknowledged this have followed since, whatever the pings say. Learners of Apache's expect answers in the order of their questions; a sync answered
-        // behind a later write's commit would hold up their clients for ever.
+        // Those who acknowledged this have followed since, whatever the pings say. Learners of
+        // Apache's expect answers in the order of their questions; a sync answered behind a later
+        // write's commit would hold up their clients for ever.
         self.answer_syncs(ledger, Zxid(zxid.0 - 1));
         let entry = ledger.commit(zxid).map_err(Why::Violation)?;
         if designated.is_some() {
@@ -254,7 +255,9 @@ impl Leader {
     /// A sync: complete when everything outstanding now is committed (`processSync`), and when a
     /// quorum is known to have followed since it came.
     pub(super) fn sync_asked(&mut self, ledger: &mut Ledger, syncer: Syncer) {
-        self.syncs.push_back(PendingSync { behind: self.proposed, round: self.round, syncer });
+        let sync = PendingSync { behind: self.proposed, round: self.round, syncer };
+        self.doubted |= !self.is_followed(ledger, &sync);
+        self.syncs.push_back(sync);
         self.release_syncs(ledger);
     }
 
@@ -263,34 +266,41 @@ impl Leader {
     /// follow is shown by their answers to pings sent after the sync had come; and who passes one on
     /// from its clients gets the answer only if it still does. Apache's leader asks nobody.
     fn is_followed(&self, ledger: &Ledger, sync: &PendingSync) -> bool {
+        self.below
+            || (self.successor.is_none()
+                && self.is_followed_since(ledger, sync.round, Some(sync.syncer)))
+    }
+
+    /// Whether this server and those who have answered a ping of a later round are a quorum.
+    fn is_followed_since(&self, ledger: &Ledger, round: u64, asks: Option<Syncer>) -> bool {
         let me = ledger.settings.sid;
-        let asks = |id: &LinkId| sync.syncer == Syncer::Link(*id);
         let follows = |id: &LinkId, link: &Link| {
-            let since = asks(id) || link.answered_after(sync.round);
+            let since = asks == Some(Syncer::Link(*id)) || link.answered_after(round);
             since && link.forwards() && link.has_voice() && !link.observes()
         };
         let is_with_us =
             |sid| self.links.iter().any(|(id, link)| link.sid() == sid && follows(id, link));
-        self.below
-            || (self.successor.is_none()
-                && ledger.membership.is_quorum(|sid| sid == me || is_with_us(sid)))
+        ledger.membership.is_quorum(|sid| sid == me || is_with_us(sid))
     }
 
-    /// Answers the syncs that have nothing to wait for any more, in their order. One round of pings
-    /// serves all that came before it.
+    /// Answers the syncs that have nothing to wait for any more, in their order, and pings for the
+    /// others, while the disks may still write. One round serves all that came before it; those
+    /// that come while it is under way get the next one.
     pub(super) fn release_syncs(&mut self, ledger: &mut Ledger) {
-        while let Some(sync) = self.syncs.front().copied() {
+        while let Some(sync) = self.syncs.front() {
             let outstanding = self.proposals.front().is_some_and(|next| next.zxid <= sync.behind);
             if outstanding {
-                return;
+                break;
             }
-            if !self.is_followed(ledger, &sync) {
-                if sync.round == self.round {
-                    self.ping(ledger);
-                }
-                return;
+            if !self.is_followed(ledger, sync) {
+                self.doubted |= sync.round == self.round;
+                break;
             }
             self.answer_sync(ledger);
+        }
+        let answered = |before| self.is_followed_since(ledger, before, None);
+        if self.doubted && self.doubted_before.is_none_or(answered) {
+            self.ping(ledger);
         }
     }
 
@@ -308,6 +318,9 @@ impl Leader {
 
     /// Asks every learner that gets proposals whether it is there.
     pub(super) fn ping(&mut self, ledger: &mut Ledger) {
+        if std::mem::take(&mut self.doubted) {
+            self.doubted_before = Some(self.round);
+        }
         self.round += 1;
         for (id, link) in self.links.iter_mut().filter(|(_, link)| link.forwards()) {
             // Before UPTODATE it answers none.
@@ -466,6 +479,37 @@ mod tests {
             leader.sync_asked(&mut ledger, Syncer::Link(LinkId(id)));
             assert_eq!(leader.syncs.pop_front().map(|sync| sync.behind), Some(Zxid::ZERO));
         }
+    }
+
+    /// The answers of the followers and the disks are waited for together, not one after the other.
+    #[test]
+    fn a_sync_behind_a_write_asks_at_once_who_follows() {
+        let (mut leader, mut ledger) = of_three();
+        follow(&mut leader, 2, Stage::Broadcasting, false);
+        leader.phase = Phase::Broadcast;
+        leader.proposed = Zxid(1 << 32);
+        let entry = Entry { zxid: Zxid(1 << 32 | 1), payload: "x".into() };
+        leader.propose(&mut ledger, 0, entry, None).unwrap();
+        let pings = |ledger: &mut Ledger| {
+            let told = std::iter::from_fn(|| ledger.poll_effect());
+            told.filter(|effect| matches!(effect, Effect::Send(_, Outgoing::Ping(_)))).count()
+        };
+        leader.sync(&mut ledger, SyncToken(1));
+        assert_eq!(pings(&mut ledger), 1);
+        (2..500).for_each(|token| leader.sync(&mut ledger, SyncToken(token)));
+        assert_eq!(pings(&mut ledger), 0, "one round at a time");
+        pong(&mut leader, &mut ledger, 2);
+        assert_eq!(pings(&mut ledger), 1, "one round for all that came meanwhile");
+        pong(&mut leader, &mut ledger, 2);
+        assert_eq!(
+            (pings(&mut ledger), leader.syncs.len()),
+            (0, 499),
+            "the write is not committed"
+        );
+        leader.acknowledged(&ledger, LinkId(2), Zxid(1 << 32 | 1)).unwrap();
+        ledger.done(Disk::Synced(Zxid(1 << 32 | 1))).unwrap();
+        leader.disk(&mut ledger, 0, Done::Synced).unwrap();
+        assert!(leader.syncs.is_empty());
     }
 
     #[test]

@@ -125,6 +125,10 @@ pub struct Leader {
     /// A voter has promised a later epoch.
     outpromised: bool,
     syncs: VecDeque<PendingSync>,
+    /// A sync has come since all were pinged, and it has to be known who follows.
+    doubted: bool,
+    /// The last round before the one that was pinged for syncs.
+    doubted_before: Option<u64>,
     /// How many times all were pinged.
     round: u64,
     /// When this server's own oldest write that is not on disk was begun.
@@ -174,6 +178,8 @@ impl Leader {
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
+            doubted: false,
+            doubted_before: None,
             round: 0,
             own_write: None,
             tick: 0,
