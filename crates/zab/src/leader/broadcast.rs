@@ -263,8 +263,8 @@ impl Leader {
 
     /// Whether nobody else led when a sync came, who might have committed more. A process that was
     /// stopped, or cut off, learns of that long after it has read what its clients ask. That others
-    /// follow is shown by their answers to pings sent after the sync had come; and who passes one on
-    /// from its clients gets the answer only if it still does. Apache's leader asks nobody.
+    /// follow is shown by their answers to pings sent after the sync had come; and who passes one
+    /// on from its clients gets the answer only if it still does. Apache's leader asks nobody.
     fn is_followed(&self, ledger: &Ledger, sync: &PendingSync) -> bool {
         self.below
             || (self.successor.is_none()
