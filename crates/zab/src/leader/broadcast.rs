@@ -219,6 +219,11 @@ impl Leader {
         if let Some((leader, config)) = designated {
             ledger.config_active(config);
             self.needs = Arc::new(ledger.membership.clone());
+            // What is outstanding needs those no more who are none now, and may have gone. Whoever
+            // leads after this has the reconfiguration in its history, and asks the new quorum.
+            for outstanding in &mut self.proposals {
+                outstanding.needs = Arc::clone(&self.needs);
+            }
             if leader != ledger.settings.sid {
                 self.successor = Some(leader);
                 tracing::info!(leader = leader.0, "another leader is designated; waiting for it");
