@@ -2,7 +2,8 @@
 //!
 //! A lost connection leaves a question that most clients pass on to their users. [`Error::fate`]
 //! answers it as far as it can be known: what was refused, or never left this process, did not
-//! happen; what was sent and got no answer is unknown.
+//! happen; what was sent and got no answer is unknown. Where an operation was tried more than once
+//! the answer is about all tries: the last may have been refused because the first had happened.
 
 use std::fmt;
 
@@ -32,6 +33,8 @@ struct Inner {
     kind: ErrorKind,
     op: Option<OpCode>,
     path: Box<str>,
+    /// An earlier try of the same may have happened.
+    open: bool,
 }
 
 /// The kinds of [`Error`].
@@ -80,7 +83,13 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, op: Option<OpCode>, path: impl Into<Box<str>>) -> Error {
-        Error(Box::new(Inner { kind, op, path: path.into() }))
+        Error(Box::new(Inner { kind, op, path: path.into(), open: false }))
+    }
+
+    /// The same, if an earlier try may have happened.
+    pub(crate) fn after(mut self, open: bool) -> Error {
+        self.0.open |= open;
+        self
     }
 
     /// What happened.
@@ -181,16 +190,19 @@ impl Error {
     /// # });
     /// ```
     pub fn fate(&self) -> Fate {
-        match &self.0.kind {
+        let last = match &self.0.kind {
             ErrorKind::Server(code) | ErrorKind::Multi { code, .. } => fate_of(*code),
-            ErrorKind::Unknown(_) | ErrorKind::Answer => Fate::Unknown,
+            ErrorKind::Unknown(_) => Fate::Unknown,
+            // The server has said that it is done, and then something else.
+            ErrorKind::Answer => Fate::Happened,
             ErrorKind::Refused(_)
             | ErrorKind::NotSent(_)
             | ErrorKind::Invalid(_)
             | ErrorKind::ConnectString(_)
             | ErrorKind::Unreachable(_)
             | ErrorKind::NoRuntime => Fate::DidNotHappen,
-        }
+        };
+        if last == Fate::DidNotHappen && self.0.open { Fate::Unknown } else { last }
     }
 
     /// The operation of a multi that was refused, and why.
@@ -370,8 +382,8 @@ impl From<PathError> for ErrorKind {
 
 impl ErrorKind {
     /// What an outcome that is no success means.
-    pub(crate) fn of(outcome: Outcome) -> Option<ErrorKind> {
-        Some(match outcome {
+    pub(crate) fn of(outcome: &Outcome) -> Option<ErrorKind> {
+        Some(match *outcome {
             Outcome::Done { .. } => return None,
             Outcome::Failed { code, .. } => ErrorKind::Server(code),
             Outcome::NotSent(unsent) => ErrorKind::NotSent(unsent),
@@ -382,7 +394,7 @@ impl ErrorKind {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, op, path } = &*self.0;
+        let Inner { kind, op, path, open } = &*self.0;
         if let Some(op) = op {
             write!(f, "{}", op.name().unwrap_or("operation"))?;
             if !path.is_empty() {
@@ -405,7 +417,8 @@ impl fmt::Display for Error {
             ErrorKind::Unreachable(Some(why)) => write!(f, "no server was reached: {why}"),
             ErrorKind::Unreachable(None) => f.write_str("no server was reached in time"),
             ErrorKind::NoRuntime => f.write_str("there is no tokio runtime here"),
-        }
+        }?;
+        if *open { f.write_str("; an earlier try may have happened") } else { Ok(()) }
     }
 }
 
@@ -457,4 +470,42 @@ pub(crate) fn is_read(op: OpCode) -> bool {
             | OpCode::GET_ALL_CHILDREN_NUMBER
             | OpCode::WHO_AM_I
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_says_whether_it_happened() {
+        let fate = |kind| Error::new(kind, Some(OpCode::SET_DATA), "/a").fate();
+        let after = |kind| Error::new(kind, Some(OpCode::SET_DATA), "/a").after(true).fate();
+        let happened = || ErrorKind::Answer;
+        let unknown = || {
+            let lost = [Cause::Lost, Cause::Silent, Cause::Ended(End::Expired)];
+            let told = [ErrorCode::REQUEST_TIMEOUT, ErrorCode::CONNECTION_LOSS];
+            let lost = lost.into_iter().map(ErrorKind::Unknown);
+            lost.chain(told.into_iter().map(ErrorKind::Server))
+        };
+        let did_not = [
+            ErrorKind::Server(ErrorCode::BAD_VERSION),
+            ErrorKind::Multi { index: 1, code: ErrorCode::NO_NODE },
+            ErrorKind::Refused(Refused::Path(PathError::Relative)),
+            ErrorKind::Refused(Refused::Full("requests under way")),
+            ErrorKind::NotSent(Unsent::Cancelled),
+            ErrorKind::NotSent(Unsent::Over(End::Closed)),
+            ErrorKind::Invalid("how long?"),
+            ErrorKind::ConnectString(ConnectStringError::NoHost),
+            ErrorKind::Unreachable(None),
+            ErrorKind::NoRuntime,
+        ];
+        assert_eq!(fate(happened()), Fate::Happened, "the server has said so");
+        assert!(unknown().all(|kind| fate(kind) == Fate::Unknown));
+        for kind in did_not {
+            assert_eq!(fate(kind.clone()), Fate::DidNotHappen, "{kind:?}");
+            assert_eq!(after(kind.clone()), Fate::Unknown, "of the tries before: {kind:?}");
+        }
+        assert_eq!(after(happened()), Fate::Happened);
+        assert!(unknown().all(|kind| after(kind) == Fate::Unknown));
+    }
 }

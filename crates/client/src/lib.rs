@@ -47,7 +47,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use client::{Builder, Client};
-pub use driver::{Connecting, Connector, Stream, Tcp};
+pub use driver::{
+    Connecting, Connector, ResolvedTcp, Resolver, Resolving, Stream, SystemResolver, Tcp,
+};
 pub use error::{Error, ErrorKind};
 pub use ops::*;
 pub use reply::Reply;

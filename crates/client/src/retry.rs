@@ -216,20 +216,24 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// The last one.
+    /// The last one. If it says that the operation did not happen, and an earlier try may have,
+    /// its fate is unknown.
     pub async fn retry<T, F, W>(&self, policy: RetryPolicy, mut work: W) -> Result<T, Error>
     where
         W: FnMut(Client) -> F,
         F: Future<Output = Result<T, Error>>,
     {
+        let mut open = false;
         for tried in 1.. {
-            match work(self.clone()).await {
-                Err(error) => match policy.pause(tried, &error) {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(error),
-                },
+            let error = match work(self.clone()).await {
+                Err(error) => error,
                 done => return done,
+            };
+            match policy.pause(tried, &error) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error.after(open)),
             }
+            open |= error.fate() == Fate::Unknown && !error.is_of_read();
         }
         unreachable!("counted for ever")
     }

@@ -450,6 +450,54 @@ fn an_answer_about_one_identity_is_not_taken_for_another() {
 }
 
 #[test]
+fn each_server_comes_first_for_its_share_of_the_clients() {
+    let order = |seed| {
+        let mut client = Client::new(config("a,b,c,d,e"), seed);
+        let mut dialed = String::new();
+        for _ in 0..5 {
+            client.handle(client.deadline_us().unwrap(), Input::Wake);
+            let Some(Effect::Dial(link, host)) = client.poll_effect() else { panic!("a dial") };
+            dialed += &host.name;
+            client.handle(0, Input::Disconnected(link));
+            while client.poll_effect().is_some() {}
+        }
+        dialed
+    };
+    const CLIENTS: u64 = 12_000;
+    let mut firsts = std::collections::BTreeMap::<_, u64>::new();
+    let mut orders = std::collections::BTreeMap::<_, u64>::new();
+    for order in (0..CLIENTS).map(order) {
+        *firsts.entry(order.as_bytes()[0]).or_default() += 1;
+        *orders.entry(order).or_default() += 1;
+    }
+    let share = CLIENTS / 5;
+    let even = firsts.values().all(|count| count.abs_diff(share) < share / 20);
+    assert!(firsts.len() == 5 && even, "{firsts:?}");
+    // And whoever loses the first goes on anywhere: all 120 orders are somebody's.
+    let of_each = orders.values().copied();
+    assert_eq!(orders.len(), 120);
+    assert!(of_each.clone().min() > Some(60) && of_each.max() < Some(150), "{orders:?}");
+    assert_eq!(order(7), order(7), "the same seed, the same order");
+}
+
+#[test]
+fn clients_that_lose_a_server_at_once_come_back_spread_out() {
+    const CLIENTS: u64 = 10_000;
+    let mut tenths = [0u64; 10];
+    for seed in 0..CLIENTS {
+        let mut wire = Wire { client: Client::new(config("a,b"), seed), ..Wire::new(config("a")) };
+        wire.dial();
+        wire.greet(SESSION, 9_000, false);
+        let link = wire.link;
+        wire.input(Input::Disconnected(link));
+        let delay = wire.client.deadline_us().unwrap() - wire.now_us;
+        tenths[usize::try_from(delay / (10 * MS)).unwrap()] += 1;
+    }
+    let share = CLIENTS / 10;
+    assert!(tenths.iter().all(|count| count.abs_diff(share) < share / 8), "{tenths:?}");
+}
+
+#[test]
 fn delays_grow_while_dials_fail_and_are_short_again_after_a_session() {
     let mut wire = Wire::new(config("a,b"));
     let mut longest = 0;

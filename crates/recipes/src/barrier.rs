@@ -78,7 +78,8 @@ impl Barrier {
         self.keeper.create_shared(&new, Kind::Container).await
     }
 
-    /// Opens it; false if it was open.
+    /// Opens it; false if it was open. One that is closed anew afterwards stays closed, even if the
+    /// answer is lost and this is asked for again.
     ///
     /// ```
     /// # use oxkeeper_client::Client;
@@ -96,7 +97,7 @@ impl Barrier {
     /// # Errors
     /// The session is over, or the server refuses.
     pub async fn open(&self) -> Result<bool, Error> {
-        self.keeper.delete_own(&self.path).await
+        self.keeper.delete_named(&self.path).await
     }
 
     /// Waits until it is open.
@@ -371,7 +372,7 @@ impl Inside {
         let Arena { keeper, dir, layout } = self.member.arena().clone();
         let (own, ready) = (self.member.name().to_owned(), join(&dir, READY));
         if layout == Layout::Kazoo {
-            keeper.delete_own(&ready).await?;
+            keeper.delete_named(&ready).await?;
         }
         let mut member = Some(self.member);
         loop {
@@ -396,7 +397,7 @@ impl Inside {
                 alarm.await;
             }
         }
-        keeper.delete_own(&ready).await?;
+        keeper.delete_named(&ready).await?;
         Ok(())
     }
 }

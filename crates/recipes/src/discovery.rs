@@ -225,7 +225,8 @@ impl Registry {
         Ok(node)
     }
 
-    /// Takes an instance out, whoever registered it; false if it was not there.
+    /// Takes an instance out, whoever registered it; false if it was not there. One that registers
+    /// under the same id afterwards stays, even if the answer is lost and it is asked for again.
     ///
     /// ```
     /// # use oxkeeper_client::Client;
@@ -246,7 +247,7 @@ impl Registry {
     /// The session is over, or the server refuses.
     pub async fn unregister(&self, service: &str, id: &str) -> Result<bool, Error> {
         let keeper = self.sessions.current().await?;
-        keeper.delete_own(&join(&self.path(service), id)).await
+        keeper.delete_named(&join(&self.path(service), id)).await
     }
 
     /// Names of services.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::port::{
     Alarm, Asked, Edit, ErrorCode, Failure, Fate, Kind, New, Pending, Port, Standing, Stat,
-    TreeWatch,
+    TreeWatch, Zxid,
 };
 
 /// How often a directory that others remove at the same time is made anew.
@@ -257,7 +257,7 @@ impl Keeper {
         self.again(|port| port.watch_tree(path)).await
     }
 
-    /// Deletes a znode that only we delete, or that may be gone as well: false if it was.
+    /// Deletes a znode whose name nobody else will ever use: false if it was gone.
     ///
     /// One that is gone after a try of ours whose answer got lost was deleted by that.
     pub(crate) async fn delete_own(&self, path: &str) -> Result<bool, Error> {
@@ -281,18 +281,36 @@ impl Keeper {
     ///
     /// A delete whose answer got lost may have been done, and somebody may have made the next one.
     pub(crate) async fn delete_this(&self, path: &str, own: &Stat) -> Result<(), Error> {
+        self.delete_as_seen(path, Some(own.czxid)).await.map(drop)
+    }
+
+    /// Deletes what stands under a name that others use as well; false if nothing did.
+    ///
+    /// The same care as with [`Keeper::delete_this`]: what somebody makes after it is gone stays.
+    /// For that it has to be known beforehand, and as of now, which one it is.
+    pub(crate) async fn delete_named(&self, path: &str) -> Result<bool, Error> {
+        self.sync(path).await?;
+        let seen = self.exists(path).await?;
+        self.delete_as_seen(path, seen.map(|stat| stat.czxid)).await
+    }
+
+    /// Deletes what is there, and asks again only while that is the one that was seen before.
+    async fn delete_as_seen(&self, path: &str, seen: Option<Zxid>) -> Result<bool, Error> {
         let mut pause = Pause(PAUSE_MIN);
+        let mut tried = false;
         loop {
             match self.port.delete(path, None).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(true),
                 Err(failure) if failure.session_over => return Err(Error::SessionOver),
                 Err(failure) if failure.fate == Fate::Unknown => pause.take(self).await,
-                Err(failure) if failure.code == Some(ErrorCode::NO_NODE) => return Ok(()),
+                Err(failure) if failure.code == Some(ErrorCode::NO_NODE) => return Ok(tried),
                 Err(failure) => return Err(failure.into()),
             }
+            tried = true;
             self.sync(path).await?;
-            if self.exists(path).await?.is_none_or(|found| found.czxid != own.czxid) {
-                return Ok(());
+            let found = self.exists(path).await?.map(|stat| stat.czxid);
+            if found.is_none() || found != seen {
+                return Ok(seen.is_some());
             }
         }
     }

@@ -26,7 +26,7 @@ use oxkeeper_storage::{
     RecoveryError, RecoveryOptions, SnapshotError, SnapshotFile, SnapshotReader, Start,
 };
 use oxkeeper_tree::snapshot::{self, LoadError, SnapshotSource};
-use oxkeeper_tree::{Changes, OwnerRules, Tree, TreeOptions};
+use oxkeeper_tree::{Changes, OwnerRules, Tree, TreeOptions, TreeStats};
 
 use crate::StartError;
 use crate::snapshot_thread::{PurgePolicy, SnapshotPolicy, SnapshotWorker};
@@ -362,13 +362,7 @@ impl BootReport {
         if self.log.out_of_order > 0 {
             tracing::error!(entries = self.log.out_of_order, "the log has entries out of order");
         }
-        if self.digest_mismatches > 0 {
-            tracing::error!(
-                transactions = self.digest_mismatches,
-                first = %tree.stats().first_mismatch.unwrap_or_default(),
-                "the tree is not what the server that wrote the log had: digests do not match"
-            );
-        }
+        self.say_digests(&tree.stats());
         tracing::info!(
             snapshot = %self.snapshot.as_ref().map_or(Zxid::ZERO, |file| file.zxid),
             replayed = self.replayed,
@@ -378,6 +372,28 @@ impl BootReport {
             took_ms = took.as_millis() as u64,
             "recovered"
         );
+    }
+
+    fn say_digests(&self, stats: &TreeStats) {
+        if self.digest_mismatches == 0 {
+            return;
+        }
+        let first = stats.first_mismatch.unwrap_or_default();
+        if stats.digest_agrees {
+            tracing::warn!(
+                transactions = self.digest_mismatches,
+                %first,
+                "some transactions carry a digest that was not the tree's, but a later one \
+                 carries the right one: nothing is missing. Apache ZooKeeper logs such for writes \
+                 to / while its children come and go"
+            );
+        } else {
+            tracing::error!(
+                transactions = self.digest_mismatches,
+                %first,
+                "the tree is not what the server that wrote the log had: digests do not match"
+            );
+        }
     }
 }
 

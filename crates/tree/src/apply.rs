@@ -552,23 +552,30 @@ impl Tree {
             self.fuzzy_until = None;
             let comparable = zxid == loaded.zxid && loaded.version == TxnDigest::VERSION;
             if comparable && loaded.digest != self.digest {
-                self.mismatch(zxid);
+                self.digest_log.record(zxid, self.digest);
+                self.doubted = Some(zxid);
+                return;
             }
         }
         self.digest_log.record(zxid, self.digest);
         let Some(digest) = digest.filter(|digest| digest.version == TxnDigest::VERSION) else {
             return;
         };
-        if digest.tree_digest == self.digest {
+        self.stats.digest_agrees = digest.tree_digest == self.digest;
+        if self.stats.digest_agrees {
             self.settling = 0;
+            self.doubted = None;
         } else if self.settling > 0 {
             self.settling -= 1;
         } else {
+            if let Some(doubted) = self.doubted.take() {
+                self.mismatch(doubted);
+            }
             self.mismatch(zxid);
         }
     }
 
-    pub(crate) fn mismatch(&mut self, zxid: Zxid) {
+    fn mismatch(&mut self, zxid: Zxid) {
         self.stats.digest_mismatches += 1;
         self.stats.first_mismatch.get_or_insert(zxid);
     }

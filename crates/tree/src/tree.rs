@@ -49,6 +49,9 @@ pub struct TreeStats {
     pub digest_mismatches: u64,
     /// The first of them.
     pub first_mismatch: Option<Zxid>,
+    /// Whether the last digest that could be compared was the tree's: then nothing is missing,
+    /// whatever was carried before.
+    pub digest_agrees: bool,
 }
 
 /// The digest a loaded snapshot ended with: until its transaction has been replayed, the tree may
@@ -87,6 +90,10 @@ pub struct Tree {
     /// So many transactions may still miss the digest: nothing says how far the snapshot went that
     /// was loaded, and it may hold parts of them. Zero from the first one that matches.
     pub(crate) settling: u32,
+    /// The transaction at which the digest of the snapshot that was loaded was not the tree's. Java
+    /// takes a snapshot beside its writer, and may have written a part of the next transaction
+    /// before the digest of this one (D145), so the next digest decides.
+    pub(crate) doubted: Option<Zxid>,
     pub(crate) stats: TreeStats,
     pub(crate) cursor: Option<Box<Cursor>>,
     /// The buffer znodes are built in.
@@ -148,6 +155,7 @@ impl Tree {
             orphan_dirs: 0,
             fuzzy_until: None,
             settling: 0,
+            doubted: None,
             stats: TreeStats::default(),
             cursor: None,
             scratch: Vec::new(),
@@ -303,7 +311,12 @@ impl Tree {
 
     /// What the tree counts about itself.
     pub fn stats(&self) -> TreeStats {
-        self.stats
+        let Some(doubted) = self.doubted else { return self.stats };
+        TreeStats {
+            digest_mismatches: self.stats.digest_mismatches + 1,
+            first_mismatch: self.stats.first_mismatch.or(Some(doubted)),
+            ..self.stats
+        }
     }
 
     /// How the tree was made.

@@ -6,6 +6,7 @@
 //! `exists` leaves one also where there is nothing: it waits for the creation.
 
 use std::future::IntoFuture;
+use std::mem::take;
 use std::str::Utf8Error;
 
 use oxkeeper_proto::request::PathWatch;
@@ -15,6 +16,7 @@ use super::{awaited, done};
 use crate::Acl;
 use crate::client::Client;
 use crate::core::{Answer, Call, Outcome};
+use crate::driver::Registration;
 use crate::error::{Error, ErrorKind};
 use crate::reply::{Asked, Reply};
 use crate::watch::OneShot;
@@ -89,9 +91,9 @@ fn watch(asked: &mut Asked) -> Result<OneShot, ErrorKind> {
     asked.watch.take().map(|held| OneShot::new(*held)).ok_or(ErrorKind::Answer)
 }
 
-fn read_data(outcome: Outcome, _: &mut Asked) -> Result<Data, ErrorKind> {
+fn read_data(outcome: &mut Outcome, _: &mut Asked) -> Result<Data, ErrorKind> {
     match done(outcome)? {
-        Answer::Data(bytes, stat) => Ok(Data { bytes, stat }),
+        Answer::Data(bytes, stat) => Ok(Data { stat: *stat, bytes: bytes.take() }),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -180,12 +182,12 @@ pub struct Exists<'a> {
     path: &'a str,
 }
 
-fn read_exists(outcome: Outcome, _: &mut Asked) -> Result<Option<Stat>, ErrorKind> {
+fn read_exists(outcome: &mut Outcome, _: &mut Asked) -> Result<Option<Stat>, ErrorKind> {
     if let Outcome::Failed { code: ErrorCode::NO_NODE, .. } = outcome {
         return Ok(None);
     }
     match done(outcome)? {
-        Answer::Stat(stat) => Ok(Some(stat)),
+        Answer::Stat(stat) => Ok(Some(*stat)),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -254,9 +256,9 @@ pub struct Children<'a> {
     path: &'a str,
 }
 
-fn read_children(outcome: Outcome, _: &mut Asked) -> Result<Vec<String>, ErrorKind> {
+fn read_children(outcome: &mut Outcome, _: &mut Asked) -> Result<Vec<String>, ErrorKind> {
     match done(outcome)? {
-        Answer::Children(names) => Ok(names),
+        Answer::Children(names) => Ok(take(names)),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -339,9 +341,9 @@ awaited!(Children => Vec<String>);
 #[must_use = "an operation does nothing until it is awaited or sent"]
 pub struct ChildrenWithStat<'a>(Children<'a>);
 
-fn read_children2(outcome: Outcome, _: &mut Asked) -> Result<(Vec<String>, Stat), ErrorKind> {
+fn read_children2(outcome: &mut Outcome, _: &mut Asked) -> Result<(Vec<String>, Stat), ErrorKind> {
     match done(outcome)? {
-        Answer::ChildrenWithStat(names, stat) => Ok((names, stat)),
+        Answer::ChildrenWithStat(names, stat) => Ok((take(names), *stat)),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -484,7 +486,7 @@ impl GetAcl<'_> {
     /// ```
     pub fn send(self) -> Reply<(Vec<Acl>, Stat)> {
         self.zk.ask(self.path, Request::GetAcl, |outcome, _| match done(outcome)? {
-            Answer::Acl(acl, stat) => Ok((acl, stat)),
+            Answer::Acl(acl, stat) => Ok((take(acl), *stat)),
             _ => Err(ErrorKind::Answer),
         })
     }
@@ -527,7 +529,7 @@ impl ChildrenCount<'_> {
     /// ```
     pub fn send(self) -> Reply<usize> {
         self.zk.ask(self.path, Request::GetAllChildrenNumber, |outcome, _| match done(outcome)? {
-            Answer::Count(count) => usize::try_from(count).map_err(|_| ErrorKind::Answer),
+            Answer::Count(count) => usize::try_from(*count).map_err(|_| ErrorKind::Answer),
             _ => Err(ErrorKind::Answer),
         })
     }
@@ -556,7 +558,21 @@ pub struct GetConfig<'a> {
 /// Where every ensemble keeps its membership.
 pub(crate) const CONFIG_PATH: &str = "/zookeeper/config";
 
-impl GetConfig<'_> {
+impl<'a> GetConfig<'a> {
+    /// Leaves a watch as well, told when the membership changes.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&servers).await?;
+    /// let (config, _changed) = zk.config().watch().await?;
+    /// assert_eq!(config, zk.config().await?);
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn watch(self) -> Watched<Self> {
+        Watched(self)
+    }
+
     /// Submits it.
     ///
     /// ```
@@ -575,6 +591,41 @@ impl GetConfig<'_> {
 }
 
 awaited!(GetConfig => Data);
+
+impl Watched<GetConfig<'_>> {
+    /// Submits it.
+    ///
+    /// ```
+    /// # oxkeeper_scratch::example(async |servers| {
+    /// # let zk = oxkeeper_client::Client::connect(&format!("{servers}/app")).await?;
+    /// let asked = zk.config().watch().send();
+    /// let (config, _changed) = asked.await?;
+    /// assert_eq!(config, zk.config().await?, "whatever the chroot");
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn send(self) -> Reply<(Data, OneShot)> {
+        let path = CONFIG_PATH.into();
+        let call = Call::from(Request::GetData(PathWatch { path, watch: true })).absolute();
+        let mut registration = Registration::new(None);
+        self.0.zk.whole().submit_with(
+            call,
+            CONFIG_PATH,
+            |outcome, asked| Ok((read_data(outcome, asked)?, watch(asked)?)),
+            Some(&mut registration),
+            |held| held,
+        )
+    }
+}
+
+impl<'a> IntoFuture for Watched<GetConfig<'a>> {
+    type Output = Result<(Data, OneShot), Error>;
+    type IntoFuture = Reply<(Data, OneShot)>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.send()
+    }
+}
 
 impl Client {
     /// Reads a znode.

@@ -211,6 +211,53 @@ async fn what_is_safe_is_tried_again() {
 }
 
 #[tokio::test]
+async fn who_tries_again_is_told_that_an_earlier_try_may_have_happened() {
+    let (proxy, zk, direct) = two(|builder| builder).await;
+    let policy = RetryPolicy::default().idempotent();
+    let (_, made) = direct.exists("/n").watch().await.unwrap();
+    proxy.mute(true);
+    let handle = zk.clone();
+    let create = |zk: Client| async move { zk.create("/n", b"").await };
+    let trying = tokio::spawn(async move { handle.retry(policy, create).await });
+    soon(made).await.unwrap();
+    proxy.mute(false);
+    proxy.cut();
+    // It is there because the first try has made it.
+    let error = soon(trying).await.unwrap().unwrap_err();
+    assert!(error.is_node_exists(), "{error}");
+    assert_eq!(error.fate(), Fate::Unknown);
+    assert!(error.to_string().ends_with("NODEEXISTS; an earlier try may have happened"), "{error}");
+
+    // A read has not changed anything, however often it was tried.
+    proxy.mute(true);
+    let handle = zk.clone();
+    let get = |zk: Client| async move { zk.get("/none").await };
+    let trying = tokio::spawn(async move { handle.retry(policy, get).await });
+    soon(proxy.vanished()).await;
+    proxy.mute(false);
+    proxy.cut();
+    let error = soon(trying).await.unwrap().unwrap_err();
+    assert!(error.is_no_node() && error.fate() == Fate::DidNotHappen, "{error}");
+}
+
+#[tokio::test]
+async fn a_protected_create_that_cannot_be_looked_for_is_unknown() {
+    let short = std::time::Duration::from_millis(100);
+    let (proxy, zk, direct) = two(|builder| builder.close_timeout(short)).await;
+    let (_, made) = direct.children("/").watch().await.unwrap();
+    proxy.mute(true);
+    let creating = tokio::spawn(zk.create("/lock-", b"").sequential().protected().send());
+    soon(made).await.unwrap();
+    proxy.mute(false);
+    proxy.refuse(true);
+    soon(zk.close()).await;
+    let error = soon(creating).await.unwrap().unwrap_err();
+    assert!(error.is_session_over(), "{error}");
+    assert_eq!(error.fate(), Fate::Unknown, "{error}");
+    assert_eq!(direct.children("/").await.unwrap().len(), 1, "it did");
+}
+
+#[tokio::test]
 async fn the_servers_are_tried_one_after_the_other() {
     let place = place().await;
     let (one, two) = (Proxy::before(addr()).await, Proxy::before(addr()).await);
@@ -221,7 +268,8 @@ async fn the_servers_are_tried_one_after_the_other() {
     for (down, up) in [(&one, &two), (&two, &one), (&one, &two)] {
         down.refuse(true);
         up.refuse(false);
-        zk.retry(RetryPolicy::default(), |zk| async move { zk.get("/").await }).await.unwrap();
+        let get = zk.retry(RetryPolicy::default(), |zk| async move { zk.get("/").await });
+        soon(get).await.unwrap();
         assert_eq!(zk.session_id(), session);
     }
     until(&mut states, suspended).await;

@@ -8,8 +8,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use oxkeeper_client::{
-    AddWatchMode, Cause, Client, End, ErrorCode, ErrorKind, Fate, Limits, Loss, Refused, State,
-    StateStream, WatchItem,
+    AddWatchMode, Cause, Client, End, ErrorCode, ErrorKind, EventType, Fate, Limits, Loss, Refused,
+    State, StateStream, WatchItem,
 };
 use oxkeeper_scratch::Proxy;
 
@@ -242,8 +242,15 @@ async fn the_list_of_servers_follows_the_ensemble() {
     let admin = Client::builder(&server.to_string()).auth("digest", "super:secret");
     let admin = admin.connect().await.unwrap();
     let mut states = zk.states();
+    // Whoever sees a part of the tree is told as well.
+    let part = Client::connect(&format!("{server}/part")).await.unwrap().namespace("/ns").unwrap();
+    let (before, changed) = part.config().watch().await.unwrap();
     let members = format!("server.1=127.0.0.1:1:2:participant;{}\nversion=1", two.addr);
     admin.set("/zookeeper/config", &members).await.unwrap();
+    let event = soon(changed).await.unwrap();
+    assert_eq!((event.kind, &*event.path), (EventType::NodeDataChanged, "/zookeeper/config"));
+    let now = part.config().await.unwrap();
+    assert_eq!((before.bytes() == members.as_bytes(), now.text()), (false, Ok(&*members)));
     while !matches!(soon(states.next()).await, Some(State::Suspended { .. })) {}
     one.refuse(true);
     soon(zk.sync("/").send()).await.unwrap();

@@ -2,11 +2,14 @@
 //! them where connections are to be lost.
 
 mod cuts;
+mod dials;
 mod life;
 mod operations;
 mod pace;
 mod page;
+mod protocol;
 mod server;
+mod tap;
 mod watching;
 
 use std::future::Future;

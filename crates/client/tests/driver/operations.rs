@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use oxkeeper_client::{
-    Acl, Client, CreateMode, ErrorCode, ErrorKind, Fate, MultiResult, ReadResult, Reconfig,
-    Refused, perms,
+    Acl, AddWatchMode, Client, CreateMode, ErrorCode, ErrorKind, EventType, Fate, MultiResult,
+    ReadResult, Reconfig, Refused, WatchItem, perms,
 };
 
-use crate::server::{addr, client, place};
+use crate::server::{addr, client, place, start};
+use crate::soon;
 
 #[tokio::test]
 async fn a_znode_is_created_read_changed_and_deleted() {
@@ -68,6 +69,40 @@ async fn every_mode_is_created_as_such() {
     assert_eq!(error.fate(), Fate::DidNotHappen);
     let error = zk.create("/e/child", b"").await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS));
+}
+
+#[tokio::test]
+async fn containers_and_what_has_a_time_to_live_go_by_themselves() {
+    let server = start(&["znode.container.checkIntervalMs=50"]);
+    let zk = Client::connect(&server.to_string()).await.unwrap();
+    let mut all = zk.add_watch("/", AddWatchMode::Recursive).await.unwrap();
+    let mut gone = async || loop {
+        match soon(all.next()).await {
+            Some(WatchItem::Event(event)) if event.kind == EventType::NodeDeleted => {
+                return event.path;
+            }
+            Some(WatchItem::Event(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    let brief = Duration::from_millis(100);
+    let made = zk.create("/ttl-", b"").ttl(brief).sequential().await.unwrap();
+    assert_eq!(gone().await, made.path);
+    // The same in a multi.
+    zk.multi().create("/short", &b""[..]).ttl(brief).create("/plain", &b""[..]).await.unwrap();
+    assert_eq!(gone().await, "/short");
+    // With a child a container stays, and without one it goes.
+    zk.create("/container", b"").container().await.unwrap();
+    let multi = zk.multi().create("/other", &b""[..]).container();
+    multi.create("/other/child", &b""[..]).await.unwrap();
+    zk.create("/container/child", b"").await.unwrap();
+    zk.delete("/container/child").await.unwrap();
+    assert_eq!((gone().await, gone().await), ("/container/child".into(), "/container".into()));
+    zk.create("/container", b"").container().await.unwrap();
+    // One that never had a child is not old enough to go.
+    let mut left = zk.children("/").await.unwrap();
+    left.sort();
+    assert_eq!(left, ["container", "other", "plain", "zookeeper"]);
 }
 
 #[tokio::test]

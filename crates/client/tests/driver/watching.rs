@@ -1,7 +1,7 @@
 //! Watches: what is told, when, and that nothing is lost without a word.
 
 use oxkeeper_client::{
-    AddWatchMode, Client, End, EventType, Loss, WatchItem, WatchStream, WatcherKind,
+    AddWatchMode, Client, End, EventType, Loss, State, WatchItem, WatchStream, WatcherKind,
 };
 use oxkeeper_scratch::Proxy;
 
@@ -126,7 +126,7 @@ async fn watches_survive_a_reconnect_and_tell_what_they_missed() {
     let (_, quiet) = zk.exists("/never").watch().await.unwrap();
     let mut states = zk.states();
     proxy.refuse(true);
-    while !matches!(soon(states.next()).await, Some(oxkeeper_client::State::Suspended { .. })) {}
+    while !matches!(soon(states.next()).await, Some(State::Suspended { .. })) {}
     direct.set("/n", b"1").await.unwrap();
     direct.create("/later", b"").await.unwrap();
     proxy.refuse(false);
@@ -152,6 +152,28 @@ async fn who_does_not_fetch_is_told_of_the_gap() {
     assert_eq!(next(&mut slow).await, (None, "gap".to_owned()));
     zk.create("/last", b"").await.unwrap();
     assert_eq!(next(&mut slow).await, told(EventType::NodeCreated, "/last"));
+}
+
+#[tokio::test]
+async fn who_stops_waiting_misses_nothing() {
+    let zk = client().await;
+    let mut all = zk.add_watch("/", AddWatchMode::Recursive).await.unwrap();
+    let mut states = zk.states();
+    assert!(soon(states.next()).await.is_some_and(|state| state.is_connected()));
+    let (_, mut once) = zk.exists("/n9").watch().await.unwrap();
+    for n in 0..10 {
+        let path = format!("/n{n}");
+        // Begun, not ready, and given up, as the arm of a select is that another one beats.
+        assert!(at_once(Box::pin(all.next())).is_none());
+        assert!(at_once(Box::pin(states.next())).is_none());
+        assert!(at_once(&mut once).is_none());
+        zk.create(&path, b"").await.unwrap();
+        assert_eq!(next(&mut all).await, told(EventType::NodeCreated, &path));
+    }
+    assert_eq!(soon(once).await.unwrap().path, "/n9");
+    // So is a close that nobody waits for: it goes on.
+    assert!(at_once(Box::pin(zk.close())).is_none());
+    assert_eq!(soon(states.next()).await, Some(State::Closed { confirmed: true }));
 }
 
 #[tokio::test]
@@ -181,7 +203,7 @@ async fn a_dropped_watch_is_gone() {
     zk.sync("/").await.unwrap();
     proxy.cut();
     let mut states = zk.states();
-    while !matches!(soon(states.next()).await, Some(oxkeeper_client::State::Suspended { .. })) {}
+    while !matches!(soon(states.next()).await, Some(State::Suspended { .. })) {}
     zk.sync("/").await.unwrap();
     assert_eq!(watches_of(server).await, 1);
     drop(kept);
@@ -195,7 +217,7 @@ async fn out_of_touch_a_watch_is_removed_here_if_that_is_asked_for() {
     let mut stream = zk.add_watch("/a", AddWatchMode::Recursive).await.unwrap();
     let mut states = zk.states();
     proxy.refuse(true);
-    while !matches!(soon(states.next()).await, Some(oxkeeper_client::State::Suspended { .. })) {}
+    while !matches!(soon(states.next()).await, Some(State::Suspended { .. })) {}
     zk.remove_watches("/a", WatcherKind::Any).local().await.unwrap();
     assert_eq!(soon(stream.next()).await, Some(WatchItem::Lost(Loss::Removed)));
     let error = zk.remove_watches("/a", WatcherKind::Any).local().await.unwrap_err();

@@ -178,6 +178,24 @@ fn closing_waits_for_what_was_sent_and_is_bounded() {
 }
 
 #[test]
+fn who_gives_up_before_there_is_a_session_leaves_none() {
+    let mut world = World::new();
+    let at = world.seat(config("a"));
+    world.disk_holds = true;
+    world.input(at, Input::Wake);
+    let waiting = world.submit(at, create("/never", 0));
+    assert_eq!(world.client(at).client.state(), State::Connecting, "the server's disk is slow");
+    world.input(at, Input::Close);
+    let unsent = Outcome::NotSent(Unsent::Over(End::Closed));
+    assert_eq!(world.take(at), [Seen::Done(waiting, unsent)]);
+    world.disk_holds = false;
+    world.pass(0);
+    assert_eq!(world.client(at).client.state(), State::Closed { confirmed: true });
+    assert_eq!(world.tree().sessions().len(), 0);
+    assert!(world.tree().last_zxid().0 >= 2, "one began, and was ended");
+}
+
+#[test]
 fn a_suspended_client_comes_back_to_close_its_session() {
     let mut world = World::new();
     let at = world.connect("a", 30_000);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
+use oxkeeper_recipes::port::Standing;
 use oxkeeper_recipes::{
     Barrier, DoubleBarrier, Election, ElectionLayout, HandOver, Job, Layout, Led, Missed, Schedule,
     Scheduler, WorkerState,
@@ -13,9 +14,14 @@ use oxkeeper_recipes::{
 
 use crate::crew::{Complaints, Crew, Machine};
 use crate::executor::Sim;
-use crate::weather::{CALM, CHANGES, CUTS, KINDS, OUTAGES, STORM, TEMPEST, WIPES, weather};
+use crate::weather::{
+    CALM, CHANGES, CUTS, KINDS, OUTAGES, STORM, TEMPEST, WIPES, Weather, weather,
+};
 use crate::world::{MS, SECOND, World};
 use crate::{many, seeds};
+
+/// How a session stands before it begins.
+const OUT: Standing = Standing::Suspended(Duration::ZERO);
 
 fn layout(seed: u64) -> ElectionLayout {
     let all = [ElectionLayout::Latch, ElectionLayout::Selector, ElectionLayout::Kazoo];
@@ -28,6 +34,10 @@ type Terms = Arc<StdMutex<BTreeMap<i64, String>>>;
 /// A term begins; complains if another is on whose candidate is there.
 fn begin(world: &World, terms: &Terms, path: &str, token: i64, complaints: &Complaints) {
     let (mut terms, ground) = (terms.lock().unwrap(), world.lock());
+    // A token is that of the candidate's own znode, and of no other.
+    if ground.czxid(path).is_some_and(|czxid| czxid != token) {
+        complaints.add(format!("{path} leads with token {token}"));
+    }
     if ground.czxid(path) == Some(token) {
         for (other, at) in terms.iter().filter(|(other, _)| **other != token) {
             if ground.czxid(at) == Some(*other) {
@@ -151,6 +161,42 @@ fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
         assert_eq!(crew.finish(), [0; 0], "OXKEEPER_SEED={seed}");
         complaints.none(seed);
     }
+}
+
+#[test]
+fn nobody_passes_because_its_server_has_not_heard_that_the_barrier_is_closed() {
+    let mut sim = Sim::new(14, Weather { servers: 3, ..CALM });
+    let keepers: Vec<_> = (0..12).map(|machine| sim.world.connect(machine)).collect();
+    let up: Vec<_> = keepers.iter().map(|keeper| keeper.port().standing_other_than(OUT)).collect();
+    for (machine, up) in up.into_iter().enumerate() {
+        assert_eq!(sim.run(machine, up), Standing::Connected);
+    }
+    let (behind, ahead) = {
+        let ground = sim.world.lock();
+        let at = |seat: &usize| ground.server_of(*seat).unwrap();
+        let follows = |seat: &usize| !ground.servers[at(seat)].leads();
+        let behind = (0..12).find(follows).expect("the session of a follower");
+        (behind, (0..12).find(|seat| at(seat) != at(&behind)).expect("another's"))
+    };
+    let follower = sim.world.lock().server_of(behind).unwrap();
+    sim.world.lock().part(follower);
+    let closing = Barrier::new(&keepers[ahead], "/gate");
+    let opening = closing.clone();
+    assert!(sim.run(ahead, async move { closing.close().await.unwrap() }));
+    let (passed, waiting) =
+        (Arc::new(AtomicBool::new(false)), Barrier::new(&keepers[behind], "/gate"));
+    let seen = Arc::clone(&passed);
+    sim.spawn(behind, async move {
+        waiting.passed().await.unwrap();
+        seen.store(true, Ordering::Relaxed);
+    });
+    sim.pass(300 * MS);
+    sim.calm();
+    sim.pass(10 * SECOND);
+    assert!(!passed.load(Ordering::Relaxed), "passed a closed barrier");
+    assert!(sim.run(ahead, async move { opening.open().await.unwrap() }));
+    sim.pass(SECOND);
+    assert!(passed.load(Ordering::Relaxed), "it is open");
 }
 
 #[test]
@@ -298,4 +344,82 @@ fn a_tick_runs_once_and_is_handed_over_when_its_worker_is_lost() {
         }
     }
     assert!(handed_over > 0 || !many(), "no worker was lost in the middle of a tick");
+}
+
+#[test]
+fn a_latch_that_hears_nothing_does_not_lead() {
+    let mut sim = Sim::new(12, CALM);
+    let keeper = sim.world.connect(0);
+    let own = keeper.clone();
+    let latch = sim.run(0, async move {
+        let mut latch = Election::new(&own, "/leader").stand().await.unwrap();
+        latch.elected().await.unwrap();
+        latch
+    });
+    assert!(latch.leadership().is_some());
+    let mut ground = sim.world.lock();
+    let thaws = ground.now.mono_us + 3500 * MS;
+    ground.servers[0].freeze(thaws);
+    drop(ground);
+    sim.pass(3400 * MS);
+    let standing = keeper.port().standing();
+    assert!(matches!(standing, Standing::Suspended(_)), "{standing:?}");
+    assert!(latch.leadership().is_none(), "another may lead before it is back");
+}
+
+#[test]
+fn who_has_lost_the_job_does_not_write_that_a_tick_is_done() {
+    let mut sim = Sim::new(11, CALM);
+    let keeper = sim.world.connect(0);
+    let begun: Arc<StdMutex<Vec<(i64, u32, i64)>>> = Arc::default();
+    let (own, heard) = (keeper.clone(), Arc::clone(&begun));
+    let run = move |tick: oxkeeper_recipes::Tick| {
+        let (own, heard) = (own.clone(), Arc::clone(&heard));
+        async move {
+            let mut heard = heard.lock().unwrap();
+            heard.push((tick.due_ms, tick.attempt, tick.token().0));
+            if heard.len() == 1 {
+                // The lock is taken away just before the end: the session sends this first.
+                let taken = own.port().delete(tick.leadership.path(), None);
+                own.port().spawn(Box::pin(async move { drop(taken.await) }));
+            }
+        }
+    };
+    let worker = sim.run(0, async move {
+        let schedule = Schedule::every(Duration::from_millis(500)).unwrap();
+        let job = Job { missed: Missed::All, ..Job::new("sweep", schedule) };
+        Scheduler::new(&keeper, "/jobs").work(job, run).await.unwrap()
+    });
+    sim.pass(5 * SECOND);
+    drop(worker);
+    let begun = begun.lock().unwrap();
+    let [(due, 0, older), (again, 1, token), ..] = begun[..] else { panic!("{begun:?}") };
+    assert!(due == again && token > older, "{begun:?}");
+}
+
+#[test]
+fn what_somebody_else_writes_of_a_job_is_not_overwritten() {
+    let mut sim = Sim::new(13, CALM);
+    let (keeper, operator) = (sim.world.connect(0), sim.world.connect(1));
+    // By hand: it goes on in a year.
+    let year_ms = sim.world.lock().now.wall_ms + 365 * 86_400_000;
+    let record = format!(r#"{{"tick":{year_ms},"running":false,"attempts":0,"token":0}}"#);
+    let begun = Arc::new(StdMutex::new(0));
+    let (data, count) = (record.clone().into_bytes(), Arc::clone(&begun));
+    let run = move |_| {
+        let (operator, data) = (operator.clone(), data.clone());
+        *count.lock().unwrap() += 1;
+        async move {
+            operator.port().set("/jobs/sweep", data, None).await.unwrap();
+        }
+    };
+    let worker = sim.run(0, async move {
+        let schedule = Schedule::every(Duration::from_millis(500)).unwrap();
+        Scheduler::new(&keeper, "/jobs").work(Job::new("sweep", schedule), run).await.unwrap()
+    });
+    sim.pass(5 * SECOND);
+    assert_eq!(*begun.lock().unwrap(), 1, "ticks of a job that was put off");
+    let found = sim.world.lock().data("/jobs/sweep").unwrap();
+    assert_eq!(String::from_utf8(found).unwrap(), record);
+    drop(worker);
 }

@@ -5,6 +5,7 @@
 //! `OXKEEPER_SEED=7 cargo test -p oxkeeper-recipes --test storms` runs one seed,
 //! `OXKEEPER_SEEDS=0..1000` many.
 
+mod again;
 mod crew;
 mod executor;
 mod groups;

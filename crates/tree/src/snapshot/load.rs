@@ -479,7 +479,7 @@ impl Tree {
             && loaded.version == TxnDigest::VERSION
             && loaded.digest != self.digest
         {
-            self.mismatch(loaded.zxid);
+            self.doubted = Some(loaded.zxid);
         }
     }
 

@@ -309,6 +309,30 @@ fn the_digest_of_a_file_is_compared_when_its_transaction_is_reached() {
     }
 }
 
+/// Java writes the digest of one transaction when it may have written a part of the next (D145).
+#[test]
+fn a_snapshot_that_holds_a_part_of_the_next_transaction_is_believed_when_that_agrees() {
+    for (began, wrong, mismatches) in [(5, 0, 0), (5, 1, 2), (4, 0, 0), (4, 1, 2)] {
+        let file = with_digest(file(&[], &[("", -1, 0), ("/a", -1, 0)], &[]), 5, 2, 1);
+        let mut writer = Writer::new();
+        writer.tree = load(&file, began).unwrap().tree;
+        for zxid in began + 1..=7 {
+            let mut next = payload(1, zxid, OpCode::ERROR, Txn::Error(ErrorCode::NO_NODE));
+            let tree_digest = writer.tree.digest() + wrong;
+            // An error is often logged without a digest, and says nothing.
+            next.digest = (zxid != 6).then_some(TxnDigest { version: 2, tree_digest });
+            writer.tree.apply(&next, &mut writer.changes, None);
+            let doubted = writer.tree.stats();
+            if zxid < 7 {
+                assert_eq!((doubted.digest_mismatches, doubted.first_mismatch), (1, Some(Zxid(5))));
+            }
+        }
+        let stats = writer.tree.stats();
+        assert_eq!(stats.digest_mismatches, mismatches, "{began} {wrong}");
+        assert_eq!(stats.digest_agrees, wrong == 0);
+    }
+}
+
 #[test]
 fn damage_is_named() {
     let good = file(&[], &[("", -1, 0), ("/a", -1, 0)], &[]);

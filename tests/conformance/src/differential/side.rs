@@ -73,7 +73,7 @@ impl Side {
     }
 
     /// Whether this side is held to what the deviations file says of Java.
-    pub(super) fn is_java(&self) -> bool {
+    pub(crate) fn is_java(&self) -> bool {
         matches!(self.server.kind(), crate::peers::ServerUnderTest::Java(_))
     }
 

@@ -26,8 +26,10 @@ pub struct JavaDump {
     pub node_count: usize,
     /// Java's digest of the whole tree.
     pub digest: i64,
-    /// The zxids at which a digest in the files differs from the one Java computed.
+    /// The zxids at which a digest in the log differs from the one Java computed.
     pub digest_mismatches: Vec<i64>,
+    /// The zxids at which the digest of the snapshot differs.
+    pub snapshot_mismatches: Vec<i64>,
     /// Sessions by id.
     pub sessions: BTreeMap<i64, DumpedSession>,
     /// Znodes by path.
@@ -117,6 +119,7 @@ enum Line {
         node_count: usize,
         digest: i64,
         digest_mismatches: Vec<i64>,
+        snapshot_mismatches: Vec<i64>,
     },
     Done {
         #[serde(rename = "done")]
@@ -134,8 +137,21 @@ fn parse(text: &str) -> Result<JavaDump> {
             Line::Session { session, timeout_ms } => {
                 dump.sessions.insert(session, DumpedSession { timeout_ms });
             }
-            Line::Summary { last_zxid, node_count, digest, digest_mismatches } => {
-                dump = JavaDump { last_zxid, node_count, digest, digest_mismatches, ..dump };
+            Line::Summary {
+                last_zxid,
+                node_count,
+                digest,
+                digest_mismatches,
+                snapshot_mismatches,
+            } => {
+                dump = JavaDump {
+                    last_zxid,
+                    node_count,
+                    digest,
+                    digest_mismatches,
+                    snapshot_mismatches,
+                    ..dump
+                };
             }
             Line::Done { .. } => done = true,
         }
@@ -176,13 +192,16 @@ mod tests {
     fn every_line_of_a_dump_finds_its_place() {
         let text = format!(
             "{}\n{}\n{ROOT}\n{}\n{{\"done\":true}}\n",
-            r#"{"last_zxid":4,"node_count":5,"digest":-6,"digest_mismatches":[7]}"#,
+            concat!(
+                r#"{"last_zxid":4,"node_count":5,"digest":-6,"#,
+                r#""digest_mismatches":[7],"snapshot_mismatches":[8]}"#
+            ),
             r#"{"session":72057594037927937,"timeout_ms":3000}"#,
             ROOT.replace("\"/\"", "\"/n\"").replace("\"00ff\"", "null"),
         );
         let dump = parse(&text).unwrap();
         assert_eq!((dump.last_zxid, dump.node_count, dump.digest), (4, 5, -6));
-        assert_eq!(dump.digest_mismatches, [7]);
+        assert_eq!((dump.digest_mismatches, dump.snapshot_mismatches), (vec![7], vec![8]));
         assert_eq!(dump.sessions[&0x100_0000_0000_0001].timeout_ms, 3000);
         assert_eq!(dump.znodes["/"].data.as_deref(), Some(&[0, 255][..]));
         assert_eq!(dump.znodes["/"].ephemeral_owner, -9);

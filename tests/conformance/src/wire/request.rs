@@ -141,6 +141,16 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it, or a part of it, sets the data or the ACL of `/`.
+    pub fn writes_root(&self) -> bool {
+        match self {
+            Self::SetData { path, .. } | Self::SetAcl { path, .. } => path.as_deref() == Some("/"),
+            Self::Multi { parts, .. } => parts.iter().any(Self::writes_root),
+            Self::Damaged { request, .. } => request.writes_root(),
+            _ => false,
+        }
+    }
+
     /// The operation number.
     pub fn op(&self) -> i32 {
         match self {

@@ -41,11 +41,14 @@ public final class DumpDirectory {
             System.exit(2);
         }
         ZKDatabase database = new ZKDatabase(new FileTxnSnapLog(logDir, dataDir));
-        List<Long> mismatches = Collections.synchronizedList(new ArrayList<>());
-        database.getDataTree().addDigestWatcher(mismatches::add);
+        List<Long> ofTransactions = Collections.synchronizedList(new ArrayList<>());
+        List<Long> ofSnapshots = Collections.synchronizedList(new ArrayList<>());
+        database.getDataTree()
+                .addDigestWatcher(
+                        zxid -> (isOfSnapshot() ? ofSnapshots : ofTransactions).add(zxid));
         database.loadDataBase();
         PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
-        printSummary(out, database, mismatches);
+        printSummary(out, database, ofTransactions, ofSnapshots);
         for (Map.Entry<Long, Integer> session : database.getSessionWithTimeOuts().entrySet()) {
             out.printf(
                     "{\"session\":%d,\"timeout_ms\":%d}%n", session.getKey(), session.getValue());
@@ -56,11 +59,27 @@ public final class DumpDirectory {
         System.exit(out.checkError() ? 1 : 0);
     }
 
-    private static void printSummary(PrintStream out, ZKDatabase database, List<Long> mismatches) {
+    /** Whether what is reported is the digest of a snapshot, not that of a transaction. */
+    private static boolean isOfSnapshot() {
+        return StackWalker.getInstance()
+                .walk(frames -> frames.anyMatch(
+                        frame -> frame.getMethodName().equals("compareSnapshotDigests")));
+    }
+
+    private static void printSummary(
+            PrintStream out,
+            ZKDatabase database,
+            List<Long> ofTransactions,
+            List<Long> ofSnapshots) {
         DataTree tree = database.getDataTree();
         out.printf(
-                "{\"last_zxid\":%d,\"node_count\":%d,\"digest\":%d,\"digest_mismatches\":%s}%n",
-                tree.lastProcessedZxid, tree.getNodeCount(), tree.getTreeDigest(), mismatches);
+                "{\"last_zxid\":%d,\"node_count\":%d,\"digest\":%d,"
+                        + "\"digest_mismatches\":%s,\"snapshot_mismatches\":%s}%n",
+                tree.lastProcessedZxid,
+                tree.getNodeCount(),
+                tree.getTreeDigest(),
+                ofTransactions,
+                ofSnapshots);
     }
 
     /** Parents before children; by a stack of our own, since trees may be deep. */
