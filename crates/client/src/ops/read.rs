@@ -93,7 +93,7 @@ fn watch(asked: &mut Asked) -> Result<OneShot, ErrorKind> {
 
 fn read_data(outcome: &mut Outcome, _: &mut Asked) -> Result<Data, ErrorKind> {
     match done(outcome)? {
-        Answer::Data(bytes, stat) => Ok(Data { bytes: bytes.take(), stat: *stat }),
+        Answer::Data(bytes, stat) => Ok(Data { stat: *stat, bytes: bytes.take() }),
         _ => Err(ErrorKind::Answer),
     }
 }
