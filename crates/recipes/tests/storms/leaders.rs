@@ -262,6 +262,31 @@ fn all_come_before_one_is_in_and_all_go_before_one_is_out() {
     );
 }
 
+#[test]
+fn who_looks_when_the_first_has_left_a_double_barrier_of_kazoo_again_is_in() {
+    let mut sim = Sim::new(15, CALM);
+    let done = Arc::new(StdMutex::new(0));
+    let [late, quick] = [0, 1].map(|machine| {
+        let (keeper, done) = (sim.world.connect(machine), Arc::clone(&done));
+        async move {
+            let meeting = DoubleBarrier::new(&keeper, "/meeting", 2).layout(Layout::Kazoo);
+            meeting.enter().await.unwrap().leave().await.unwrap();
+            *done.lock().unwrap() += 1;
+        }
+    });
+    sim.spawn(0, late);
+    sim.pass(SECOND);
+    // It does not get to hear that all have come until the other has gone, and the mark with it.
+    sim.world.lock().freeze(0, SECOND);
+    sim.spawn(1, quick);
+    sim.pass(900 * MS);
+    assert_eq!(sim.world.lock().names("/meeting").len(), 1);
+    assert_eq!(*done.lock().unwrap(), 0);
+    sim.pass(10 * SECOND);
+    assert_eq!(*done.lock().unwrap(), 2);
+    assert_eq!(sim.world.lock().names("/meeting"), [""; 0]);
+}
+
 /// Ticks that were begun: due, attempt, token; and those that were finished.
 #[derive(Default)]
 struct Runs {

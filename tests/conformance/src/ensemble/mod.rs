@@ -709,9 +709,9 @@ impl Ensemble {
         running.map(|(&sid, _)| sid).collect()
     }
 
-    /// Kills the leader, another member, the leader again and so on, so many `times`, while somebody
-    /// works against all of them: whenever a part of the `whole` is `done`, or when the work has
-    /// ended.
+    /// Kills the leader, another member, the leader again and so on, so many `times`, while
+    /// somebody works against all of them: whenever a part of the `whole` is `done`, or when the
+    /// work has ended.
     ///
     /// # Errors
     /// When a member does not come back, or the work does not go on.
