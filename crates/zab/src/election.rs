@@ -487,7 +487,8 @@ impl Election {
         let votes = votes(round);
         let leader = like.vote.leader;
         let leads = if leader == self.my_sid {
-            like.vote.election_epoch == self.round
+            // Others may follow who this server was before it lost its data.
+            self.standing.last_logged != NO_DATABASE && like.vote.election_epoch == self.round
         } else {
             votes.get(&leader).is_some_and(|its| its.state == PeerState::Leading)
         };

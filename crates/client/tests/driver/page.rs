@@ -232,7 +232,7 @@ async fn states_are_told() {
     proxy.cut();
     assert_eq!(soon(what.recv()).await, Some("suspended"));
     assert_eq!(soon(what.recv()).await, Some("connected"));
-    zk.close().await;
+    soon(zk.close()).await;
     soon(following).await.unwrap();
 }
 
