@@ -20,12 +20,12 @@ use crate::watch::{Held, OneShot};
 
 type Seen = (Option<Vec<u8>>, OneShot);
 
-fn read(outcome: Outcome, asked: &mut Asked) -> Result<Seen, ErrorKind> {
+fn read(outcome: &mut Outcome, asked: &mut Asked) -> Result<Seen, ErrorKind> {
     match crate::ops::done(outcome)? {
         Answer::Data(bytes, _) => {
             let watch =
                 asked.watch.take().map(|held| OneShot::new(*held)).ok_or(ErrorKind::Answer)?;
-            Ok((bytes, watch))
+            Ok((bytes.take(), watch))
         }
         _ => Err(ErrorKind::Answer),
     }

@@ -382,8 +382,8 @@ impl From<PathError> for ErrorKind {
 
 impl ErrorKind {
     /// What an outcome that is no success means.
-    pub(crate) fn of(outcome: Outcome) -> Option<ErrorKind> {
-        Some(match outcome {
+    pub(crate) fn of(outcome: &Outcome) -> Option<ErrorKind> {
+        Some(match *outcome {
             Outcome::Done { .. } => return None,
             Outcome::Failed { code, .. } => ErrorKind::Server(code),
             Outcome::NotSent(unsent) => ErrorKind::NotSent(unsent),
@@ -470,4 +470,42 @@ pub(crate) fn is_read(op: OpCode) -> bool {
             | OpCode::GET_ALL_CHILDREN_NUMBER
             | OpCode::WHO_AM_I
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_says_whether_it_happened() {
+        let fate = |kind| Error::new(kind, Some(OpCode::SET_DATA), "/a").fate();
+        let after = |kind| Error::new(kind, Some(OpCode::SET_DATA), "/a").after(true).fate();
+        let happened = || ErrorKind::Answer;
+        let unknown = || {
+            let lost = [Cause::Lost, Cause::Silent, Cause::Ended(End::Expired)];
+            let told = [ErrorCode::REQUEST_TIMEOUT, ErrorCode::CONNECTION_LOSS];
+            let lost = lost.into_iter().map(ErrorKind::Unknown);
+            lost.chain(told.into_iter().map(ErrorKind::Server))
+        };
+        let did_not = [
+            ErrorKind::Server(ErrorCode::BAD_VERSION),
+            ErrorKind::Multi { index: 1, code: ErrorCode::NO_NODE },
+            ErrorKind::Refused(Refused::Path(PathError::Relative)),
+            ErrorKind::Refused(Refused::Full("requests under way")),
+            ErrorKind::NotSent(Unsent::Cancelled),
+            ErrorKind::NotSent(Unsent::Over(End::Closed)),
+            ErrorKind::Invalid("how long?"),
+            ErrorKind::ConnectString(ConnectStringError::NoHost),
+            ErrorKind::Unreachable(None),
+            ErrorKind::NoRuntime,
+        ];
+        assert_eq!(fate(happened()), Fate::Happened, "the server has said so");
+        assert!(unknown().all(|kind| fate(kind) == Fate::Unknown));
+        for kind in did_not {
+            assert_eq!(fate(kind.clone()), Fate::DidNotHappen, "{kind:?}");
+            assert_eq!(after(kind.clone()), Fate::Unknown, "of the tries before: {kind:?}");
+        }
+        assert_eq!(after(happened()), Fate::Happened);
+        assert!(unknown().all(|kind| after(kind) == Fate::Unknown));
+    }
 }

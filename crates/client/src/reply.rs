@@ -29,7 +29,10 @@ pub(crate) struct Asked {
 }
 
 /// From an outcome to what the user asked for.
-pub(crate) type Read<T> = fn(Outcome, &mut Asked) -> Result<T, ErrorKind>;
+///
+/// It is called under the session's lock: it moves out what is wanted, the watch that is held
+/// included, and lets go of none.
+pub(crate) type Read<T> = fn(&mut Outcome, &mut Asked) -> Result<T, ErrorKind>;
 
 /// A request that was submitted: a future of its answer.
 ///
@@ -99,22 +102,28 @@ impl<T> Future for Reply<T> {
     /// # Panics
     /// If it is polled again after its answer.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = &mut *self;
-        let read = match &reply.at {
+        let Reply { at, asked, read, op, path } = &mut *self;
+        // To the place where the user has it in as few steps as can be.
+        let mut read = |outcome: &mut Outcome| {
+            read(outcome, asked).map_err(|kind| Error::new(kind, Some(*op), path.text()))
+        };
+        match at {
             At::Slot(shared, slot) => {
-                let outcome = std::task::ready!(shared.poll_outcome(*slot, cx));
-                reply.at = At::Fetched;
-                (reply.read)(outcome, &mut reply.asked)
-            }
-            At::Known(_) => match std::mem::replace(&mut reply.at, At::Fetched) {
-                At::Known(known) => {
-                    (*known).and_then(|outcome| (reply.read)(outcome, &mut reply.asked))
+                let answer = shared.poll_outcome(*slot, cx, read);
+                if answer.is_ready() {
+                    *at = At::Fetched;
                 }
+                answer
+            }
+            At::Known(_) => match std::mem::replace(at, At::Fetched) {
+                At::Known(known) => Poll::Ready(match *known {
+                    Ok(mut outcome) => read(&mut outcome),
+                    Err(kind) => Err(Error::new(kind, Some(*op), path.text())),
+                }),
                 At::Slot(..) | At::Fetched => unreachable!("looked at just now"),
             },
             At::Fetched => panic!("a reply is polled after its answer"),
-        };
-        Poll::Ready(read.map_err(|kind| Error::new(kind, Some(reply.op), reply.path.text())))
+        }
     }
 }
 

@@ -362,7 +362,9 @@ fn a_read_only_session_is_given_up_for_a_server_that_takes_writes() {
     assert!(wire.client.credentials().is_none(), "no other server knows it");
     wire.take();
     let mut probes = Vec::new();
+    let mut turns = 0..100;
     while probes.len() < 4 {
+        assert!(turns.next().is_some(), "nobody is asked: {probes:?}");
         wire.wake();
         // Between two probes there is none, however often the host calls.
         wire.input(Input::Wake);

@@ -59,6 +59,7 @@ impl Stat {
     }
 
     /// Decodes the record.
+    #[inline]
     pub fn decode(reader: &mut Reader<'_>) -> Result<Stat, DecodeError> {
         // Looked for once: the rest knows that it is there.
         let reader = &mut Reader::new(reader.take(Self::BYTES)?);

@@ -75,10 +75,8 @@ impl CorePart {
     /// more, or one who needs its own vote, puts nothing off.
     fn log_due_us(&self, clock: &Clock) -> Option<u64> {
         let peer = self.core.peer().filter(|_| self.log.puts_off())?;
-        if !peer.others_suffice() {
-            self.log.hand_over_put_off();
-        }
-        self.log.hand_over_due(clock.now().mono_us, peer.cursors().committed)
+        let (committed, others_suffice) = (peer.cursors().committed, peer.others_suffice());
+        self.log.hand_over_due(clock.now().mono_us, committed, others_suffice)
     }
 }
 

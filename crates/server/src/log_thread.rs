@@ -365,21 +365,18 @@ impl LogThread {
         !self.put_off.borrow().is_empty()
     }
 
-    /// Hands over what is put off, if it is due. Returns when it will be, if anything is left.
-    pub fn hand_over_due(&self, now_us: u64, committed: Zxid) -> Option<u64> {
+    /// Hands over what is put off, if it is due; all of it is as soon as the others do not suffice
+    /// to commit it any more. Returns when it will be, if anything is left.
+    pub fn hand_over_due(&self, now_us: u64, committed: Zxid, others_suffice: bool) -> Option<u64> {
         let mut put_off = self.put_off.borrow_mut();
-        if let Some(batch) = put_off.take_due(now_us, committed) {
+        let due = match others_suffice {
+            true => put_off.take_due(now_us, committed),
+            false => put_off.take(),
+        };
+        if let Some(batch) = due {
             self.hand_over(LogCommand::Append(batch));
         }
         put_off.due_us(committed)
-    }
-
-    /// Hands over what is put off.
-    pub fn hand_over_put_off(&self) {
-        let batch = self.put_off.borrow_mut().take();
-        if let Some(batch) = batch {
-            self.hand_over(LogCommand::Append(batch));
-        }
     }
 
     /// Lets the thread finish what is queued and waits for it. One that is receiving a snapshot has
@@ -1144,9 +1141,9 @@ mod tests {
         let committed = |zxid| Zxid(PROVED + zxid);
         thread.put_off(0, committed(0), alone(PROVED + 1));
         thread.put_off(400, committed(1), alone(PROVED + 2));
-        let due_us = thread.hand_over_due(800, committed(2)).unwrap();
+        let due_us = thread.hand_over_due(800, committed(2), true).unwrap();
         assert!(reported.try_recv().is_err(), "nothing was handed over yet");
-        assert_eq!(thread.hand_over_due(due_us, committed(2)), None);
+        assert_eq!(thread.hand_over_due(due_us, committed(2), true), None);
         assert_eq!(reported.recv(), Ok(PROVED + 2), "both at once");
         thread.put_off(30_000, committed(2), alone(PROVED + 3));
         thread.send(LogCommand::Roll);
@@ -1160,6 +1157,37 @@ mod tests {
         let mut names = disk.list(Path::new("/log")).unwrap();
         names.sort();
         assert_eq!(names, ["log.1".to_string(), format!("log.{:x}", PROVED + 4)]);
+    }
+
+    #[test]
+    fn what_is_held_and_what_is_put_off_do_not_overtake_each_other() {
+        let (_disk, mut thread, reported) = quick_thread();
+        let committed = |zxid| Zxid(PROVED + zxid);
+        // It follows, and leads then.
+        hold(&thread, PROVED + 1);
+        thread.put_off(0, committed(0), alone(PROVED + 2));
+        assert!(!thread.holds() && !thread.puts_off());
+        while reported.recv() != Ok(PROVED + 2) {}
+        while !thread.desk.is_ready(thread.handed_over.get()) {
+            std::thread::yield_now();
+        }
+        // It leads, and follows then.
+        thread.put_off(400, committed(2), alone(PROVED + 3));
+        assert!(thread.puts_off());
+        thread.hold(alone(PROVED + 4));
+        assert!(!thread.holds() && !thread.puts_off());
+        thread.stop();
+        assert_eq!(reported.try_iter().last(), Some(PROVED + 4));
+    }
+
+    #[test]
+    fn nothing_is_put_off_any_more_when_the_leader_is_needed() {
+        let (_disk, mut thread, reported) = quick_thread();
+        thread.put_off(0, Zxid(PROVED), alone(PROVED + 1));
+        assert!(thread.hand_over_due(1, Zxid(PROVED), true).is_some());
+        assert_eq!(thread.hand_over_due(2, Zxid(PROVED), false), None);
+        assert_eq!(reported.recv(), Ok(PROVED + 1));
+        thread.stop();
     }
 
     #[test]

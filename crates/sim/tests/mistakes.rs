@@ -59,9 +59,11 @@ fn taking_a_turns_messages_backwards() {
     assert_caught(Mistake::TakesMailBackwards, NO_PANIC, 18);
 }
 
+/// The host's mistake is made good by the core, which looks whose session it is: without that,
+/// `session_fifo` finds it in 9 of these seeds.
 #[test]
-fn taking_a_write_of_a_connection_that_its_session_has_left() {
-    assert_caught(Mistake::HoldsMessages, "session_fifo", 9);
+fn a_write_of_a_connection_that_its_session_has_left_is_refused() {
+    assert_eq!(caught(Mistake::HoldsMessages, "session_fifo", SEEDS), (0, 0));
 }
 
 #[test]

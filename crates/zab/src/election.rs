@@ -346,6 +346,7 @@ impl Election {
                     self.consider(now_ms, from, told);
                 } else {
                     debug!(%from, leader = %told.leader, "a vote for a server that has none");
+                    self.join_who_has_no_vote(now_ms, told);
                 }
             }
         }
@@ -373,11 +374,8 @@ impl Election {
             if round.decide_at_ms.is_some() && !better {
                 return;
             }
-            self.round = vote.election_epoch;
             let best = if eligible && vote.beats(&initial) { vote } else { initial };
-            round.votes.clear();
-            round.proposal = Vote { election_epoch: self.round, ..best };
-            self.send_to_voters(now_ms);
+            self.join(now_ms, vote.election_epoch, best);
         } else if vote.election_epoch < self.round {
             // It has just been told our round; if it has the better vote, it is worth waiting for.
             if let (Some(at), true) = (&mut round.decide_at_ms, better) {
@@ -394,6 +392,31 @@ impl Election {
             round.votes.insert(from, vote);
         }
         self.weigh(now_ms);
+    }
+
+    /// Joins a later round.
+    fn join(&mut self, now_ms: u64, later: i64, best: Vote) {
+        let Phase::Looking(round) = &mut self.phase else { return };
+        self.round = later;
+        round.votes.clear();
+        round.proposal = Vote { election_epoch: later, ..best };
+        self.send_to_voters(now_ms);
+    }
+
+    /// Who has found nobody for long joins the later round of a voter that votes for nobody. It may
+    /// be one by a configuration that is on its way and needs it, and not know that yet: then it
+    /// has no vote to begin a round with, adopts those of its own round, and hears none of earlier
+    /// ones. So its round would never be joined for its vote, nor our vote adopted for our round.
+    fn join_who_has_no_vote(&mut self, now_ms: u64, told: &Notification<'_>) {
+        let Phase::Looking(round) = &self.phase else { return };
+        let waits = told.state == PeerState::Looking
+            && told.leader == Sid::NONE
+            && told.election_epoch > self.round;
+        let lasts = self.looks_long(now_ms) && round.decide_at_ms.is_none();
+        if waits && lasts && self.standing.last_logged != NO_DATABASE {
+            self.join(now_ms, told.election_epoch, self.initial_vote());
+            self.weigh(now_ms);
+        }
     }
 
     /// A server that has settled: perhaps it is with the leader of this round, perhaps with that of
@@ -464,7 +487,8 @@ impl Election {
         let votes = votes(round);
         let leader = like.vote.leader;
         let leads = if leader == self.my_sid {
-            like.vote.election_epoch == self.round
+            // Others may follow who this server was before it lost its data.
+            self.standing.last_logged != NO_DATABASE && like.vote.election_epoch == self.round
         } else {
             votes.get(&leader).is_some_and(|its| its.state == PeerState::Leading)
         };

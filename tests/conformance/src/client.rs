@@ -1,7 +1,9 @@
 //! The client library, against Apache's servers and ours.
 //!
 //! Its own tests, and the examples of tasks, run against a server that stands alone and against
-//! each member of an ensemble of three, whichever server is examined. Then a session works on the
+//! each member of an ensemble of three, whichever server is examined. Every example in the
+//! documentation of the library and of the recipes runs against Apache's as it does, with the
+//! tests of the workspace, against ours. Then a session works on the
 //! ensemble while its members are killed one after the other, and what the client said of every
 //! operation is compared with what the tree says: nothing happened twice, nothing that "did not
 //! happen" did, and the session with its ephemeral znodes is still there.
@@ -63,6 +65,14 @@ pub fn run(
     let mut alone = examined.start(opts)?;
     own_tests(&tests, alone.addr(), "alone", &mut findings)?;
     alone.stop()?;
+    if !matches!(examined, ServerUnderTest::Oxkeeper { .. }) {
+        progress("the examples of the documentation");
+        let opts = StartOpts::new(dir.join("documented"), crate::free_port()?);
+        let opts = CONFIG.iter().fold(opts, |opts, (key, value)| opts.config(key, value));
+        let mut documented = examined.start(opts)?;
+        documentation(documented.addr(), &mut findings)?;
+        documented.stop()?;
+    }
 
     let (kind, binary) = match examined {
         ServerUnderTest::Oxkeeper { binary } => (Kind::Oxkeeper, Some(binary.clone())),
@@ -89,12 +99,10 @@ pub fn run(
 /// Builds the library's tests, and the recipes' examples as a test, and tells where they are.
 fn build(progress: &mut dyn FnMut(&str)) -> Result<Vec<PathBuf>> {
     progress("building the library's tests and the examples");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args(["test", "--quiet", "--package", "oxkeeper-client", "--test", "driver"])
         .args(["--package", "oxkeeper-recipes", "--test", "examples"])
         .args(["--no-run", "--message-format", "json"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
         .context("running cargo")?;
@@ -106,6 +114,22 @@ fn build(progress: &mut dyn FnMut(&str)) -> Result<Vec<PathBuf>> {
         .collect();
     ensure!(tests.len() == 2, "cargo tells of {} executables", tests.len());
     Ok(tests)
+}
+
+/// The examples in the documentation against this server, which has nothing in it.
+fn documentation(server: SocketAddr, findings: &mut Findings) -> Result<()> {
+    for package in ["oxkeeper-client", "oxkeeper-recipes"] {
+        let mut command = cargo();
+        command.args(["test", "--doc", "--package", package]);
+        judge(command, server, &format!("documentation of {package}"), findings)?;
+    }
+    Ok(())
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo
 }
 
 /// The library's own tests and the examples against this server.
@@ -121,10 +145,20 @@ fn own_tests(
 /// The tests of one executable.
 fn tests_of(tests: &Path, server: SocketAddr, name: &str, findings: &mut Findings) -> Result<()> {
     let mut command = Command::new(tests);
-    command.env("OXKEEPER_TEST_SERVER", server.to_string()).env("RUST_BACKTRACE", "0");
     for own in OWN_SERVER {
         command.args(["--skip", own]);
     }
+    judge(command, server, name, findings)
+}
+
+/// Runs tests against this server and counts what they say.
+fn judge(
+    mut command: Command,
+    server: SocketAddr,
+    name: &str,
+    findings: &mut Findings,
+) -> Result<()> {
+    command.env("OXKEEPER_TEST_SERVER", server.to_string()).env("RUST_BACKTRACE", "0");
     let output = command.stdin(Stdio::null()).output().context("running the library's tests")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let passed = text.lines().filter(|line| line.ends_with("... ok")).count();
@@ -147,7 +181,7 @@ fn under_attack(ensemble: &mut Ensemble) -> Result<usize> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(at_work(&hosts.join(","), &own))
     });
-    ensemble.under_attack(&counted, COUNTERS as u64 * COUNT as u64, session)
+    ensemble.under_attack(3, &counted, COUNTERS as u64 * COUNT as u64, session)
 }
 
 /// The session: counts, and looks at the end whether everything is as it was said.

@@ -153,6 +153,12 @@ pub struct Identity {
 }
 
 impl Answer {
+    /// Decodes the body of a reply to getData.
+    #[inline(always)]
+    pub(crate) fn data(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
+        Ok(Answer::Data(reader.buffer()?.map(<[u8]>::to_vec), Stat::decode(reader)?))
+    }
+
     /// Decodes the body of a reply to `op`. An error blames the server.
     pub(crate) fn decode(
         op: OpCode,
@@ -167,9 +173,7 @@ impl Answer {
             OpCode::EXISTS | OpCode::SET_DATA | OpCode::SET_ACL => {
                 Answer::Stat(Stat::decode(reader)?)
             }
-            OpCode::GET_DATA | OpCode::RECONFIG => {
-                Answer::Data(reader.buffer()?.map(<[u8]>::to_vec), Stat::decode(reader)?)
-            }
+            OpCode::GET_DATA | OpCode::RECONFIG => Answer::data(reader)?,
             OpCode::GET_ACL => {
                 let list = AclList::decode(reader)?;
                 Answer::Acl(list.iter().map(owned_acl).collect(), Stat::decode(reader)?)

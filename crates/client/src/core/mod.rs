@@ -766,6 +766,9 @@ impl Client {
     }
 
     /// A frame at `start` of the outgoing bytes counts as sent: fills in what was left open.
+    /// Inlined with what it calls, or what was put together just now is copied as often as it is
+    /// passed on.
+    #[inline(always)]
     fn sent(&mut self, start: usize, bytes: usize, mut asked: Asked) {
         let xid = self.pending.take_xid();
         asked.op = self.op_to_send(&asked);
@@ -775,6 +778,7 @@ impl Client {
         self.push_sent(xid, bytes, What::User(asked));
     }
 
+    #[inline(always)]
     fn push_sent(&mut self, xid: i32, bytes: usize, what: What) {
         if let Phase::Up { sent_us, .. } = &mut self.phase {
             *sent_us = self.now_us;

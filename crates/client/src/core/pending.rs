@@ -126,6 +126,7 @@ impl Pending {
         Ok(())
     }
 
+    #[inline(always)]
     pub(crate) fn push_sent(&mut self, sent: Sent) {
         self.count(&sent.what, sent.bytes);
         self.sent.push_back(sent);

@@ -178,14 +178,20 @@ impl Shared {
         Ok(slot)
     }
 
-    pub(crate) fn poll_outcome(&self, slot: SlotId, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// Reads the outcome where it lies, under the lock: `read` drops nothing that asks for it.
+    pub(crate) fn poll_outcome<T>(
+        &self,
+        slot: SlotId,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(&mut Outcome) -> T,
+    ) -> Poll<T> {
         let mut inner = self.lock();
         if inner.has_gathered() {
             drop(inner);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        inner.slots.poll(slot, cx)
+        inner.slots.poll(slot, cx, read)
     }
 
     /// Nobody waits any more: what was not sent will not be.

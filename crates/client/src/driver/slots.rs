@@ -7,22 +7,25 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-use crate::core::{Outcome, Ticket, Watcher};
+use crate::core::{Outcome, Ticket, Unsent, Watcher};
 
 /// A place in [`Slots`].
 pub(crate) type SlotId = u32;
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nobody's; the next free one.
     Free(Option<SlotId>),
     /// Under way.
-    Waiting(Option<Waker>),
+    Waiting,
     /// Under way, and nobody wants to know.
     Abandoned,
     /// Ended, not yet fetched.
-    Done(Outcome),
+    Done,
 }
+
+/// What is in a slot while there is nothing in it.
+const NOTHING: Outcome = Outcome::NotSent(Unsent::Cancelled);
 
 #[derive(Debug)]
 struct Slot {
@@ -30,6 +33,10 @@ struct Slot {
     /// Who is registered if the request succeeds.
     watcher: Option<Watcher>,
     state: State,
+    /// Who waits.
+    waker: Option<Waker>,
+    /// While it is done, how it ended.
+    outcome: Outcome,
 }
 
 /// See the module's essay.
@@ -50,19 +57,19 @@ impl Slots {
         watcher: Option<Watcher>,
         wanted: bool,
     ) -> SlotId {
-        let state = if wanted { State::Waiting(None) } else { State::Abandoned };
-        let slot = Slot { ticket, watcher, state };
+        let state = if wanted { State::Waiting } else { State::Abandoned };
         self.used += 1;
         let id = match self.free {
             Some(id) => {
-                let place = &mut self.slots[id as usize];
-                let State::Free(next) = place.state else { unreachable!("the list of free slots") };
+                let slot = &mut self.slots[id as usize];
+                let State::Free(next) = slot.state else { unreachable!("the list of free slots") };
                 self.free = next;
-                *place = slot;
+                (slot.ticket, slot.watcher, slot.state) = (ticket, watcher, state);
                 id
             }
             None => {
-                self.slots.push(slot);
+                let (waker, outcome) = (None, NOTHING);
+                self.slots.push(Slot { ticket, watcher, state, waker, outcome });
                 // Bounded by the requests that one client may have under way, and by futures.
                 (self.slots.len() - 1) as SlotId
             }
@@ -87,13 +94,13 @@ impl Slots {
         };
         let Some((_, id)) = id else { return (None, None) };
         let slot = &mut self.slots[id as usize];
-        match &mut slot.state {
-            State::Waiting(waker) => {
-                let waker = waker.take();
-                slot.state = State::Done(outcome);
-                (waker, None)
+        match slot.state {
+            State::Waiting => {
+                slot.state = State::Done;
+                slot.outcome = outcome;
+                (slot.waker.take(), None)
             }
-            State::Abandoned | State::Done(_) | State::Free(_) => {
+            State::Abandoned | State::Done | State::Free(_) => {
                 let watcher = slot.watcher;
                 self.release(id);
                 (None, watcher)
@@ -101,37 +108,40 @@ impl Slots {
         }
     }
 
-    /// Fetches the outcome.
-    pub(crate) fn poll(&mut self, id: SlotId, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// Takes from the outcome what is wanted of it. It is not moved first: what a server says of a
+    /// znode is long, and every copy of it costs as much as all else here.
+    pub(crate) fn poll<T>(
+        &mut self,
+        id: SlotId,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(&mut Outcome) -> T,
+    ) -> Poll<T> {
         let slot = &mut self.slots[id as usize];
-        match &mut slot.state {
-            State::Waiting(waker) => {
-                match waker {
+        let taken = match slot.state {
+            State::Waiting => {
+                match &mut slot.waker {
                     Some(waker) => waker.clone_from(cx.waker()),
-                    None => *waker = Some(cx.waker().clone()),
+                    none => *none = Some(cx.waker().clone()),
                 }
                 return Poll::Pending;
             }
-            State::Done(_) => {}
+            State::Done => read(&mut slot.outcome),
             State::Abandoned | State::Free(_) => unreachable!("a future holds its slot"),
-        }
-        let done = std::mem::replace(&mut slot.state, State::Abandoned);
+        };
         self.release(id);
-        match done {
-            State::Done(outcome) => Poll::Ready(outcome),
-            _ => unreachable!("looked at just now"),
-        }
+        Poll::Ready(taken)
     }
 
     /// The future is dropped. Returns the ticket of a request that is still under way.
     pub(crate) fn abandon(&mut self, id: SlotId) -> Option<Ticket> {
         let slot = &mut self.slots[id as usize];
         match slot.state {
-            State::Waiting(_) => {
+            State::Waiting => {
                 slot.state = State::Abandoned;
+                slot.waker = None;
                 Some(slot.ticket)
             }
-            State::Done(_) => {
+            State::Done => {
                 self.release(id);
                 None
             }
@@ -150,8 +160,8 @@ impl Slots {
     }
 
     fn release(&mut self, id: SlotId) {
-        self.slots[id as usize].state = State::Free(self.free);
-        self.slots[id as usize].watcher = None;
+        let slot = &mut self.slots[id as usize];
+        (slot.state, slot.watcher, slot.outcome) = (State::Free(self.free), None, NOTHING);
         self.free = Some(id);
         self.used -= 1;
     }
@@ -160,7 +170,6 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Unsent;
 
     fn outcome() -> Outcome {
         Outcome::NotSent(Unsent::Cancelled)
@@ -171,13 +180,13 @@ mod tests {
         let mut slots = Slots::default();
         let ids: Vec<_> = (1..=3).map(|n| slots.insert(Ticket(n), None, true)).collect();
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(slots.poll(ids[1], &mut cx).is_pending());
+        assert!(slots.poll(ids[1], &mut cx, |of| of.clone()).is_pending());
         let other = Outcome::Unknown(crate::core::Cause::Silent);
         assert!(slots.complete(Ticket(2), other.clone()).0.is_some(), "its waker");
         slots.complete(Ticket(1), outcome());
-        assert_eq!(slots.poll(ids[1], &mut cx), Poll::Ready(other));
-        assert!(slots.poll(ids[2], &mut cx).is_pending());
-        assert_eq!(slots.poll(ids[0], &mut cx), Poll::Ready(outcome()));
+        assert_eq!(slots.poll(ids[1], &mut cx, |of| of.clone()), Poll::Ready(other));
+        assert!(slots.poll(ids[2], &mut cx, |of| of.clone()).is_pending());
+        assert_eq!(slots.poll(ids[0], &mut cx, |of| of.clone()), Poll::Ready(outcome()));
         assert_eq!(slots.tickets(), [Ticket(3)]);
         assert_eq!(slots.used(), 1);
         slots.complete(Ticket(99), outcome());

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::future::{Future, IntoFuture};
+use std::mem::take;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -129,12 +130,13 @@ pub(crate) fn encoded_acl<'a>(
     AclList::from_raw(raw).map_err(|_| ErrorKind::Invalid("an ACL that cannot be encoded"))
 }
 
-fn read(outcome: Outcome, asked: &mut Asked) -> Result<Created, ErrorKind> {
+fn read(outcome: &mut Outcome, asked: &mut Asked) -> Result<Created, ErrorKind> {
     let (path, stat) = match done(outcome)? {
-        Answer::CreatedWithStat(path, stat) => (path, Some(stat)),
+        Answer::CreatedWithStat(path, stat) => (path, Some(*stat)),
         Answer::Created(path) => (path, None),
         _ => return Err(ErrorKind::Answer),
     };
+    let path = take(path);
     let path = if asked.root.path().is_empty() { path } else { asked.root.strip(&path) };
     Ok(Created { path, stat })
 }

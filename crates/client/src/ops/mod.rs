@@ -25,11 +25,11 @@ pub use write::{Delete, DeleteAll, Set, SetAcl};
 use crate::core::{Answer, Outcome};
 use crate::error::ErrorKind;
 
-/// The answer of a request that succeeded.
-pub(crate) fn done(outcome: Outcome) -> Result<Answer, ErrorKind> {
+/// The answer of a request that succeeded, to be taken from where it lies.
+pub(crate) fn done(outcome: &mut Outcome) -> Result<&mut Answer, ErrorKind> {
     match outcome {
         Outcome::Done { answer: Answer::MultiRefused { index, code }, .. } => {
-            Err(ErrorKind::Multi { index, code })
+            Err(ErrorKind::Multi { index: *index, code: *code })
         }
         Outcome::Done { answer, .. } => Ok(answer),
         other => Err(ErrorKind::of(other).unwrap_or(ErrorKind::Answer)),

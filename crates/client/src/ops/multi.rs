@@ -1,6 +1,7 @@
 //! Several operations in one request: all or nothing, or several reads at one moment.
 
 use std::borrow::Cow;
+use std::mem::take;
 use std::time::Duration;
 
 use oxkeeper_proto::request::{
@@ -410,7 +411,7 @@ impl<'a> Multi<'a> {
     }
 }
 
-fn read(outcome: Outcome, asked: &mut Asked) -> Result<Vec<MultiResult>, ErrorKind> {
+fn read(outcome: &mut Outcome, asked: &mut Asked) -> Result<Vec<MultiResult>, ErrorKind> {
     let Answer::Multi(answers) = done(outcome)? else { return Err(ErrorKind::Answer) };
     let own = |path: String| match asked.root.path() {
         "" => path,
@@ -422,7 +423,7 @@ fn read(outcome: Outcome, asked: &mut Asked) -> Result<Vec<MultiResult>, ErrorKi
         OpAnswer::Set(stat) => MultiResult::Set(stat),
         OpAnswer::Checked => MultiResult::Checked,
     };
-    Ok(answers.into_iter().map(result).collect())
+    Ok(take(answers).into_iter().map(result).collect())
 }
 
 awaited!(Multi => Vec<MultiResult>);
@@ -548,14 +549,14 @@ impl<'a> MultiRead<'a> {
     }
 }
 
-fn read_all(outcome: Outcome, _: &mut Asked) -> Result<Vec<ReadResult>, ErrorKind> {
+fn read_all(outcome: &mut Outcome, _: &mut Asked) -> Result<Vec<ReadResult>, ErrorKind> {
     let Answer::MultiRead(answers) = done(outcome)? else { return Err(ErrorKind::Answer) };
     let result = |answer| match answer {
         ReadAnswer::Data(bytes, stat) => ReadResult::Data(Data { bytes, stat }),
         ReadAnswer::Children(names) => ReadResult::Children(names),
         ReadAnswer::Failed(code) => ReadResult::Failed(code),
     };
-    Ok(answers.into_iter().map(result).collect())
+    Ok(take(answers).into_iter().map(result).collect())
 }
 
 awaited!(MultiRead => Vec<ReadResult>);

@@ -6,6 +6,7 @@
 //! `exists` leaves one also where there is nothing: it waits for the creation.
 
 use std::future::IntoFuture;
+use std::mem::take;
 use std::str::Utf8Error;
 
 use oxkeeper_proto::request::PathWatch;
@@ -90,9 +91,9 @@ fn watch(asked: &mut Asked) -> Result<OneShot, ErrorKind> {
     asked.watch.take().map(|held| OneShot::new(*held)).ok_or(ErrorKind::Answer)
 }
 
-fn read_data(outcome: Outcome, _: &mut Asked) -> Result<Data, ErrorKind> {
+fn read_data(outcome: &mut Outcome, _: &mut Asked) -> Result<Data, ErrorKind> {
     match done(outcome)? {
-        Answer::Data(bytes, stat) => Ok(Data { bytes, stat }),
+        Answer::Data(bytes, stat) => Ok(Data { stat: *stat, bytes: bytes.take() }),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -181,12 +182,12 @@ pub struct Exists<'a> {
     path: &'a str,
 }
 
-fn read_exists(outcome: Outcome, _: &mut Asked) -> Result<Option<Stat>, ErrorKind> {
+fn read_exists(outcome: &mut Outcome, _: &mut Asked) -> Result<Option<Stat>, ErrorKind> {
     if let Outcome::Failed { code: ErrorCode::NO_NODE, .. } = outcome {
         return Ok(None);
     }
     match done(outcome)? {
-        Answer::Stat(stat) => Ok(Some(stat)),
+        Answer::Stat(stat) => Ok(Some(*stat)),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -255,9 +256,9 @@ pub struct Children<'a> {
     path: &'a str,
 }
 
-fn read_children(outcome: Outcome, _: &mut Asked) -> Result<Vec<String>, ErrorKind> {
+fn read_children(outcome: &mut Outcome, _: &mut Asked) -> Result<Vec<String>, ErrorKind> {
     match done(outcome)? {
-        Answer::Children(names) => Ok(names),
+        Answer::Children(names) => Ok(take(names)),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -340,9 +341,9 @@ awaited!(Children => Vec<String>);
 #[must_use = "an operation does nothing until it is awaited or sent"]
 pub struct ChildrenWithStat<'a>(Children<'a>);
 
-fn read_children2(outcome: Outcome, _: &mut Asked) -> Result<(Vec<String>, Stat), ErrorKind> {
+fn read_children2(outcome: &mut Outcome, _: &mut Asked) -> Result<(Vec<String>, Stat), ErrorKind> {
     match done(outcome)? {
-        Answer::ChildrenWithStat(names, stat) => Ok((names, stat)),
+        Answer::ChildrenWithStat(names, stat) => Ok((take(names), *stat)),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -485,7 +486,7 @@ impl GetAcl<'_> {
     /// ```
     pub fn send(self) -> Reply<(Vec<Acl>, Stat)> {
         self.zk.ask(self.path, Request::GetAcl, |outcome, _| match done(outcome)? {
-            Answer::Acl(acl, stat) => Ok((acl, stat)),
+            Answer::Acl(acl, stat) => Ok((take(acl), *stat)),
             _ => Err(ErrorKind::Answer),
         })
     }
@@ -528,7 +529,7 @@ impl ChildrenCount<'_> {
     /// ```
     pub fn send(self) -> Reply<usize> {
         self.zk.ask(self.path, Request::GetAllChildrenNumber, |outcome, _| match done(outcome)? {
-            Answer::Count(count) => usize::try_from(count).map_err(|_| ErrorKind::Answer),
+            Answer::Count(count) => usize::try_from(*count).map_err(|_| ErrorKind::Answer),
             _ => Err(ErrorKind::Answer),
         })
     }

@@ -6,6 +6,7 @@
 //! armed them; their stream exists from the moment of the request, and nothing falls between.
 
 use std::borrow::Cow;
+use std::mem::take;
 
 use oxkeeper_proto::request::{PathKind, ReconfigRequest};
 use oxkeeper_proto::{ErrorCode, OpCode, Request};
@@ -19,8 +20,8 @@ use crate::error::ErrorKind;
 use crate::reply::{Asked, Reply};
 use crate::watch::{AddWatchMode, WatchStream, WatcherKind};
 
-fn nothing(outcome: Outcome, _: &mut Asked) -> Result<(), ErrorKind> {
-    done(outcome).map(drop)
+fn nothing(outcome: &mut Outcome, _: &mut Asked) -> Result<(), ErrorKind> {
+    done(outcome).map(|_| ())
 }
 
 /// See [`Client::add_watch`].
@@ -87,7 +88,7 @@ impl AddWatch<'_> {
     /// ```
     pub fn send(self) -> Reply<WatchStream> {
         let AddWatch { zk, path, mode, buffer } = self;
-        let read = |outcome, asked: &mut Asked| {
+        let read = |outcome: &mut Outcome, asked: &mut Asked| {
             done(outcome)?;
             asked.watch.take().map(|held| WatchStream::new(*held)).ok_or(ErrorKind::Answer)
         };
@@ -314,7 +315,7 @@ impl WhoAmI<'_> {
     /// ```
     pub fn send(self) -> Reply<Vec<Identity>> {
         self.zk.submit(Request::WhoAmI.into(), "", |outcome, _| match done(outcome)? {
-            Answer::Identities(identities) => Ok(identities),
+            Answer::Identities(identities) => Ok(take(identities)),
             _ => Err(ErrorKind::Answer),
         })
     }
@@ -356,8 +357,8 @@ impl Ephemerals<'_> {
     /// # });
     /// ```
     pub fn send(self) -> Reply<Vec<String>> {
-        let read = |outcome, asked: &mut Asked| match done(outcome)? {
-            Answer::Ephemerals(paths) if asked.root.path().is_empty() => Ok(paths),
+        let read = |outcome: &mut Outcome, asked: &mut Asked| match done(outcome)? {
+            Answer::Ephemerals(paths) if asked.root.path().is_empty() => Ok(take(paths)),
             Answer::Ephemerals(paths) => {
                 let inside = paths.iter().filter_map(|path| asked.root.client_path(path));
                 Ok(inside.map(str::to_owned).collect())
@@ -437,7 +438,7 @@ impl ReconfigCall<'_> {
             current_config_id: self.change.from_version.unwrap_or(-1),
         });
         self.zk.submit(request.into(), "", |outcome, _| match done(outcome)? {
-            Answer::Data(bytes, stat) => Ok(Data { bytes, stat }),
+            Answer::Data(bytes, stat) => Ok(Data { bytes: bytes.take(), stat: *stat }),
             _ => Err(ErrorKind::Answer),
         })
     }

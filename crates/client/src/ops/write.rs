@@ -22,9 +22,9 @@ use crate::{Acl, BoxFuture};
 /// Matches whatever version a znode has.
 pub(crate) const ANY_VERSION: i32 = -1;
 
-fn read_stat(outcome: Outcome, _: &mut Asked) -> Result<Stat, ErrorKind> {
+fn read_stat(outcome: &mut Outcome, _: &mut Asked) -> Result<Stat, ErrorKind> {
     match done(outcome)? {
-        Answer::Stat(stat) => Ok(stat),
+        Answer::Stat(stat) => Ok(*stat),
         _ => Err(ErrorKind::Answer),
     }
 }
@@ -163,7 +163,7 @@ impl Delete<'_> {
         self.zk.ask(
             self.path,
             |path| Request::Delete(PathVersion { path, version }),
-            |outcome, _| done(outcome).map(drop),
+            |outcome, _| done(outcome).map(|_| ()),
         )
     }
 }
@@ -223,10 +223,10 @@ impl SetAcl<'_> {
     ///
     /// zk.create("/set-acl-send", b"").await?;
     /// let acl = vec![Acl::new(perms::READ, "world", "anyone")];
-    /// let closed = zk.set_acl("/set-acl-send", acl).send();
-    /// let write = zk.set("/set-acl-send", b"").send();
+    /// let closed = zk.set_acl("/set-acl-send", acl.clone()).send();
+    /// let read = zk.acl("/set-acl-send").send();
     /// assert_eq!(closed.await?.aversion, 1);
-    /// assert!(write.await.is_err_and(|error| error.is_no_auth()), "it came behind");
+    /// assert_eq!(read.await?.0, acl, "it came behind");
     /// # Ok(())
     /// # });
     /// ```

@@ -268,7 +268,8 @@ async fn the_servers_are_tried_one_after_the_other() {
     for (down, up) in [(&one, &two), (&two, &one), (&one, &two)] {
         down.refuse(true);
         up.refuse(false);
-        zk.retry(RetryPolicy::default(), |zk| async move { zk.get("/").await }).await.unwrap();
+        let get = zk.retry(RetryPolicy::default(), |zk| async move { zk.get("/").await });
+        soon(get).await.unwrap();
         assert_eq!(zk.session_id(), session);
     }
     until(&mut states, suspended).await;

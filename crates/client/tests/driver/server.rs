@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use oxkeeper_client::{Builder, Client};
 pub use oxkeeper_scratch::{addr, start};
 
+use crate::soon;
+
 static PLACES: AtomicU32 = AtomicU32::new(0);
 
 /// A part of the tree for one test.
@@ -14,7 +16,7 @@ pub async fn place() -> String {
     let place = format!("/t{}-{place}", std::process::id());
     let zk = Client::connect(&addr().to_string()).await.expect("a session");
     zk.create(&place, b"").await.expect("created");
-    zk.close().await;
+    soon(zk.close()).await;
     place
 }
 

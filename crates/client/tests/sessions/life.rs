@@ -4,11 +4,12 @@
 //! held against what the server's tree shows.
 
 use oxkeeper_client::core::{
-    Answer, Cause, Client, ConnectString, End, Fate, Input, Outcome, Refused, State, Unsent,
+    Answer, Call, Cause, Client, ConnectString, End, Fate, Input, Outcome, Refused, State, Unsent,
+    Watcher,
 };
 use oxkeeper_proto::{ErrorCode, SessionId};
 
-use crate::world::{Network, Seen, World, config, create, exists, get, set};
+use crate::world::{Network, Seen, World, add_watch, config, create, exists, get, set};
 
 fn session(world: &mut World, at: usize) -> SessionId {
     match world.client(at).client.state() {
@@ -64,13 +65,17 @@ fn a_lost_connection_is_replaced_and_the_session_and_its_ephemerals_stay() {
 #[test]
 fn the_time_left_never_promises_more_than_the_server_gives() {
     let mut world = World::new();
-    let at = world.connect("a", 10_000);
-    // Answered now; nothing that the server hears later is known to have been heard.
+    let (at, other) = (world.connect("a", 10_000), world.connect("a", 40_000));
     world.done(at, create("/e", 1));
+    world.done(at, Call::watched(add_watch("/e", 0), Watcher(1)));
+    // Answered now; nothing that the server hears later is known to have been heard.
     let heard = world.now_us();
     world.pass(1_000);
+    // To hear the server is not to be heard by it.
+    world.done(other, set("/e", b"1"));
+    assert_eq!(world.events(at).len(), 1);
     world.network = Network::Silent;
-    world.pass(6_000);
+    world.pass(7_000);
     let seen = world.take(at);
     let [Seen::State(State::Suspended { until_us, cause: Cause::Silent })] = seen[..] else {
         panic!("{seen:?}")

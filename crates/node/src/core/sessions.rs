@@ -147,6 +147,12 @@ impl SessionClock {
         }
     }
 
+    /// Whether a session has another connection to this server than this one.
+    pub fn is_of_another(&self, session: SessionId, connection: (FrontId, ConnId)) -> bool {
+        let owner = self.sessions.get(&session).and_then(|entry| entry.owner);
+        owner.and_then(self::connection).is_some_and(|its| its != connection)
+    }
+
     /// A learner has heard of a session.
     pub fn touch(&mut self, now: Now, session: SessionId, timeout_ms: i32) {
         let deadline_us = self.deadline(now.mono_us, timeout_ms);

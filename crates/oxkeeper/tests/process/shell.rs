@@ -323,6 +323,7 @@ fn a_dry_run_changes_nothing() {
         ("setquota --dry-run -n 5 /a", "would set the quota of /a"),
         ("cp --dry-run /a /copy", "would create /copy/b"),
         ("mv --dry-run /a /copy", "would delete /a/c"),
+        ("export --dry-run /a", "would write to standard output"),
         ("cp --dry-run --overwrite /a/b /other", "would change /other"),
         ("delquota --dry-run -n /other", "would lift the quota of /other"),
         ("reconfig --dry-run -remove 3", "would remove 3"),
@@ -411,6 +412,47 @@ fn what_is_exported_is_imported_as_it_was() {
                 \"stat\":{\"mode\":\"persistent\"}}\n{\"end\":1}\n";
     std::fs::write(&file, text).unwrap();
     assert_eq!(say(&server, &format!("import {} /a", file.display())).exit, 2);
+}
+
+#[test]
+fn an_export_replaces_a_file_only_if_it_is_told_to() {
+    let server = server();
+    say(&server, "create /a one").ok();
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a.jsonl", "a.tar"] {
+        let file = dir.path().join(name);
+        let (shown, read) = (file.display(), || std::fs::read(&file).unwrap());
+        let export = |options: &str| say(&server, &format!("export {options} -o {shown} /a"));
+        assert_eq!(export("--dry-run").ok(), format!("would write {shown} (/a)\n"));
+        assert!(!file.exists(), "a dry run");
+        export("").ok();
+        let first = read();
+        say(&server, "set /a two").ok();
+        for options in ["", "--dry-run"] {
+            let said = export(options);
+            assert_eq!((said.exit, said.out.as_str()), (12, ""));
+            let text = format!("{shown}: it exists already\n");
+            assert!(
+                said.err.starts_with(&text) && said.err.contains("--overwrite"),
+                "{}",
+                said.err
+            );
+        }
+        assert_eq!(read(), first, "it was refused");
+        let said = export("--overwrite --dry-run");
+        assert_eq!(said.ok(), format!("would overwrite {shown} (/a)\n"));
+        assert_eq!(read(), first, "a dry run");
+        export("--overwrite").ok();
+        assert_ne!(read(), first);
+        let diff = format!("import --dry-run --overwrite {shown} /a");
+        assert_eq!(say(&server, &diff).err, "0 would be created, 1 already the same\n");
+    }
+    // What is no file is never replaced, and nothing is left beside it.
+    let said = say(&server, &format!("export --overwrite -o {} /a", dir.path().display()));
+    assert!(said.exit == 12 && said.err.contains("no regular file"), "{}", said.err);
+    assert!(!dir.path().with_extension("part").exists());
+    let names = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(names, 2, "no part is left behind");
 }
 
 #[test]

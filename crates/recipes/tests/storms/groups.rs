@@ -319,3 +319,28 @@ fn things_are_had_by_one_and_all_are_had_in_the_end() {
         assert_eq!(crew.sim.world.lock().names("/s/party"), [""; 0], "OXKEEPER_SEED={seed}");
     }
 }
+
+#[test]
+fn a_kept_znode_does_not_wait_for_what_its_last_session_left() {
+    let mut sim = Sim::new(16, CALM);
+    let connecting = sim.world.clone();
+    let node = sim.run(0, async move {
+        let connect = move || std::future::ready(Ok::<_, String>(connecting.connect(0)));
+        let sessions = oxkeeper_recipes::Sessions::renewed(connect).await.unwrap();
+        let kind = Kind::Ephemeral;
+        let mut node = PersistentNode::start(&sessions, "/kept", b"x", kind).await.unwrap();
+        node.made().await.unwrap();
+        node
+    });
+    let first = sim.world.lock().czxid("/kept").unwrap();
+    // An identity that is refused ends the session for its client; the server lets it expire.
+    let mut ground = sim.world.lock();
+    let now = ground.now.mono_us;
+    ground.seats[0].client.add_auth(now, "nosuch", b"x").unwrap();
+    ground.all_effects();
+    drop(ground);
+    sim.pass(2 * SECOND);
+    let next = sim.world.lock().czxid("/kept");
+    assert!(next.is_some_and(|next| next > first), "{next:?} after {first}");
+    drop(node);
+}

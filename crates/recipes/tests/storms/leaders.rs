@@ -14,9 +14,14 @@ use oxkeeper_recipes::{
 
 use crate::crew::{Complaints, Crew, Machine};
 use crate::executor::Sim;
-use crate::weather::{CALM, CHANGES, CUTS, KINDS, OUTAGES, STORM, TEMPEST, WIPES, weather};
+use crate::weather::{
+    CALM, CHANGES, CUTS, KINDS, OUTAGES, STORM, TEMPEST, WIPES, Weather, weather,
+};
 use crate::world::{MS, SECOND, World};
 use crate::{many, seeds};
+
+/// How a session stands before it begins.
+const OUT: Standing = Standing::Suspended(Duration::ZERO);
 
 fn layout(seed: u64) -> ElectionLayout {
     let all = [ElectionLayout::Latch, ElectionLayout::Selector, ElectionLayout::Kazoo];
@@ -159,6 +164,42 @@ fn who_waits_at_a_barrier_passes_when_it_opens_whatever_the_weather() {
 }
 
 #[test]
+fn nobody_passes_because_its_server_has_not_heard_that_the_barrier_is_closed() {
+    let mut sim = Sim::new(14, Weather { servers: 3, ..CALM });
+    let keepers: Vec<_> = (0..12).map(|machine| sim.world.connect(machine)).collect();
+    let up: Vec<_> = keepers.iter().map(|keeper| keeper.port().standing_other_than(OUT)).collect();
+    for (machine, up) in up.into_iter().enumerate() {
+        assert_eq!(sim.run(machine, up), Standing::Connected);
+    }
+    let (behind, ahead) = {
+        let ground = sim.world.lock();
+        let at = |seat: &usize| ground.server_of(*seat).unwrap();
+        let follows = |seat: &usize| !ground.servers[at(seat)].leads();
+        let behind = (0..12).find(follows).expect("the session of a follower");
+        (behind, (0..12).find(|seat| at(seat) != at(&behind)).expect("another's"))
+    };
+    let follower = sim.world.lock().server_of(behind).unwrap();
+    sim.world.lock().part(follower);
+    let closing = Barrier::new(&keepers[ahead], "/gate");
+    let opening = closing.clone();
+    assert!(sim.run(ahead, async move { closing.close().await.unwrap() }));
+    let (passed, waiting) =
+        (Arc::new(AtomicBool::new(false)), Barrier::new(&keepers[behind], "/gate"));
+    let seen = Arc::clone(&passed);
+    sim.spawn(behind, async move {
+        waiting.passed().await.unwrap();
+        seen.store(true, Ordering::Relaxed);
+    });
+    sim.pass(300 * MS);
+    sim.calm();
+    sim.pass(10 * SECOND);
+    assert!(!passed.load(Ordering::Relaxed), "passed a closed barrier");
+    assert!(sim.run(ahead, async move { opening.open().await.unwrap() }));
+    sim.pass(SECOND);
+    assert!(passed.load(Ordering::Relaxed), "it is open");
+}
+
+#[test]
 fn all_come_before_one_is_in_and_all_go_before_one_is_out() {
     let (mut whole, mut runs) = (0, 0);
     for seed in seeds(42) {
@@ -219,6 +260,31 @@ fn all_come_before_one_is_in_and_all_go_before_one_is_out() {
         whole * 10 >= runs * 9 || !many(),
         "{whole} of {runs} runs without the end of a session"
     );
+}
+
+#[test]
+fn who_looks_when_the_first_has_left_a_double_barrier_of_kazoo_again_is_in() {
+    let mut sim = Sim::new(15, CALM);
+    let done = Arc::new(StdMutex::new(0));
+    let [late, quick] = [0, 1].map(|machine| {
+        let (keeper, done) = (sim.world.connect(machine), Arc::clone(&done));
+        async move {
+            let meeting = DoubleBarrier::new(&keeper, "/meeting", 2).layout(Layout::Kazoo);
+            meeting.enter().await.unwrap().leave().await.unwrap();
+            *done.lock().unwrap() += 1;
+        }
+    });
+    sim.spawn(0, late);
+    sim.pass(SECOND);
+    // It does not get to hear that all have come until the other has gone, and the mark with it.
+    sim.world.lock().freeze(0, SECOND);
+    sim.spawn(1, quick);
+    sim.pass(900 * MS);
+    assert_eq!(sim.world.lock().names("/meeting").len(), 1);
+    assert_eq!(*done.lock().unwrap(), 0);
+    sim.pass(10 * SECOND);
+    assert_eq!(*done.lock().unwrap(), 2);
+    assert_eq!(sim.world.lock().names("/meeting"), [""; 0]);
 }
 
 /// Ticks that were begun: due, attempt, token; and those that were finished.
@@ -354,4 +420,31 @@ fn who_has_lost_the_job_does_not_write_that_a_tick_is_done() {
     let begun = begun.lock().unwrap();
     let [(due, 0, older), (again, 1, token), ..] = begun[..] else { panic!("{begun:?}") };
     assert!(due == again && token > older, "{begun:?}");
+}
+
+#[test]
+fn what_somebody_else_writes_of_a_job_is_not_overwritten() {
+    let mut sim = Sim::new(13, CALM);
+    let (keeper, operator) = (sim.world.connect(0), sim.world.connect(1));
+    // By hand: it goes on in a year.
+    let year_ms = sim.world.lock().now.wall_ms + 365 * 86_400_000;
+    let record = format!(r#"{{"tick":{year_ms},"running":false,"attempts":0,"token":0}}"#);
+    let begun = Arc::new(StdMutex::new(0));
+    let (data, count) = (record.clone().into_bytes(), Arc::clone(&begun));
+    let run = move |_| {
+        let (operator, data) = (operator.clone(), data.clone());
+        *count.lock().unwrap() += 1;
+        async move {
+            operator.port().set("/jobs/sweep", data, None).await.unwrap();
+        }
+    };
+    let worker = sim.run(0, async move {
+        let schedule = Schedule::every(Duration::from_millis(500)).unwrap();
+        Scheduler::new(&keeper, "/jobs").work(Job::new("sweep", schedule), run).await.unwrap()
+    });
+    sim.pass(5 * SECOND);
+    assert_eq!(*begun.lock().unwrap(), 1, "ticks of a job that was put off");
+    let found = sim.world.lock().data("/jobs/sweep").unwrap();
+    assert_eq!(String::from_utf8(found).unwrap(), record);
+    drop(worker);
 }

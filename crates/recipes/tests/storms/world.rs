@@ -266,6 +266,23 @@ impl Ground {
         Some(self.truth.1.znodes.get(path)?.data.clone().unwrap_or_default())
     }
 
+    /// The server that a session is connected to.
+    pub fn server_of(&self, seat: usize) -> Option<usize> {
+        let (_, wire) = self.seats[seat].wire?;
+        match self.beneath.net.holder(wire, End::Listener) {
+            Party::Server(server) => Some(server),
+            Party::Client(_) => None,
+        }
+    }
+
+    /// A server hears nothing of the others, and they nothing of it.
+    pub fn part(&mut self, server: usize) {
+        for other in (0..self.servers.len()).filter(|other| *other != server) {
+            self.beneath.net.cut(Party::Server(server), Party::Server(other));
+            self.beneath.net.cut(Party::Server(other), Party::Server(server));
+        }
+    }
+
     /// How often a server of an ensemble began to serve.
     pub fn roles(&self) -> usize {
         self.beneath.history.served.len()

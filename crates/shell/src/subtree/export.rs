@@ -1,19 +1,20 @@
 //! `export`: a subtree as a stream, of lines of JSON or as an archive.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use oxkeeper_client::Stat;
+use oxkeeper_client::{Client, Stat};
 
 use super::node::{Node, is_systems};
 use super::walk::{Walk, Want};
 use super::{archive, json};
+use crate::commands::write::would;
 use crate::failure::{Failure, Kind};
 use crate::flags::Given;
 use crate::out::Out;
-use crate::shell::Shell;
+use crate::shell::{OnPath, Shell};
 use crate::show;
 
 /// What is written.
@@ -35,20 +36,78 @@ fn form(given: &Given) -> Result<Form, Failure> {
     }
 }
 
+/// The file that `-o` names, and whether what is there already may go.
+#[derive(Debug, Clone)]
+struct Target {
+    file: PathBuf,
+    overwrite: bool,
+}
+
+impl Target {
+    /// `None` for standard output.
+    fn of(given: &Given) -> Option<Target> {
+        let file = given.value("-o").filter(|file| *file != "-")?;
+        Some(Target { file: file.into(), overwrite: given.has("--overwrite") })
+    }
+
+    fn taken(&self) -> Failure {
+        Failure::new(Kind::File, format!("{}: it exists already", self.file.display()))
+            .hint("--overwrite replaces it; --dry-run shows what that would be")
+    }
+
+    /// True if there is a file that may be replaced; an error if there is one that may not be, or
+    /// something that is no file: a device or a directory is never replaced.
+    fn replaces(&self) -> Result<bool, Failure> {
+        let found = match std::fs::metadata(&self.file) {
+            Ok(found) => found,
+            // Also a link that leads nowhere is there.
+            Err(_) => match std::fs::symlink_metadata(&self.file) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(Failure::file(self.file.display(), &error)),
+                Ok(found) => found,
+            },
+        };
+        if !found.is_file() {
+            let text = format!("{}: it is no regular file", self.file.display());
+            return Err(Failure::new(Kind::File, text));
+        }
+        if self.overwrite { Ok(true) } else { Err(self.taken()) }
+    }
+
+    /// Gives the complete file its name, over what is there only if that was asked for: somebody
+    /// may have made one while the export ran.
+    fn name(&self, part: &Path) -> Result<(), Failure> {
+        let told = |error: &std::io::Error| Failure::file(self.file.display(), error);
+        if !self.overwrite {
+            match std::fs::hard_link(part, &self.file) {
+                Ok(()) => return std::fs::remove_file(part).map_err(|error| told(&error)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    let kept = format!("the export is in {}", part.display());
+                    return Err(self.taken().hint(kept));
+                }
+                // A file system without links: the look has to do.
+                Err(_) => drop(self.replaces()?),
+            }
+        }
+        std::fs::rename(part, &self.file).map_err(|error| told(&error))
+    }
+}
+
 /// Where it goes: a file under another name until it is complete, or standard output.
 enum Sink {
-    File { part: PathBuf, file: PathBuf, out: BufWriter<File> },
+    File { part: PathBuf, target: Target, out: BufWriter<File> },
     Out(Out),
 }
 
 impl Sink {
-    fn open(file: Option<&str>, out: &Out) -> Result<Sink, Failure> {
-        let Some(file) = file.filter(|file| *file != "-") else {
-            return Ok(Sink::Out(out.clone()));
-        };
-        let part = PathBuf::from(format!("{file}.part"));
+    fn open(target: Option<Target>, out: &Out) -> Result<Sink, Failure> {
+        let Some(target) = target else { return Ok(Sink::Out(out.clone())) };
+        target.replaces()?;
+        let mut part = target.file.clone().into_os_string();
+        part.push(".part");
+        let part = PathBuf::from(part);
         let opened = File::create(&part).map_err(|error| Failure::file(part.display(), &error))?;
-        Ok(Sink::File { part, file: file.into(), out: BufWriter::with_capacity(1 << 18, opened) })
+        Ok(Sink::File { part, target, out: BufWriter::with_capacity(1 << 18, opened) })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -67,25 +126,30 @@ impl Sink {
     }
 
     fn close(self) -> Result<(), Failure> {
-        let Sink::File { part, file, mut out } = self else { return Ok(()) };
-        let told = |at: &Path, error: &std::io::Error| Failure::file(at.display(), error);
-        out.flush().map_err(|error| told(&part, &error))?;
-        out.get_ref().sync_all().map_err(|error| told(&part, &error))?;
-        std::fs::rename(&part, &file).map_err(|error| told(&file, &error))
+        let Sink::File { part, target, mut out } = self else { return Ok(()) };
+        let told = |error: &std::io::Error| Failure::file(part.display(), error);
+        out.flush().map_err(|error| told(&error))?;
+        out.get_ref().sync_all().map_err(|error| told(&error))?;
+        target.name(&part)
     }
 }
 
-/// `export [-f json|tar] [-o file] path`.
+/// `export [-f json|tar] [-o file] [--overwrite] [--dry-run] path`.
 ///
 /// # Errors
-/// If something cannot be read or written; a file is left with `.part` behind its name.
+/// If something cannot be read or written; a file is left with `.part` behind its name. If the file
+/// is there already, unless it may be overwritten.
 pub async fn export(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let root = given.args[0].as_str();
     let form = form(given)?;
+    let target = Target::of(given);
     let zk = shell.zk()?;
+    if given.has("--dry-run") {
+        return dry_run(shell, &zk, root, target.as_ref()).await;
+    }
     // Only for the bar; a server before 3.6 does not know.
     let total = zk.children_count(root).await.ok().map(|count| count as u64 + 1);
-    let mut sink = Sink::open(given.value("-o"), &shell.out)?;
+    let mut sink = Sink::open(target, &shell.out)?;
     let mut progress = Progress::new(&shell.out, total);
     let mut walk = Walk::new(&zk, root, Want::Whole, None);
     let mut buffer = Vec::new();
@@ -112,6 +176,21 @@ pub async fn export(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     sink.close()?;
     progress.end("exported");
     Ok(())
+}
+
+/// Says where it would go and what would be lost by it.
+async fn dry_run(
+    shell: &Shell,
+    zk: &Client,
+    root: &str,
+    target: Option<&Target>,
+) -> Result<(), Failure> {
+    zk.get(root).await.on(root)?;
+    let Some(target) = target else {
+        return would(shell, "write to", "standard output", root);
+    };
+    let action = if target.replaces()? { "overwrite" } else { "write" };
+    would(shell, action, &target.file.display().to_string(), root)
 }
 
 fn encode(form: Form, buffer: &mut Vec<u8>, node: &Node, stat: &Stat) -> Result<(), Failure> {

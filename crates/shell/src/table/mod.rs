@@ -270,7 +270,7 @@ mod tests {
         let dry =
             |spec: &&Spec| spec.flags.iter().chain(spec.more).any(|flag| flag.name == DRY_RUN.name);
         let names: Vec<&str> = all().into_iter().filter(dry).map(|spec| spec.name).collect();
-        let all = "cp delete deleteall delquota edit import mv reconfig set setAcl setquota";
+        let all = "cp delete deleteall delquota edit export import mv reconfig set setAcl setquota";
         assert_eq!(names.join(" "), all);
     }
 

@@ -74,16 +74,19 @@ pub(super) const COMMANDS: [Spec; 11] = [
     Spec {
         id: Id::Export,
         name: "export",
-        args: "[-f json|tar] [-o file] path",
+        args: "[-f json|tar] [-o file] [--overwrite] [--dry-run] path",
         flags: &[
             Flag::with("-f", "format", "json, a line each (default), or tar; a name decides"),
-            Flag::with("-o", "file", "into a file, not to standard output"),
+            Flag::with("-o", "file", "into a new file, not to standard output"),
+            OVERWRITE,
+            DRY_RUN,
         ],
         least: 1,
         about: "a subtree with data, ACLs and stats, as a stream",
         examples: &[
             ("export -o app.jsonl /app", "lines of JSON"),
             ("export -o app.tar /app", "an archive that tar can list and unpack"),
+            ("export --overwrite -o app.tar /app", "in place of the one that is there"),
         ],
         ..PLAIN
     },

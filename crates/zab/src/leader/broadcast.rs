@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use oxkeeper_proto::{Capabilities, Sid, Zxid};
 
-use super::{Leader, Link, Phase, Proposal, Stage, Syncer};
+use super::{Leader, Link, PendingSync, Phase, Proposal, Stage, Syncer};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, Outgoing, SyncToken, Violation, Why};
 use crate::quorum::QuorumVerifier;
@@ -190,9 +190,9 @@ impl Leader {
         } else {
             None
         };
-        // Asked when too few followed and nothing was outstanding: a quorum has followed since.
-        // Learners of Apache's expect answers in the order of their questions; a sync answered
-        // behind a later write's commit would hold up their clients for ever.
+        // Those who acknowledged this have followed since, whatever the pings say. Learners of
+        // Apache's expect answers in the order of their questions; a sync answered behind a later
+        // write's commit would hold up their clients for ever.
         self.answer_syncs(ledger, Zxid(zxid.0 - 1));
         let entry = ledger.commit(zxid).map_err(Why::Violation)?;
         if designated.is_some() {
@@ -219,21 +219,31 @@ impl Leader {
         if let Some((leader, config)) = designated {
             ledger.config_active(config);
             self.needs = Arc::new(ledger.membership.clone());
+            // What is outstanding needs those no more who are none now, and may have gone. Whoever
+            // leads after this has the reconfiguration in its history, and asks the new quorum.
+            for outstanding in &mut self.proposals {
+                outstanding.needs = Arc::clone(&self.needs);
+            }
             if leader != ledger.settings.sid {
                 self.successor = Some(leader);
                 tracing::info!(leader = leader.0, "another leader is designated; waiting for it");
             }
         }
-        self.answer_syncs(ledger, zxid);
+        self.release_syncs(ledger);
         Ok(())
     }
 
-    /// Answers the syncs that waited for a commit up to this one.
+    /// Answers the syncs that came before what follows this one was proposed.
     fn answer_syncs(&mut self, ledger: &mut Ledger, committed: Zxid) {
-        while self.syncs.front().is_some_and(|(behind, _)| *behind <= committed) {
-            self.tell_commits(ledger);
-            let Some((_, syncer)) = self.syncs.pop_front() else { break };
-            self.synced(ledger, syncer);
+        while self.syncs.front().is_some_and(|sync| sync.behind <= committed) {
+            self.answer_sync(ledger);
+        }
+    }
+
+    fn answer_sync(&mut self, ledger: &mut Ledger) {
+        self.tell_commits(ledger);
+        if let Some(sync) = self.syncs.pop_front() {
+            self.synced(ledger, sync.syncer);
         }
     }
 
@@ -247,34 +257,55 @@ impl Leader {
         }
     }
 
-    /// A sync: complete when everything outstanding now is committed (`processSync`).
+    /// A sync: complete when everything outstanding now is committed (`processSync`), and when a
+    /// quorum is known to have followed since it came.
     pub(super) fn sync_asked(&mut self, ledger: &mut Ledger, syncer: Syncer) {
-        if self.proposals.is_empty() && self.is_followed(ledger) {
-            self.synced(ledger, syncer);
-        } else {
-            self.syncs.push_back((self.proposed, syncer));
-        }
+        let sync = PendingSync { behind: self.proposed, round: self.round, syncer };
+        self.doubted |= !self.is_followed(ledger, &sync);
+        self.syncs.push_back(sync);
+        self.release_syncs(ledger);
     }
 
-    /// False if others may be led by another server, which may have committed more: it was named by
-    /// a reconfiguration, or so many have hung up that they may have elected it. A process that was
-    /// stopped finds that out when it reads on, long before its clock tells.
-    fn is_followed(&self, ledger: &Ledger) -> bool {
-        let me = ledger.settings.sid;
-        let forwards = |link: &Link| link.forwards() && link.has_voice();
-        let follows = |sid| self.links.values().any(|link| link.sid() == sid && forwards(link));
+    /// Whether nobody else led when a sync came, who might have committed more. A process that was
+    /// stopped, or cut off, learns of that long after it has read what its clients ask. That others
+    /// follow is shown by their answers to pings sent after the sync had come; and who passes one
+    /// on from its clients gets the answer only if it still does. Apache's leader asks nobody.
+    fn is_followed(&self, ledger: &Ledger, sync: &PendingSync) -> bool {
         self.below
             || (self.successor.is_none()
-                && ledger.membership.is_quorum(|sid| sid == me || follows(sid)))
+                && self.is_followed_since(ledger, sync.round, Some(sync.syncer)))
     }
 
-    /// Answers syncs that came when too few followed.
+    /// Whether this server and those who have answered a ping of a later round are a quorum.
+    fn is_followed_since(&self, ledger: &Ledger, round: u64, asks: Option<Syncer>) -> bool {
+        let me = ledger.settings.sid;
+        let follows = |id: &LinkId, link: &Link| {
+            let since = asks == Some(Syncer::Link(*id)) || link.answered_after(round);
+            since && link.forwards() && link.has_voice() && !link.observes()
+        };
+        let is_with_us =
+            |sid| self.links.iter().any(|(id, link)| link.sid() == sid && follows(id, link));
+        ledger.membership.is_quorum(|sid| sid == me || is_with_us(sid))
+    }
+
+    /// Answers the syncs that have nothing to wait for any more, in their order, and pings for the
+    /// others, while the disks may still write. One round serves all that came before it; those
+    /// that come while it is under way get the next one.
     pub(super) fn release_syncs(&mut self, ledger: &mut Ledger) {
-        if self.syncs.is_empty() || !self.proposals.is_empty() || !self.is_followed(ledger) {
-            return;
+        while let Some(sync) = self.syncs.front() {
+            let outstanding = self.proposals.front().is_some_and(|next| next.zxid <= sync.behind);
+            if outstanding {
+                break;
+            }
+            if !self.is_followed(ledger, sync) {
+                self.doubted |= sync.round == self.round;
+                break;
+            }
+            self.answer_sync(ledger);
         }
-        for (_, syncer) in std::mem::take(&mut self.syncs) {
-            self.synced(ledger, syncer);
+        let answered = |before| self.is_followed_since(ledger, before, None);
+        if self.doubted && self.doubted_before.is_none_or(answered) {
+            self.ping(ledger);
         }
     }
 
@@ -292,6 +323,9 @@ impl Leader {
 
     /// Asks every learner that gets proposals whether it is there.
     pub(super) fn ping(&mut self, ledger: &mut Ledger) {
+        if std::mem::take(&mut self.doubted) {
+            self.doubted_before = Some(self.round);
+        }
         self.round += 1;
         for (id, link) in self.links.iter_mut().filter(|(_, link)| link.forwards()) {
             // Before UPTODATE it answers none.
@@ -373,14 +407,18 @@ mod tests {
     #[test]
     fn a_sync_that_came_when_too_few_followed_is_answered_before_the_next_commit() {
         let (mut leader, mut ledger) = alone();
-        leader.syncs.push_back((leader.proposed, Syncer::Own(SyncToken(1))));
+        let early = |behind, token| {
+            let syncer = Syncer::Own(SyncToken(token));
+            PendingSync { behind, round: 0, syncer }
+        };
+        leader.syncs.push_back(early(leader.proposed, 1));
         let zxid = Zxid(0x1_0000_0001);
         let entry = Entry { zxid, payload: "x".into() };
         leader.propose(&mut ledger, 0, entry, None).unwrap();
         while ledger.poll_effect().is_some() {}
         ledger.done(Disk::Synced(zxid)).unwrap();
         leader.disk(&mut ledger, 0, Done::Synced).unwrap();
-        leader.syncs.push_back((zxid, Syncer::Own(SyncToken(2))));
+        leader.syncs.push_back(early(zxid, 2));
         let entry = Entry { zxid: Zxid(zxid.0 + 1), payload: "y".into() };
         leader.propose(&mut ledger, 0, entry, None).unwrap();
         ledger.done(Disk::Synced(Zxid(zxid.0 + 1))).unwrap();
@@ -393,19 +431,95 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_own_vote_is_needed_unless_enough_others_have_everything() {
+    /// Server 1 of three, without learners.
+    fn of_three() -> (Leader, Ledger) {
         let text = "server.1=a:1:2\nserver.2=a:3:4\nserver.3=a:5:6\nversion=0";
         let config = QuorumVerifier::parse(text, false).unwrap();
         let membership = Membership::new(Arc::new(config), None);
         let mut ledger = Ledger::new(Settings::new(Sid(1)), membership, Recovered::default());
-        let mut leader = Leader::new(&mut ledger, 0, false);
-        let follow = |leader: &mut Leader, sid, stage, observer| {
-            let mut link = Link::new(0, 9);
-            link.stage = stage;
-            link.learner = Some(Learner { sid: Sid(sid), observer, capabilities: None });
-            leader.links.insert(LinkId(sid as u64), link);
+        let leader = Leader::new(&mut ledger, 0, false);
+        (leader, ledger)
+    }
+
+    fn follow(leader: &mut Leader, sid: i64, stage: Stage, observer: bool) {
+        let mut link = Link::new(0, 9);
+        link.stage = stage;
+        link.learner = Some(Learner { sid: Sid(sid), observer, capabilities: None });
+        leader.links.insert(LinkId(sid as u64), link);
+    }
+
+    /// A learner answers the oldest ping that it has not.
+    fn pong(leader: &mut Leader, ledger: &mut Ledger, sid: u64) {
+        leader.links.get_mut(&LinkId(sid)).unwrap().pongs += 1;
+        leader.release_syncs(ledger);
+    }
+
+    /// As a leader that was frozen while the others elected another, and reads its clients before
+    /// it reads that they have hung up.
+    #[test]
+    fn a_sync_waits_until_a_quorum_has_followed_since_it_came() {
+        let (mut leader, mut ledger) = of_three();
+        follow(&mut leader, 2, Stage::Broadcasting, false);
+        follow(&mut leader, 3, Stage::Broadcasting, false);
+        leader.ping(&mut ledger);
+        leader.sync(&mut ledger, SyncToken(1));
+        leader.sync(&mut ledger, SyncToken(2));
+        let told: Vec<Effect> = std::iter::from_fn(|| ledger.poll_effect()).collect();
+        let asked = |effect: &&Effect| matches!(effect, Effect::Send(_, Outgoing::Ping(_)));
+        assert_eq!(told.iter().filter(asked).count(), 4, "each at the tick and for the first");
+        pong(&mut leader, &mut ledger, 2);
+        assert!(!has_synced(&mut ledger, SyncToken(1)), "the answer to what was asked before");
+        pong(&mut leader, &mut ledger, 2);
+        assert!(has_synced(&mut ledger, SyncToken(1)) && leader.syncs.len() == 1);
+        pong(&mut leader, &mut ledger, 2);
+        assert!(leader.syncs.is_empty() && has_synced(&mut ledger, SyncToken(2)));
+        // A follower that is told so follows still.
+        leader.sync_asked(&mut ledger, Syncer::Link(LinkId(3)));
+        let answer = Effect::Send(LinkId(3), Outgoing::Sync);
+        assert!(std::iter::from_fn(|| ledger.poll_effect()).any(|effect| effect == answer));
+        // It is not enough that an observer or a stranger does.
+        follow(&mut leader, 4, Stage::Broadcasting, false);
+        follow(&mut leader, 3, Stage::Broadcasting, true);
+        for id in [3, 4] {
+            leader.sync_asked(&mut ledger, Syncer::Link(LinkId(id)));
+            assert_eq!(leader.syncs.pop_front().map(|sync| sync.behind), Some(Zxid::ZERO));
+        }
+    }
+
+    /// The answers of the followers and the disks are waited for together, not one after the other.
+    #[test]
+    fn a_sync_behind_a_write_asks_at_once_who_follows() {
+        let (mut leader, mut ledger) = of_three();
+        follow(&mut leader, 2, Stage::Broadcasting, false);
+        leader.phase = Phase::Broadcast;
+        leader.proposed = Zxid(1 << 32);
+        let entry = Entry { zxid: Zxid(1 << 32 | 1), payload: "x".into() };
+        leader.propose(&mut ledger, 0, entry, None).unwrap();
+        let pings = |ledger: &mut Ledger| {
+            let told = std::iter::from_fn(|| ledger.poll_effect());
+            told.filter(|effect| matches!(effect, Effect::Send(_, Outgoing::Ping(_)))).count()
         };
+        leader.sync(&mut ledger, SyncToken(1));
+        assert_eq!(pings(&mut ledger), 1);
+        (2..500).for_each(|token| leader.sync(&mut ledger, SyncToken(token)));
+        assert_eq!(pings(&mut ledger), 0, "one round at a time");
+        pong(&mut leader, &mut ledger, 2);
+        assert_eq!(pings(&mut ledger), 1, "one round for all that came meanwhile");
+        pong(&mut leader, &mut ledger, 2);
+        assert_eq!(
+            (pings(&mut ledger), leader.syncs.len()),
+            (0, 499),
+            "the write is not committed"
+        );
+        leader.acknowledged(&ledger, LinkId(2), Zxid(1 << 32 | 1)).unwrap();
+        ledger.done(Disk::Synced(Zxid(1 << 32 | 1))).unwrap();
+        leader.disk(&mut ledger, 0, Done::Synced).unwrap();
+        assert!(leader.syncs.is_empty());
+    }
+
+    #[test]
+    fn the_own_vote_is_needed_unless_enough_others_have_everything() {
+        let (mut leader, ledger) = of_three();
         follow(&mut leader, 2, Stage::Broadcasting, false);
         follow(&mut leader, 4, Stage::Broadcasting, false);
         assert!(!leader.others_suffice(&ledger), "a stranger counts in no quorum");

@@ -75,6 +75,16 @@ enum Syncer {
     Own(SyncToken),
 }
 
+/// A sync that is not answered yet.
+#[derive(Debug, Clone, Copy)]
+struct PendingSync {
+    /// Everything up to here is to be committed before.
+    behind: Zxid,
+    /// Pings of later rounds than this one were sent after it had come.
+    round: u64,
+    syncer: Syncer,
+}
+
 /// See the module's essay.
 #[derive(Debug)]
 pub struct Leader {
@@ -114,7 +124,11 @@ pub struct Leader {
     handing_over_until_ms: Option<u64>,
     /// A voter has promised a later epoch.
     outpromised: bool,
-    syncs: VecDeque<(Zxid, Syncer)>,
+    syncs: VecDeque<PendingSync>,
+    /// A sync has come since all were pinged, and it has to be known who follows.
+    doubted: bool,
+    /// The last round before the one that was pinged for syncs.
+    doubted_before: Option<u64>,
     /// How many times all were pinged.
     round: u64,
     /// When this server's own oldest write that is not on disk was begun.
@@ -164,6 +178,8 @@ impl Leader {
             handing_over_until_ms: None,
             outpromised: false,
             syncs: VecDeque::new(),
+            doubted: false,
+            doubted_before: None,
             round: 0,
             own_write: None,
             tick: 0,
@@ -236,7 +252,7 @@ impl Leader {
         {
             self.epoch_acks_lapsed.insert(sid);
         }
-        self.syncs.retain(|(_, syncer)| *syncer != Syncer::Link(link));
+        self.syncs.retain(|sync| sync.syncer != Syncer::Link(link));
     }
 
     /// Hangs up on a learner.
@@ -287,6 +303,7 @@ impl Leader {
             Packet::Ping { .. } if link.forwards() => {
                 link.pongs += u64::from(link.first_round.is_some());
                 self.look_at_voices(ledger);
+                self.release_syncs(ledger);
                 return Ok(Verdict::ForNode(sid));
             }
             Packet::Ours(Ours::Pulse { .. }) if serves && link.can(Capabilities::QUICK_PING) => {

@@ -242,6 +242,11 @@ impl Stage {
                     self.sent.push_back(packet);
                     continue;
                 }
+                // Ours asks who follows when it is asked for a sync; Java's asks nobody.
+                Effect::Send(other, Outgoing::Ping(zxid)) => {
+                    self.peer.packet(self.now_ms, other, &Packet::Ping { zxid, touched: None });
+                    continue;
+                }
                 Effect::Append(entry) => Input::Disk(Disk::Synced(entry.zxid)),
                 Effect::SaveEpochs(epochs) => Input::Disk(Disk::EpochsSaved(epochs)),
                 Effect::SurveyLog { link, peer } => {

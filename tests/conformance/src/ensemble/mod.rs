@@ -709,21 +709,23 @@ impl Ensemble {
         running.map(|(&sid, _)| sid).collect()
     }
 
-    /// Kills the leader, another member, and the leader again while somebody works against all of
-    /// them: each time a fifth of the `whole` is `done`, or when the work has ended.
+    /// Kills the leader, another member, the leader again and so on, so many `times`, while
+    /// somebody works against all of them: whenever a part of the `whole` is `done`, or when the
+    /// work has ended.
     ///
     /// # Errors
     /// When a member does not come back, or the work does not go on.
     pub fn under_attack<T>(
         &mut self,
+        times: u64,
         done: &AtomicU64,
         whole: u64,
         working: std::thread::JoinHandle<Result<T>>,
     ) -> Result<T> {
         let mut down = None;
-        for part in 1..=3 {
+        for part in 1..=times {
             self.await_that("the work goes on", |_| {
-                let far = done.load(Ordering::Relaxed) >= whole * part / 5;
+                let far = done.load(Ordering::Relaxed) >= whole * part / (times + 2);
                 (far || working.is_finished()).then_some(())
             })?;
             if let Some(sid) = down.take() {
@@ -731,8 +733,7 @@ impl Ensemble {
                 self.await_serving(&[sid])?;
             }
             let leader = self.await_leader(None)?;
-            // The leader first and last, between them another.
-            let victim = if part == 2 { leader % 3 + 1 } else { leader };
+            let victim = if part % 2 == 0 { leader % 3 + 1 } else { leader };
             self.kill(victim)?;
             down = Some(victim);
         }

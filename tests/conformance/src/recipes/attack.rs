@@ -1,10 +1,11 @@
 //! Recipes on an ensemble of three while its members are killed one after the other.
 //!
 //! Four workers, each with a session of its own to all members, take turns at a lock, share a
-//! semaphore, elect leaders, hand each other work and run a job at its times. What they believe is
-//! held against each other here, where all of them are in one process: a lock that two have, a
-//! token that falls, an item that is lost or done twice, a tick that runs twice. Sessions live
-//! longer than any outage, so nothing excuses a failure.
+//! semaphore, elect leaders, hand each other work, meet and run a job at its times. What they
+//! believe is held against each other here, where all of them are in one process: a lock that two
+//! have, a token that falls, an item that is lost or done twice, a meeting that begins before all
+//! have come, a tick that runs twice. Sessions live longer than any outage, so nothing excuses a
+//! failure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,13 @@ use crate::peers::Peers;
 /// Who takes part.
 const WORKERS: usize = 4;
 /// How often each of them goes through everything.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 120;
+/// How often a member is killed meanwhile.
+const KILLS: u64 = 9;
+/// In which rounds they meet: every so many.
+const MEETINGS: usize = 12;
+/// How long one keeps its lease: longer than anything else takes, so that others always wait.
+const LEASE: Duration = Duration::from_millis(10);
 /// How long a session lives without its servers: longer than any outage here.
 const SESSION: Duration = Duration::from_secs(40);
 
@@ -63,7 +70,7 @@ fn under_attack(ensemble: &mut Ensemble) -> Result<usize> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(all_work(&hosts.join(","), &own))
     });
-    ensemble.under_attack(&books.rounds, (WORKERS * ROUNDS) as u64, working)
+    ensemble.under_attack(KILLS, &books.rounds, (WORKERS * ROUNDS) as u64, working)
 }
 
 /// What all of them have seen.
@@ -78,7 +85,9 @@ struct Books {
     /// Ticks that were begun.
     ticks: StdMutex<BTreeSet<i64>>,
     twice: StdMutex<Vec<i64>>,
-    entered: AtomicUsize,
+    /// To meetings, and from them, in all.
+    come: AtomicUsize,
+    gone: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +127,7 @@ async fn all_work(hosts: &str, books: &Arc<Books>) -> Result<usize> {
     let mut checks = 0;
     // Whoever ends first: one that fails leaves the others waiting for it.
     loop {
-        let next = tokio::time::timeout(PATIENCE, workers.join_next());
+        let next = tokio::time::timeout(3 * PATIENCE, workers.join_next());
         let Some(done) = next.await.context("a worker hangs")? else { break };
         checks += done??;
     }
@@ -158,7 +167,6 @@ impl Worker {
             part.with_context(|| format!("worker {}, round {round}", self.number))?;
             self.books.rounds.fetch_add(1, Ordering::Relaxed);
         }
-        self.meets().await.context("the meeting")?;
         // What is left over of the work, if others were slow to put it.
         while self.does_one().await? {}
         duty.close().await;
@@ -182,6 +190,9 @@ impl Worker {
         self.leads().await.context("the election")?;
         self.puts(&format!("{}-{round}", self.number)).await.context("putting")?;
         self.does_one().await.context("doing")?;
+        if round.is_multiple_of(MEETINGS) {
+            self.meets(round / MEETINGS).await.context("the meeting")?;
+        }
         Ok(())
     }
 
@@ -227,7 +238,7 @@ impl Worker {
         let lease = Semaphore::new(&self.zk, "/attack/leases", 2).acquire().await?;
         let with = self.books.leases.fetch_add(1, Ordering::SeqCst) + 1;
         ensure!(with <= 2, "{with} have a lease of two");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(LEASE).await;
         self.books.leases.fetch_sub(1, Ordering::SeqCst);
         ensure!(lease.release().await?, "it was lost");
         Ok(())
@@ -280,14 +291,36 @@ impl Worker {
         Ok(true)
     }
 
-    async fn meets(&self) -> Result<()> {
-        let barrier = DoubleBarrier::new(&self.zk, "/attack/meeting", WORKERS);
-        self.books.entered.fetch_add(1, Ordering::SeqCst);
+    async fn meets(&self, meeting: usize) -> Result<()> {
+        let dir = format!("/attack/meeting-{meeting}");
+        let barrier = DoubleBarrier::new(&self.zk, &dir, WORKERS);
+        // Another time another comes late: when all others wait, and have waited for a while.
+        if meeting % WORKERS == self.number {
+            while self.names_in(&dir).await? < WORKERS - 1 {
+                tokio::time::sleep(LEASE).await;
+            }
+            tokio::time::sleep(5 * LEASE).await;
+        }
+        self.books.come.fetch_add(1, Ordering::SeqCst);
         let inside = barrier.enter().await?;
-        let come = self.books.entered.load(Ordering::SeqCst);
-        ensure!(come == WORKERS, "in when {come} of {WORKERS} had come");
+        let (come, all) = (self.books.come.load(Ordering::SeqCst), (meeting + 1) * WORKERS);
+        ensure!(come == all, "in when {come} of {all} had come");
+        self.books.gone.fetch_add(1, Ordering::SeqCst);
         inside.leave().await?;
+        let gone = self.books.gone.load(Ordering::SeqCst);
+        ensure!(gone >= all, "out when {gone} of {all} wanted out");
         Ok(())
+    }
+
+    async fn names_in(&self, dir: &str) -> Result<usize> {
+        loop {
+            match self.zk.children(dir).await {
+                Ok(names) => return Ok(names.len()),
+                Err(error) if error.is_no_node() => return Ok(0),
+                Err(error) if error.is_temporary() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 

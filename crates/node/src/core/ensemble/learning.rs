@@ -77,14 +77,14 @@ impl Core {
 
     /// Whether a session of the ensemble is not, or no longer, this connection's. What it still
     /// had to say must not follow the question of the connection that came after it: to the leader
-    /// it would be that one's.
+    /// it would be that one's. It may have been held there behind a sync, until just now.
     pub(in crate::core) fn has_left(
         &self,
         session: SessionId,
         connection: (FrontId, ConnId),
     ) -> bool {
         let Some(ensemble) = self.ensemble.as_ref().filter(|_| self.forwards()) else {
-            return false;
+            return self.sessions.is_of_another(session, connection);
         };
         !ensemble.locals.is_open(session) && ensemble.connected.get(&session) != Some(&connection)
     }
