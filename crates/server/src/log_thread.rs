@@ -261,12 +261,15 @@ impl LogThread {
 
     /// Starts the thread with a worker, which may be a member's.
     pub fn run<D: Disk>(
-        worker: LogWorker<D>,
+        mut worker: LogWorker<D>,
         reports: Arc<impl LogReports + Send + Sync + 'static>,
     ) -> std::io::Result<Self>
     where
         LogWorker<D>: Send,
     {
+        if let Some(member) = &mut worker.member {
+            member.steps_aside = true;
+        }
         let (commands, inbox) = channel();
         let (over, ended) = channel();
         let receiving = worker.member.as_ref().map(|member| Arc::clone(&member.receiving));
@@ -551,7 +554,7 @@ impl<D: Disk> LogWorker<D> {
         policy: FlushPolicy,
     ) -> Self {
         let (ready, receiving) = (false, Arc::default());
-        let member = Member { dir, options: boot, log, ready, receiving };
+        let member = Member { dir, options: boot, log, ready, receiving, steps_aside: false };
         let log = member.log_behind(last);
         LogWorker { member: Some(Box::new(member)), ..LogWorker::new(log, policy) }
     }

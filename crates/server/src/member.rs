@@ -206,6 +206,9 @@ pub(crate) struct Member<D: Disk> {
     pub ready: bool,
     /// While a snapshot comes in.
     pub receiving: Arc<AtomicBool>,
+    /// Whether a snapshot is taken in on a thread that lets others go first. A simulation has no
+    /// threads.
+    pub steps_aside: bool,
 }
 
 impl<D: Disk> Member<D> {
@@ -281,7 +284,8 @@ impl<D: Disk> Member<D> {
         source: Box<dyn SnapshotSource>,
     ) -> Result<Option<Tree>, LogError> {
         self.receiving.store(true, Ordering::Release);
-        let received = snapshot_in::receive(&self.dir, &self.options, zxid, source);
+        let (dir, options) = (&self.dir, &self.options);
+        let received = snapshot_in::receive(dir, options, zxid, source, self.steps_aside);
         self.receiving.store(false, Ordering::Release);
         let Some(Received { mut tree, file }) = received.map_err(broken)? else {
             return Ok(None);

@@ -5,7 +5,7 @@
 //! that the stream lacks, and no digest: a leader of Apache's sends its tree while it changes, and
 //! nobody knows of which transaction its digest would be.
 
-use std::{fmt, io};
+use std::{fmt, io, thread};
 
 use bytes::{Buf, Bytes};
 use oxkeeper_proto::Zxid;
@@ -15,6 +15,7 @@ use oxkeeper_tree::snapshot::{self, LoadError, SIGNATURE};
 
 use crate::boot::BootOptions;
 use crate::snapshot_link::SnapshotSource;
+use crate::snapshot_thread::step_back;
 
 /// What has come in, whole.
 #[derive(Debug)]
@@ -28,16 +29,45 @@ pub(crate) struct Received<D: Disk> {
 /// Reads a snapshot. `None` if it did not come to its end, or is none: that is the leader's fault
 /// or the link's, and it is logged. Then nothing is left of it.
 ///
+/// With `step_aside` the work is done on a thread of its own that lets others go first: who is sent
+/// a snapshot serves nobody yet, and a machine that runs other members, or anything else, should
+/// not feel it.
+///
 /// # Errors
 /// If the disk would not take it.
 pub(crate) fn receive<D: Disk>(
     dir: &DataDir<D>,
     options: &BootOptions,
     zxid: Zxid,
-    mut source: Box<dyn SnapshotSource>,
+    source: Box<dyn SnapshotSource>,
+    step_aside: bool,
 ) -> Result<Option<Received<D>>, DiskError> {
     let (disk, compression) = (dir.disk().clone(), options.snapshot.compression);
-    let mut writer = SnapshotWriter::receive(disk, dir.snapshot_dir(), zxid, compression)?;
+    let writer = SnapshotWriter::receive(disk, dir.snapshot_dir(), zxid, compression)?;
+    if !step_aside {
+        return take_in(writer, options, zxid, source);
+    }
+    let aside = move || {
+        step_back();
+        take_in(writer, options, zxid, source)
+    };
+    thread::scope(|scope| {
+        match thread::Builder::new().name("snapshot-in".into()).spawn_scoped(scope, aside) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => {
+                tracing::warn!(%zxid, "no thread for the leader's snapshot: {error}");
+                Ok(None)
+            }
+        }
+    })
+}
+
+fn take_in<D: Disk>(
+    mut writer: SnapshotWriter<D>,
+    options: &BootOptions,
+    zxid: Zxid,
+    mut source: Box<dyn SnapshotSource>,
+) -> Result<Option<Received<D>>, DiskError> {
     let mut header = Vec::new();
     snapshot::encode_header(&mut header);
     writer.write(&header)?;
