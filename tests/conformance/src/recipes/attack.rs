@@ -34,6 +34,8 @@ const KILLS: u64 = 9;
 const MEETINGS: usize = 12;
 /// How long one keeps its lease: longer than anything else takes, so that others always wait.
 const LEASE: Duration = Duration::from_millis(10);
+/// The number that nothing but the lock protects.
+const COUNT: &str = "/attack/count";
 /// How long a session lives without its servers: longer than any outage here.
 const SESSION: Duration = Duration::from_secs(40);
 
@@ -131,6 +133,14 @@ async fn all_work(hosts: &str, books: &Arc<Books>) -> Result<usize> {
         let Some(done) = next.await.context("a worker hangs")? else { break };
         checks += done??;
     }
+    // Only now: one may be done while others still add.
+    let last = Client::builder(hosts).session_timeout(SESSION).connect().await?;
+    while let Err(error) = last.sync(COUNT).await {
+        ensure!(error.is_temporary(), error);
+    }
+    let (counted, whole) = (number_at(&last, COUNT).await?, WORKERS * ROUNDS);
+    ensure!(counted == whole, "{counted} of {whole} additions under the lock");
+    last.close().await;
     let books = books.items.lock().unwrap_or_else(PoisonError::into_inner);
     for (item, (put, done)) in &*books {
         let fits = match put {
@@ -174,13 +184,9 @@ impl Worker {
         ensure!(ticks >= 5, "only {ticks} ticks ran");
         let twice = lock(&self.books.twice).clone();
         ensure!(twice.is_empty(), "ticks {twice:?} ran twice");
-        if self.number == 0 {
-            let counted = self.number_at("/attack/count").await?;
-            let whole = WORKERS * ROUNDS;
-            ensure!(counted == whole, "{counted} of {whole} additions under the lock");
-        }
         ensure!(self.zk.session_id() == session, "the session is another");
-        ensure!(self.zk.close().await, "nobody confirmed that the session is closed");
+        // Not always confirmed: its server may have been killed just now.
+        self.zk.close().await;
         Ok(4 * ROUNDS + ticks)
     }
 
@@ -200,15 +206,15 @@ impl Worker {
     async fn adds_under_the_lock(&self) -> Result<()> {
         let guard = Mutex::new(&self.zk, "/attack/lock").acquire().await?;
         self.books.lock.enter(guard.token())?;
-        let now = self.number_at("/attack/count").await?;
+        let now = number_at(&self.zk, COUNT).await?;
         let next = (now + 1).to_string();
         loop {
-            match self.zk.set("/attack/count", next.as_bytes()).await {
+            match self.zk.set(COUNT, next.as_bytes()).await {
                 Ok(_) => break,
                 // Set again to the same: nobody else may meanwhile.
                 Err(error) if error.fate() != Fate::Happened && error.is_temporary() => {}
                 Err(error) if error.is_no_node() => {
-                    match self.zk.create("/attack/count", next.as_bytes()).parents().await {
+                    match self.zk.create(COUNT, next.as_bytes()).parents().await {
                         Ok(_) => break,
                         Err(error) if error.is_temporary() => {}
                         Err(error) if error.is_node_exists() => {}
@@ -221,17 +227,6 @@ impl Worker {
         self.books.lock.leave();
         ensure!(guard.release().await?, "it was lost");
         Ok(())
-    }
-
-    async fn number_at(&self, path: &str) -> Result<usize> {
-        loop {
-            match self.zk.get(path).await {
-                Ok(data) => return Ok(std::str::from_utf8(data.bytes())?.parse()?),
-                Err(error) if error.is_no_node() => return Ok(0),
-                Err(error) if error.is_temporary() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 
     async fn shares(&self) -> Result<()> {
@@ -320,6 +315,17 @@ impl Worker {
                 Err(error) if error.is_temporary() => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+}
+
+async fn number_at(zk: &Client, path: &str) -> Result<usize> {
+    loop {
+        match zk.get(path).await {
+            Ok(data) => return Ok(std::str::from_utf8(data.bytes())?.parse()?),
+            Err(error) if error.is_no_node() => return Ok(0),
+            Err(error) if error.is_temporary() => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
