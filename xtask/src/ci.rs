@@ -25,39 +25,11 @@ const NET: &[&str] =
     &["test", "--locked", "--profile", "storm", "-p", "oxkeeper-sim", "--features", "wrong"];
 
 /// Servers, ensembles and weathers in turns, the same seeds each time: what fails here is news.
-const STORM: &[&str] = &[
-    "run",
-    "--locked",
-    "--profile",
-    "storm",
-    "-p",
-    "oxkeeper-sim",
-    "--bin",
-    "storm",
-    "--",
-    "--weather",
-    "all",
-    "--seeds",
-    "0..1500",
-];
+const STORM: &[&str] = &["storm", "--weather", "all", "--seeds", "0..1500"];
 
 /// Seeds that nobody has seen, from the clock, for five minutes: what is found is printed with the
 /// command that repeats it, and becomes a regression seed.
-const FRESH: &[&str] = &[
-    "run",
-    "--locked",
-    "--profile",
-    "storm",
-    "-p",
-    "oxkeeper-sim",
-    "--bin",
-    "storm",
-    "--",
-    "--weather",
-    "all",
-    "--random-for",
-    "300",
-];
+const FRESH: &[&str] = &["storm", "--weather", "all", "--random-for", "300"];
 
 const STEPS: [Step; 12] = [
     Step { name: "fmt", words: &["fmt", "--all", "--check"], env: &[] },

@@ -18,7 +18,7 @@
 //! | [`report`] | a run and what is said of it |
 //!
 //! `storm` runs one seed or many:
-//! `cargo run --profile storm -p oxkeeper-sim --bin storm -- --seed 7`.
+//! `cargo storm --seed 7`.
 
 pub mod agenda;
 pub mod asked;

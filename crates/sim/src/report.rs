@@ -116,7 +116,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {invariant}: {}", &what[..what.floor_char_boundary(end)])?;
         }
         let (seed, voters, weather) = (self.seed, self.voters, self.weather.name());
-        write!(f, "replay: cargo run --profile storm -p oxkeeper-sim --bin storm -- ")?;
+        write!(f, "replay: cargo storm ")?;
         writeln!(f, "--servers {voters} --weather {weather} --seed {seed} --trace")
     }
 }
