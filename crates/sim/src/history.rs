@@ -119,10 +119,14 @@ pub enum Moment {
     Stands,
     /// It begins to serve.
     Serves,
+    /// It has seen a configuration that is on its way.
+    Sees,
+    /// It has put a configuration in force.
+    Changes,
 }
 
 impl Moment {
-    /// All of them.
+    /// Those of the agreement's beginning.
     pub const ALL: [Moment; 5] =
         [Moment::Establishes, Moment::Cuts, Moment::Installs, Moment::Stands, Moment::Serves];
 }

@@ -60,6 +60,8 @@ pub struct Plan {
     pub weather: Weather,
     /// Fewer members that vote than these are never asked for.
     pub voters_least: usize,
+    /// Whether servers come anew to a leader that is alone with what it wants to change.
+    pub newcomers: bool,
     /// The servers.
     pub server: ServerSettings,
     /// Whether all of the trace is kept.
@@ -78,9 +80,17 @@ impl Plan {
         };
         let clients = dice.between(2, 7) as usize;
         let pace_ms = *dice.pick(&[40, 20, 6]);
-        let (weather, voters_least) = (Weather::Open, 3);
-        let storm = 6 * SECOND;
-        Plan { seed, clients, pace_ms, storm, weather, voters_least, server, whole_trace: false }
+        Plan {
+            seed,
+            clients,
+            pace_ms,
+            storm: 6 * SECOND,
+            weather: Weather::Open,
+            voters_least: 3,
+            newcomers: false,
+            server,
+            whole_trace: false,
+        }
     }
 
     /// A run of so many servers that vote, and perhaps some that do not: one alone, or an ensemble.
@@ -124,21 +134,30 @@ impl Plan {
                 dice.draw();
                 plan.voters_least = *dice.pick(&[2, 3, 3]);
             }
+            Weather::Changes => {
+                ensemble.reconfig = true;
+                ensemble.observers = dice.between(0, 2) as usize;
+                plan.voters_least = *dice.pick(&[2, 3]);
+                // In every second storm: it takes place from what else may happen.
+                plan.newcomers = seed.is_multiple_of(2);
+            }
         }
         plan
     }
 
     /// A run as it is done when all that can be asked for is to have its share.
     pub fn of_all(seed: u64) -> Plan {
-        use Weather::{Epochs, Members, Open};
-        let (voters, weather) = match seed % 12 {
+        use Weather::{Changes, Epochs, Members, Open};
+        let (voters, weather) = match seed % 14 {
             0 | 6 => (1, Open),
             1 | 7 => (3, Open),
             2 | 8 => (5, Open),
             3 | 9 => (3, Epochs),
             4 | 10 => (3, Members),
             5 => (5, Epochs),
-            _ => (5, Members),
+            11 => (5, Members),
+            12 => (3, Changes),
+            _ => (5, Changes),
         };
         Plan::in_weather(seed, voters, weather)
     }

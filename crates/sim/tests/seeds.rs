@@ -2,7 +2,7 @@
 //! and enough happens in them for that to mean something.
 
 use oxkeeper_sim::world::Plan;
-use oxkeeper_sim::world::Weather::{self, Epochs, Members, Open};
+use oxkeeper_sim::world::Weather::{self, Changes, Epochs, Members, Open};
 use oxkeeper_sim::{Report, Volume};
 
 /// Seeds that once found something, with what it was.
@@ -110,6 +110,21 @@ fn the_first_ensembles_are_good_and_full_of_life() {
             assert!(report.is_good(), "again: {what}\n{report}");
         }
     }
+}
+
+/// Whatever happens just when a change of members is on its way or has come.
+#[test]
+fn changes_of_members_are_survived_at_every_moment() {
+    let (mut ambushes, mut changes) = (0, 0);
+    for (seed, voters) in (0..24).map(|seed| (seed, 3)).chain((0..8).map(|seed| (seed, 5))) {
+        let plan = Plan::in_weather(seed, voters, Changes);
+        let report = Report::of(Plan { whole_trace: true, ..plan });
+        assert!(report.is_good(), "{report}");
+        let lines = |what: &str| report.trace.lines().filter(|line| line.contains(what)).count();
+        ambushes += lines(" an ambush on server ");
+        changes += lines(" is configured: ");
+    }
+    assert!(ambushes > 30 && changes > 200, "only {ambushes} ambushes, {changes} changes");
 }
 
 /// A run in which members write batches that are alone without their log's thread, or never do.

@@ -32,6 +32,7 @@ use tracing::{debug, info, warn};
 
 use crate::quorum::{Membership, QuorumVerifier, Role};
 use crate::vote::{Received, Vote};
+use crate::wrong::{self, Wrong};
 
 /// The zxid of a server whose database is missing and may not be created empty
 /// (`db.autocreate=false`). It has no vote to cast and nobody may vote for it.
@@ -453,6 +454,7 @@ impl Election {
         let leads = settled.get(&like.vote.leader).map(|its| its.state);
         let joined = |sid| settled.get(&sid).is_some_and(|vote| vote.is_same(like));
         self.looks_long(now_ms)
+            && !wrong::is(Wrong::NotAsItWas)
             && leads == Some(PeerState::Leading)
             && self.membership.current().is_quorum(joined)
     }
@@ -466,7 +468,7 @@ impl Election {
     /// would count for nothing without a quorum.
     fn come_round(&mut self, now_ms: u64, from: Sid, Received { vote, state, .. }: Received) {
         let eligible = self.membership.weight(from) != 0 && vote.leader == from;
-        let long = self.looks_long(now_ms);
+        let long = self.looks_long(now_ms) && !wrong::is(Wrong::InTurns);
         let Phase::Looking(round) = &mut self.phase else { return };
         let vote = Vote { election_epoch: self.round, ..vote };
         if state == PeerState::Leading && eligible && long && vote.beats(&round.proposal) {
@@ -488,7 +490,9 @@ impl Election {
         let leader = like.vote.leader;
         let leads = if leader == self.my_sid {
             // Others may follow who this server was before it lost its data.
-            self.standing.last_logged != NO_DATABASE && like.vote.election_epoch == self.round
+            let emptied =
+                self.standing.last_logged == NO_DATABASE && !wrong::is(Wrong::EmptiedLeads);
+            !emptied && like.vote.election_epoch == self.round
         } else {
             votes.get(&leader).is_some_and(|its| its.state == PeerState::Leading)
         };

@@ -1,4 +1,4 @@
-//! Ways to be wrong, on purpose: what Apache's ensembles once did, put back.
+//! Ways to be wrong, on purpose: what Apache's ensembles once did, and ours, put back.
 //!
 //! A net that has never caught anything proves nothing. With the feature `wrong`, which builds that
 //! are meant for use refuse, a member can be told to make one of these mistakes; the simulator then
@@ -53,11 +53,31 @@ pub enum Wrong {
     /// A member whose data is gone counts, and votes, as soon as it has a history again: as with
     /// Apache's servers to this day.
     Wiped,
+    /// A leader that a reconfiguration has replaced waits for the others to hang up.
+    Refound,
+    /// Who looks for long does not come round to who leads.
+    InTurns,
+    /// A configuration that is only proposed is in force for who joins just then.
+    ProposedInForce,
+    /// Who observes by the configuration in force does not count for the one under way.
+    ObserversLeftOut,
+    /// A reconfiguration may need the acknowledgement of a server that observes.
+    ObserverNeeded,
+    /// Who has seen a configuration that needs it does not find who leads by the one in force.
+    NotAsItWas,
+    /// What was proposed before a reconfiguration needs who is removed by it.
+    RemovedNeeded,
+    /// Who has lost its data leads because others still follow it.
+    EmptiedLeads,
+    /// A leader answers a sync without asking who follows.
+    SyncAsksNobody,
+    /// On a leader, a connection that its session has left still speaks for it.
+    LeftSpeaks,
 }
 
 impl Wrong {
     /// All of them, with the names they are chosen by.
-    pub const ALL: [(&'static str, Wrong); 19] = [
+    pub const ALL: [(&'static str, Wrong); 29] = [
         ("3911", Wrong::Z3911),
         ("4643", Wrong::Z4643),
         ("4646", Wrong::Z4646),
@@ -77,6 +97,16 @@ impl Wrong {
         ("3127", Wrong::Z3127),
         ("2355", Wrong::Z2355),
         ("wiped", Wrong::Wiped),
+        ("refound", Wrong::Refound),
+        ("in-turns", Wrong::InTurns),
+        ("proposed-in-force", Wrong::ProposedInForce),
+        ("observers-left-out", Wrong::ObserversLeftOut),
+        ("observer-needed", Wrong::ObserverNeeded),
+        ("not-as-it-was", Wrong::NotAsItWas),
+        ("removed-needed", Wrong::RemovedNeeded),
+        ("emptied-leads", Wrong::EmptiedLeads),
+        ("sync-asks-nobody", Wrong::SyncAsksNobody),
+        ("left-speaks", Wrong::LeftSpeaks),
     ];
 }
 
@@ -92,23 +122,29 @@ pub use chosen::{choose, is};
 
 #[cfg(feature = "wrong")]
 mod chosen {
-    use core::sync::atomic::{AtomicU32, Ordering};
+    use core::sync::atomic::{AtomicU64, Ordering};
 
     use super::Wrong;
 
-    static CHOSEN: AtomicU32 = AtomicU32::new(u32::MAX);
+    /// One bit for each.
+    static CHOSEN: AtomicU64 = AtomicU64::new(0);
 
     /// Whether this mistake is to be made.
     pub fn is(wrong: Wrong) -> bool {
-        CHOSEN.load(Ordering::Relaxed) == wrong as u32
+        CHOSEN.load(Ordering::Relaxed) & (1 << wrong as u64) != 0
     }
 
-    /// Makes the mistake of this name from now on; false if there is none.
-    pub fn choose(name: &str) -> bool {
-        let found = Wrong::ALL.iter().find(|(known, _)| *known == name);
-        if let Some((_, wrong)) = found {
-            CHOSEN.store(*wrong as u32, Ordering::Relaxed);
+    /// Makes the mistake of this name from now on, or several with `+` between their names, and no
+    /// other; false, and nothing is changed, if one of them is none.
+    pub fn choose(names: &str) -> bool {
+        let bit = |name: &str| {
+            let found = Wrong::ALL.iter().find(|(known, _)| *known == name);
+            found.map(|(_, wrong)| 1 << *wrong as u64)
+        };
+        let bits: Option<Vec<u64>> = names.split('+').map(bit).collect();
+        if let Some(bits) = &bits {
+            CHOSEN.store(bits.iter().fold(0, |all, bit| all | bit), Ordering::Relaxed);
         }
-        found.is_some()
+        bits.is_some()
     }
 }

@@ -263,6 +263,8 @@ impl Running {
         if let Some(ports) = &mut self.ports {
             ports.votes.configure(&membership);
         }
+        let moment = if in_force { Moment::Changes } else { Moment::Sees };
+        ground.history.moments.push((moment, server));
         if in_force {
             let (version, text) =
                 (membership.current().version(), membership.current().to_string());

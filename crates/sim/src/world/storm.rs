@@ -28,12 +28,23 @@ pub enum Weather {
     Epochs,
     /// An operator who adds, removes and changes members.
     Members,
+    /// The same, and what goes wrong does so while a change is on its way or has just come.
+    Changes,
 }
 
 impl Weather {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Weather); 3] =
-        [("open", Weather::Open), ("epochs", Weather::Epochs), ("members", Weather::Members)];
+    pub const ALL: [(&'static str, Weather); 4] = [
+        ("open", Weather::Open),
+        ("epochs", Weather::Epochs),
+        ("members", Weather::Members),
+        ("changes", Weather::Changes),
+    ];
+
+    /// Whether members come and go.
+    pub fn changes_members(self) -> bool {
+        matches!(self, Weather::Members | Weather::Changes)
+    }
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -59,7 +70,12 @@ impl World {
         match self.plan.weather {
             Weather::Members if self.dice.one_in(3) => self.reconfigure(),
             Weather::Epochs if !self.dice.one_in(3) => return self.epochs_storm(),
-            Weather::Open | Weather::Epochs | Weather::Members => {}
+            Weather::Changes if self.dice.one_in(2) => {
+                let moment = *self.dice.pick(&[Moment::Sees, Moment::Changes]);
+                self.ambush = Some(Ambush { moment, from: self.ground.history.moments.len() });
+                self.reconfigure();
+            }
+            Weather::Open | Weather::Epochs | Weather::Members | Weather::Changes => {}
         }
         if self.servers.len() > 1 && self.dice.one_in(3) {
             return self.ensemble_storm();
@@ -173,7 +189,7 @@ impl World {
                 // What a quorum has acknowledged must still be with one of a quorum; and where the
                 // quorum changes meanwhile, nobody can know whom it needs.
                 let whole = self.servers.iter().all(|server| !server.is_wiped());
-                if whole && self.plan.weather != Weather::Members {
+                if whole && !self.plan.weather.changes_members() {
                     self.servers[at].wipe(ground);
                     let down = self.dice.between(10, 1500) * MS;
                     ground.agenda.plan(down, Event::Start { server: at });
@@ -267,6 +283,9 @@ impl World {
             return;
         }
         self.ground.note(format_args!("an ambush on server {server}"));
+        if self.plan.weather == Weather::Changes {
+            return self.change_storm(server);
+        }
         let leaders = (0..self.servers.len()).filter(|at| self.servers[*at].leads());
         let leaders = leaders.collect::<Vec<_>>();
         if !self.dice.one_in(4) {
@@ -280,6 +299,67 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    /// A change has just come to a server, or is on its way to it: not all of the others hear of
+    /// it, log it, or live to tell.
+    fn change_storm(&mut self, server: usize) {
+        let count = self.servers.len();
+        let leader = (0..count).find(|at| self.servers[*at].leads()).unwrap_or(server);
+        for _ in 0..self.dice.between(1, 3) {
+            let any = self.dice.below(count as u64) as usize;
+            let at = *self.dice.pick(&[server, leader, leader, any]);
+            match self.dice.below(if self.plan.newcomers { 8 } else { 6 }) {
+                0 => self.strike(at, 400),
+                // For good, as far as the others can tell.
+                1 => self.strike(at, 6000),
+                2 => self.servers[at].step_down(&mut self.ground),
+                3 => {
+                    let until = self.ground.agenda.now() + self.dice.between(20, 3000) * MS;
+                    self.ground.note(format_args!("server {at} is stopped"));
+                    self.servers[at].freeze(until);
+                }
+                4 => {
+                    let times = self.dice.between(20, 300);
+                    self.ground.note(format_args!("the disk of server {at} is slower: {times}"));
+                    self.servers[at].slow_disk(times);
+                    self.ground.agenda.plan(self.dice.between(300, 3000) * MS, Event::Relief(at));
+                }
+                5 => {
+                    let spared = self.dice.one_in(2).then_some(any);
+                    let way = self.dice.below(3);
+                    self.isolate(at, spared, way);
+                }
+                // One comes anew to who is alone with what it wanted.
+                _ => {
+                    self.isolate(leader, Some(any), 2);
+                    if any != leader {
+                        self.servers[any].fail(&mut self.ground, Outage::Kill);
+                        let down = self.dice.between(1, 60) * MS;
+                        self.ground.agenda.plan(down, Event::Start { server: any });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Cuts a server off from all but one, for a while: nobody hears it, it hears nobody, or both.
+    fn isolate(&mut self, at: usize, spared: Option<usize>, way: u64) {
+        self.ground.note(format_args!("server {at} is alone but for {spared:?}: {way}"));
+        for other in 0..self.servers.len() {
+            if other == at || spared == Some(other) {
+                continue;
+            }
+            let (a, b) = (Party::Server(at), Party::Server(other));
+            if way != 1 {
+                self.ground.net.cut(a, b);
+            }
+            if way != 0 {
+                self.ground.net.cut(b, a);
+            }
+        }
+        let long = self.dice.between(50, 4000) * MS;
+        self.ground.agenda.plan(long, Event::Relief(at));
     }
 
     /// A server goes, mostly for want of power, and comes back within so many ms.

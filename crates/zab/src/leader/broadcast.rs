@@ -112,7 +112,8 @@ impl Leader {
                 link.syncing = None;
                 // Who still observes and votes in a configuration that is on its way has the
                 // history as well: the new quorum may need it before anything is proposed to it.
-                if counts || (voter && ledger.settings.sync_enabled) {
+                let left_out = wrong::is(Wrong::ObserversLeftOut);
+                if counts || (voter && ledger.settings.sync_enabled && !left_out) {
                     self.history_acks.insert(sid);
                 }
                 if counts {
@@ -221,7 +222,8 @@ impl Leader {
             self.needs = Arc::new(ledger.membership.clone());
             // What is outstanding needs those no more who are none now, and may have gone. Whoever
             // leads after this has the reconfiguration in its history, and asks the new quorum.
-            for outstanding in &mut self.proposals {
+            let needed = wrong::is(Wrong::RemovedNeeded);
+            for outstanding in self.proposals.iter_mut().filter(|_| !needed) {
                 outstanding.needs = Arc::clone(&self.needs);
             }
             if leader != ledger.settings.sid {
@@ -281,6 +283,7 @@ impl Leader {
         let me = ledger.settings.sid;
         let follows = |id: &LinkId, link: &Link| {
             let since = asks == Some(Syncer::Link(*id)) || link.answered_after(round);
+            let since = since || wrong::is(Wrong::SyncAsksNobody);
             since && link.forwards() && link.has_voice() && !link.observes()
         };
         let is_with_us =

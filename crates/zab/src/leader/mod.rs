@@ -41,6 +41,7 @@ use crate::messages::{Drop, LinkId, SyncToken, Verdict, Why};
 use crate::quorum::Membership;
 use crate::running::RunningTime;
 use crate::settings::PULSES_MISSED;
+use crate::wrong::{self, Wrong};
 
 pub use link::{Learner, Link, Stage, Syncing};
 
@@ -400,7 +401,7 @@ impl Leader {
         }
         // All that were told are on their way to the next leader. Who stayed would be found by
         // others, and they would follow one that commits nothing any more.
-        if self.successor.is_some() {
+        if self.successor.is_some() && !wrong::is(Wrong::Refound) {
             return Err(self.quorum_lost());
         }
         self.look_at_ensemble_id(ledger);
@@ -427,6 +428,7 @@ impl Leader {
             .links
             .values()
             .filter(|link| self.tick <= link.alive_until_tick && link.has_voice())
+            .filter(|link| !link.observes() || !wrong::is(Wrong::ObserversLeftOut))
             .map(Link::sid)
             .collect();
         let me = ledger.settings.sid;

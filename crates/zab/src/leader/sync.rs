@@ -156,8 +156,9 @@ impl Leader {
         let zxid = Zxid(i64::from(self.epoch) << 32);
         // With its epoch a leader puts in force what was under way. What it proposes afterwards
         // comes as a proposal: said here, it would be in force with UPTODATE, come what may.
+        let early = wrong::is(Wrong::ProposedInForce);
         let config = match self.phase {
-            Phase::Broadcast => ledger.membership.current().to_string(),
+            Phase::Broadcast if !early => ledger.membership.current().to_string(),
             _ => ledger.config_last_seen().to_string(),
         };
         ledger.send(id, Outgoing::NewLeader(zxid, config));

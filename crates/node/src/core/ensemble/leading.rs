@@ -15,6 +15,7 @@ use oxkeeper_proto::{ErrorCode, OpCode, SessionId};
 use oxkeeper_tree::acl_rules::AuthId;
 use oxkeeper_zab as zab;
 use zab::LinkId;
+use zab::wrong::{self, Wrong};
 
 use super::Core;
 use crate::core::{Origin, Owner};
@@ -106,7 +107,9 @@ impl Core {
         let synced = |sid| {
             let links = ensemble.peer.leading().into_iter().flat_map(zab::leader::Leader::links);
             // An observer is not asked for its acknowledgement: it could not help to commit.
-            let has_it = |link: &zab::leader::Link| link.synchronized() && !link.observes();
+            let has_it = |link: &zab::leader::Link| {
+                link.synchronized() && (!link.observes() || wrong::is(Wrong::ObserverNeeded))
+            };
             sid == me || links.into_iter().any(|(_, link)| link.sid() == sid && has_it(link))
         };
         let rules = zab::reconfig::Rules {

@@ -5,6 +5,7 @@ use oxkeeper_proto::codec::{Put, Reader};
 use oxkeeper_proto::packet::{encode_identities, put_touched};
 use oxkeeper_proto::{OpCode, Request, SessionId, Zxid};
 use oxkeeper_zab as zab;
+use zab::wrong::{self, Wrong};
 
 use super::{Core, Part};
 use crate::core::{Waiter, WaiterKind};
@@ -84,7 +85,8 @@ impl Core {
         connection: (FrontId, ConnId),
     ) -> bool {
         let Some(ensemble) = self.ensemble.as_ref().filter(|_| self.forwards()) else {
-            return self.sessions.is_of_another(session, connection);
+            let left = self.sessions.is_of_another(session, connection);
+            return left && !wrong::is(Wrong::LeftSpeaks);
         };
         !ensemble.locals.is_open(session) && ensemble.connected.get(&session) != Some(&connection)
     }
