@@ -127,12 +127,17 @@ mod tests {
     use crate::boot::BootOptions;
     use crate::settings::settings;
 
-    /// ZOOKEEPER-2101, 3496, 4306: what one server accepts, each has to be able to read, from its log
-    /// and from its leader.
+    /// ZOOKEEPER-2101, 3496, 4306: what one server accepts, each has to be able to read, from its
+    /// log and from its leader.
     #[test]
     fn what_is_proposed_is_never_larger_than_what_learners_and_logs_take() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("myid"), "1").unwrap();
+        let member = format!(
+            "dataDir={}\nclientPort=2181\ninitLimit=10\nsyncLimit=5\n\
+             server.1=a:1:2\nserver.2=b:1:2\n",
+            home.path().display()
+        );
         for limits in [
             "",
             "jute.maxbuffer=128\n",
@@ -140,13 +145,10 @@ mod tests {
             "jute.maxbuffer=4194304\njute.maxbuffer.extrasize=1024\n",
             "jute.maxbuffer=2147483647\njute.maxbuffer.extrasize=2147483647\n",
         ] {
-            let text = format!(
-                "dataDir={}\ninitLimit=10\nsyncLimit=5\nserver.1=a:1:2\nserver.2=b:1:2\n{limits}",
-                home.path().display()
-            );
+            let text = format!("{member}{limits}");
+            let options = Options::default();
             let config =
-                Config::from_bytes("zoo.cfg", text.as_bytes(), &Options::default(), &OsFiles)
-                    .unwrap();
+                Config::from_bytes("zoo.cfg", text.as_bytes(), &options, &OsFiles).unwrap();
             let ensemble = config.ensemble.as_ref().unwrap();
             let proposed = settings(&config, 1, 1).rules.entry_bytes_max;
             assert!(proposed <= LOG_ENTRY_BYTES_MAX, "{limits}");
@@ -154,9 +156,8 @@ mod tests {
             let read_back = BootOptions::new(&config, 1).recovery.java_entry_bytes_max;
             assert!(proposed <= read_back, "{limits}");
             // And what a client may send is not refused only because it is written down.
-            assert!(
-                proposed > config.limits.jute_maxbuffer as usize || proposed == LOG_ENTRY_BYTES_MAX
-            );
+            let sent = config.limits.jute_maxbuffer as usize;
+            assert!(proposed == LOG_ENTRY_BYTES_MAX || proposed > sent, "{limits}");
         }
     }
 }

@@ -169,6 +169,8 @@ fn a_check_outside_a_multi_is_refused_and_leaves_nothing_that_others_could_stumb
         world.settle();
         let got = world.got(&client);
         assert_eq!((got[0].xid, got[0].err), (xid, ErrorCode::UNIMPLEMENTED));
+        assert!(world.is_closed(&client), "as with any request that there is not");
+        let mut client = world.connect(at, 10_000);
         let path = format!("/behind{at}");
         assert_eq!(world.ask(&mut client, &create(&path, 0)), Some(ErrorCode::OK));
     }

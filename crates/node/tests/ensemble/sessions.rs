@@ -74,15 +74,15 @@ fn a_closed_session_is_known_nowhere() {
     }
 }
 
-/// ZOOKEEPER-2355, 4837: a follower that had lost its leader while the end of a session was proposed
-/// kept the session's ephemerals for ever, and showed them to everybody once it led.
+/// ZOOKEEPER-2355, 4837: a follower that had lost its leader while the end of a session was
+/// proposed kept the session's ephemerals for ever, and showed them to everybody once it led.
 #[test]
 fn the_end_of_a_session_is_not_missed_by_who_lost_its_leader_over_it() {
     for comes in [false, true] {
         let mut world = World::new(3).formed();
         let mut client = world.connect(2, 10_000);
         assert_eq!(world.ask(&mut client, &create("/e", EPHEMERAL)), Some(ErrorCode::OK));
-        // Either 0 does not get the proposal, which 1 has; or both do, and nobody hears of a commit.
+        // Either 0 does not get the proposal, which 1 has; or both do, and nothing is committed.
         match comes {
             true => [0, 1].iter().for_each(|at| world.hold(*at, 2)),
             false => world.hold(2, 0),

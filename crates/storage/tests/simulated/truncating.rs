@@ -129,8 +129,8 @@ fn an_interrupted_truncation_leaves_a_prefix_and_can_be_repeated() {
     }
 }
 
-/// A history as a member may have it: epochs that begin anew, logs that begin and snapshots that are
-/// taken anywhere, the power cut now and then.
+/// A history as a member may have it: epochs that begin anew, logs that begin and snapshots that
+/// are taken anywhere, the power cut now and then.
 #[derive(Debug, Clone)]
 enum Step {
     Txns(u8),
@@ -204,8 +204,8 @@ fn of_snapshots(disk: &SimDisk) -> Vec<i64> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// ZOOKEEPER-1156, 1489: exactly what is behind the place goes, wherever it is: within a file, at
-    /// the edge of one, in an earlier one, between two epochs, before or behind everything.
+    /// ZOOKEEPER-1156, 1489: exactly what is behind the place goes, wherever it is: within a file,
+    /// at the edge of one, in an earlier one, between two epochs, before or behind everything.
     #[test]
     fn what_is_behind_any_place_of_any_history_goes_and_nothing_else(steps in steps()) {
         let (whole, zxids, snapshots) = written(&steps);
