@@ -28,6 +28,7 @@ fn start(sid: u8, members: &[u8]) -> Server {
     fs::write(dir.path().join("data/myid"), sid.to_string()).unwrap();
     let mut file = format!(
         "dataDir={}\ntickTime=2000\ninitLimit=10\nsyncLimit=5\nreconfigEnabled=true\n\
+         4lw.commands.whitelist=*\n\
          zookeeper.DigestAuthenticationProvider.superDigest={SUPER_DIGEST}\n",
         dir.path().join("data").display()
     );
