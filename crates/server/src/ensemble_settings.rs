@@ -118,21 +118,60 @@ fn random() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use oxkeeper_config::{Options, OsFiles};
+    use oxkeeper_storage::limits::LOG_ENTRY_BYTES_MAX;
 
     use super::*;
+    use crate::boot::BootOptions;
+    use crate::settings::settings;
+
+    /// ZOOKEEPER-2101, 3496, 4306: what one server accepts, each has to be able to read, from its
+    /// log and from its leader.
+    #[test]
+    fn what_is_proposed_is_never_larger_than_what_learners_and_logs_take() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("myid"), "1").unwrap();
+        let member = format!(
+            "dataDir={}\nclientPort=2181\ninitLimit=10\nsyncLimit=5\n\
+             server.1=a:1:2\nserver.2=b:1:2\n",
+            home.path().display()
+        );
+        for limits in [
+            "",
+            "jute.maxbuffer=128\n",
+            "jute.maxbuffer=4194304\n",
+            "jute.maxbuffer=4194304\njute.maxbuffer.extrasize=1024\n",
+            "jute.maxbuffer=2147483647\njute.maxbuffer.extrasize=2147483647\n",
+        ] {
+            let text = format!("{member}{limits}");
+            let options = Options::default();
+            let config =
+                Config::from_bytes("zoo.cfg", text.as_bytes(), &options, &OsFiles).unwrap();
+            let ensemble = config.ensemble.as_ref().unwrap();
+            let proposed = settings(&config, 1, 1).rules.entry_bytes_max;
+            assert!(proposed <= LOG_ENTRY_BYTES_MAX, "{limits}");
+            assert!(proposed <= quorum_port(&config, ensemble).data_bytes_max, "{limits}");
+            let read_back = BootOptions::new(&config, 1).recovery.java_entry_bytes_max;
+            assert!(proposed <= read_back, "{limits}");
+            // And what a client may send is not refused only because it is written down.
+            let sent = config.limits.jute_maxbuffer as usize;
+            assert!(proposed == LOG_ENTRY_BYTES_MAX || proposed > sent, "{limits}");
+        }
+    }
 
     /// Member 4 of an ensemble with this in its file, an observer.
     fn member(lines: &str) -> (Config, Ensemble) {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("myid"), "4").unwrap();
+        fs::write(dir.path().join("myid"), "4").unwrap();
         let mut file = format!("dataDir={}\nclientPort=2181\n{lines}\n", dir.path().display());
         for sid in 1..=3 {
             file += &format!("server.{sid}=h{sid}:2888:3888\n");
         }
         file += "server.4=h4:2888:3888:observer\n";
         let path = dir.path().join("zoo.cfg");
-        std::fs::write(&path, file).unwrap();
+        fs::write(&path, file).unwrap();
         let config = Config::from_path(&path, &Options::default(), &OsFiles).unwrap();
         let ensemble = config.ensemble.clone().expect("an ensemble");
         (config, ensemble)
@@ -149,7 +188,7 @@ mod tests {
         let elects = election_port(&ensemble);
         assert_eq!(elects.links.hello, HelloForm::V1);
         assert_eq!((elects.links.unanswered_max_ms, elects.bind_attempts), (None, 3));
-        let node = crate::settings::settings(&config, 1, 1);
+        let node = settings(&config, 1, 1);
         assert!(node.leader_serves && node.standalone_enabled && !node.local_sessions);
         assert_eq!(node.read_only_after_ms, None);
 
@@ -178,7 +217,7 @@ mod tests {
         let serves = quorum_port(&config, &ensemble);
         assert!(serves.bind_attempts == 7 && serves.listen_on_all_ips);
         assert_eq!(serves.observer_master_port, Some(2889));
-        let node = crate::settings::settings(&config, 1, 1);
+        let node = settings(&config, 1, 1);
         assert!(!node.leader_serves && !node.standalone_enabled && node.multi_address);
         assert!(node.local_sessions && node.local_sessions_upgrading);
         assert_eq!(node.read_only_after_ms, Some(2_000));

@@ -2,7 +2,7 @@
 
 use oxkeeper_proto::data::{Acl, AclList, encode_acl, perms};
 use oxkeeper_proto::request::{AuthRequest, CreateRequest, PathWatch, ReconfigRequest};
-use oxkeeper_proto::{ErrorCode, Request, SessionId, Zxid};
+use oxkeeper_proto::{ErrorCode, OpCode, Put as _, Request, SessionId, Zxid};
 use oxkeeper_zab::Outgoing;
 
 use crate::world::{Got, TICK_MS, World};
@@ -201,6 +201,34 @@ fn what_a_follower_cannot_read_is_answered_in_its_turn_and_costs_no_zxid() {
     let got = world.got(&client);
     assert_eq!((got[0].xid, got[0].err), (xid, ErrorCode::MARSHALLING_ERROR));
     assert_eq!(world.members[2].shared.tree.last_zxid(), before);
+}
+
+/// ZOOKEEPER-2623: a check is a part of a multi, and alone no request at all. Members of Apache's
+/// before 3.5.3 logged one that nobody could read again.
+#[test]
+fn a_check_outside_a_multi_is_refused_and_leaves_nothing_that_others_could_stumble_over() {
+    let mut world = World::new(3).formed();
+    let mut body = Vec::new();
+    body.put_string("/zookeeper");
+    body.put_int(0);
+    for at in 0..3 {
+        let mut client = world.connect(at, 10_000);
+        let xid = world.send_raw(&mut client, OpCode::CHECK, &body);
+        world.settle();
+        let got = world.got(&client);
+        assert_eq!((got[0].xid, got[0].err), (xid, ErrorCode::UNIMPLEMENTED));
+        assert!(world.is_closed(&client), "as with any request that there is not");
+        let mut client = world.connect(at, 10_000);
+        let path = format!("/behind{at}");
+        assert_eq!(world.ask(&mut client, &create(&path, 0)), Some(ErrorCode::OK));
+    }
+    // Whatever was logged of it can be read, where it was asked and elsewhere.
+    for at in 0..3 {
+        world.kill(at);
+        world.start(at);
+        world.pass(2000);
+        assert!((0..3).all(|behind| world.has(at, &format!("/behind{behind}"))));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use oxkeeper_proto::request::{AuthRequest, ReconfigRequest};
@@ -61,11 +62,12 @@ fn reconfigure(
     client.call(OpCode::RECONFIG, &change(joining, leaving, version)).err
 }
 
-fn superuser(server: &Server) -> Client {
-    let mut client = Client::connect(server.addr, 30_000);
+/// None while that member serves nobody.
+fn superuser(server: &Server) -> Option<Client> {
+    let mut client = Client::try_resume(server.addr, 30_000, Default::default()).ok()??;
     let auth = AuthRequest { kind: 0, scheme: Some("digest".into()), auth: Some(b"super:test") };
     assert_eq!(client.call(OpCode::AUTH, &Request::Auth(auth)).err, ErrorCode::OK);
-    client
+    Some(client)
 }
 
 /// The configuration that a member serves, without the version, and that.
@@ -130,7 +132,7 @@ fn members_come_and_go_while_clients_go_on() {
     let follower = (leads + 1) % 3;
     let mut anybody = Client::connect(servers[follower].addr, 30_000);
     assert_eq!(reconfigure(&mut anybody, None, Some("22"), -1), ErrorCode::NO_AUTH);
-    let mut client = superuser(&servers[follower]);
+    let mut client = superuser(&servers[follower]).expect("it serves");
     assert_eq!(reconfigure(&mut client, None, Some("22"), first + 1), ErrorCode::BAD_VERSION);
     assert_eq!(reconfigure(&mut client, None, Some("22,23"), -1), ErrorCode::BAD_ARGUMENTS);
     let absent = format!("{},{},{}", line(24), line(25), line(26));
@@ -168,11 +170,22 @@ fn members_come_and_go_while_clients_go_on() {
     });
     assert!(anybody.get("/e").is_ok());
 
+    // A client port moves, while it is asked.
+    let moved = format!("server.24={0}:2888:3888:participant;{0}:2182", host(24));
+    let mut client = wait_for(|| superuser(&servers[0]));
+    assert_eq!(reconfigure(&mut client, Some(&moved), None, third), ErrorCode::OK);
+    let last = servers.last_mut().expect("three of them");
+    let old = std::mem::replace(&mut last.addr, SocketAddr::new(last.addr.ip(), 2182));
+    wait_for(|| mode(last));
+    wait_for(|| TcpStream::connect(old).is_err().then_some(()));
+    assert_eq!(reconfigure(&mut client, Some(&line(24)), None, -1), ErrorCode::OK);
+    let fourth = agree_on(&servers[..2].iter().collect::<Vec<_>>(), &left);
+
     // What was written is what they start with.
     let dirs: Vec<Dir> = servers.into_iter().map(Server::kill).collect();
     let servers: Vec<Server> = dirs.into_iter().map(again).collect();
     servers.iter().for_each(|server| drop(wait_for(|| mode(server))));
-    assert_eq!(agree_on(&servers.iter().collect::<Vec<_>>(), &left), third);
+    assert_eq!(agree_on(&servers.iter().collect::<Vec<_>>(), &left), fourth);
     let conf = word(servers[0].addr, "conf");
-    assert!(conf.ends_with(&format!("version={third:x}")), "{conf}");
+    assert!(conf.ends_with(&format!("version={fourth:x}")), "{conf}");
 }

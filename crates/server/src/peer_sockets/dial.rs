@@ -172,6 +172,9 @@ mod tests {
     static ANSWERS: Mutex<Vec<(&str, Vec<SocketAddr>)>> = Mutex::new(Vec::new());
     /// Names that are not answered until this is dropped.
     static STUCK: Mutex<Vec<(&str, mpsc::Receiver<()>)>> = Mutex::new(Vec::new());
+    /// Held by a test whose names do not resolve. The first thread to log from a place decides
+    /// whether anybody listens there: it must not be another's than the one that does.
+    static LOGGING: Mutex<()> = Mutex::new(());
 
     fn look_up(address: &Address) -> io::Result<Vec<SocketAddr>> {
         let mut stuck = STUCK.lock();
@@ -217,6 +220,7 @@ mod tests {
 
     #[test]
     fn names_are_resolved_at_every_dial() {
+        let _alone = LOGGING.lock();
         let ((_one, first), (_other, second)) = (listener(), listener());
         run(async {
             let resolver = resolver();
@@ -239,6 +243,7 @@ mod tests {
 
     #[test]
     fn a_name_that_takes_long_delays_no_other_and_is_asked_for_once() {
+        let _alone = LOGGING.lock();
         let (_listener, at) = listener();
         answer("prompt", &[at]);
         answer("slow", &[at]);
@@ -272,6 +277,7 @@ mod tests {
                 Ok(())
             }
         }
+        let _alone = LOGGING.lock();
         let log = Log::default();
         let to = log.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || to.clone()).finish();
