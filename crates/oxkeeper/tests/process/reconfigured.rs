@@ -175,7 +175,8 @@ fn members_come_and_go_while_clients_go_on() {
     let mut client = wait_for(|| superuser(&servers[0]));
     assert_eq!(reconfigure(&mut client, Some(&moved), None, third), ErrorCode::OK);
     let last = servers.last_mut().expect("three of them");
-    let old = std::mem::replace(&mut last.addr, SocketAddr::new(last.addr.ip(), 2182));
+    let old = last.addr;
+    last.addr = SocketAddr::new(old.ip(), 2182);
     wait_for(|| mode(last));
     wait_for(|| TcpStream::connect(old).is_err().then_some(()));
     assert_eq!(reconfigure(&mut client, Some(&line(24)), None, -1), ErrorCode::OK);
