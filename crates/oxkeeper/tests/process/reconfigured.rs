@@ -177,7 +177,8 @@ fn members_come_and_go_while_clients_go_on() {
     let last = servers.last_mut().expect("three of them");
     let old = last.addr;
     last.addr = SocketAddr::new(old.ip(), 2182);
-    wait_for(|| mode(last));
+    wait_for(|| TcpStream::connect(last.addr).ok());
+    assert!(word(last.addr, "srvr").contains("Mode: "));
     wait_for(|| TcpStream::connect(old).is_err().then_some(()));
     assert_eq!(reconfigure(&mut client, Some(&line(24)), None, -1), ErrorCode::OK);
     let fourth = agree_on(&servers[..2].iter().collect::<Vec<_>>(), &left);
