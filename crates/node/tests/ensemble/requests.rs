@@ -1,11 +1,12 @@
 //! Requests on every server: they come back in order, at the right moment, to the right client.
 
-use oxkeeper_proto::request::{PathWatch, ReconfigRequest};
+use oxkeeper_proto::data::{Acl, AclList, encode_acl, perms};
+use oxkeeper_proto::request::{AuthRequest, CreateRequest, PathWatch, ReconfigRequest};
 use oxkeeper_proto::{ErrorCode, OpCode, Put as _, Request, SessionId, Zxid};
 use oxkeeper_zab::Outgoing;
 
 use crate::world::{Got, TICK_MS, World};
-use crate::{EPHEMERAL, create, delete, get, set, sync};
+use crate::{EPHEMERAL, create, creation, delete, get, set, sync};
 
 fn xids(got: &[Got]) -> Vec<i32> {
     got.iter().map(|got| got.xid).collect()
@@ -104,6 +105,53 @@ fn a_reconfiguration_that_needs_an_observer_is_refused() {
     assert_eq!(ask(&[3, 4]), Some(ErrorCode::NEW_CONFIG_NO_QUORUM), "the leader and the observer");
     // Whether the client may do that is looked at last.
     assert_eq!(ask(&[2, 3, 4]), Some(ErrorCode::NO_AUTH), "the leader and a follower are enough");
+}
+
+#[test]
+fn every_member_tells_its_clients_who_the_members_are() {
+    let mut world = World::with(3, 1, |_| ()).formed();
+    for at in 0..4 {
+        let mut client = world.connect(at, 10_000);
+        let xid = world.send(&mut client, &get("/zookeeper/config"));
+        world.settle();
+        let got = world.got(&client);
+        assert_eq!((got[0].xid, got[0].err), (xid, ErrorCode::OK));
+        let text = String::from_utf8_lossy(&got[0].body);
+        assert!(text.contains("server.4=127.0.0.1:2004:3004:observer\nversion=0"), "{text}");
+        assert_eq!(
+            world.ask(&mut client, &set("/zookeeper/config", b"")),
+            Some(ErrorCode::NO_AUTH)
+        );
+    }
+}
+
+/// The leader judges by what the client has proved elsewhere.
+#[test]
+fn whom_a_client_has_proved_to_be_goes_along_with_its_writes() {
+    let mut world = World::with(3, 1, |_| ()).formed();
+    let mut owners = Vec::new();
+    encode_acl(&mut owners, &[Acl::new(perms::ALL, "auth", "")]);
+    let ann = Request::Auth(AuthRequest {
+        kind: 0,
+        scheme: Some("digest".into()),
+        auth: Some(b"ann:secret"),
+    });
+    for at in 0..4 {
+        let mut owner = world.connect(at, 10_000);
+        let mut other = world.connect(at, 10_000);
+        let path = format!("/of-ann-{at}");
+        let acl = AclList::from_raw(&owners).unwrap();
+        let guarded = Request::Create(CreateRequest { acl, ..creation(&path, 0) });
+        assert_eq!(world.ask(&mut other, &guarded), Some(ErrorCode::INVALID_ACL), "who is it?");
+        assert_eq!(world.ask(&mut owner, &ann), Some(ErrorCode::OK));
+        assert_eq!(world.ask(&mut owner, &guarded), Some(ErrorCode::OK));
+        assert_eq!(world.ask(&mut other, &set(&path, b"1")), Some(ErrorCode::NO_AUTH));
+        assert_eq!(world.ask(&mut owner, &set(&path, b"1")), Some(ErrorCode::OK));
+        let mut moved = world.renew(owner, (at + 1) % 4).expect("it lives");
+        assert_eq!(world.ask(&mut moved, &set(&path, b"2")), Some(ErrorCode::NO_AUTH));
+        assert_eq!(world.ask(&mut moved, &ann), Some(ErrorCode::OK));
+        assert_eq!(world.ask(&mut moved, &set(&path, b"2")), Some(ErrorCode::OK));
+    }
 }
 
 #[test]
