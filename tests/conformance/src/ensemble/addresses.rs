@@ -4,10 +4,9 @@
 //! [route](super::wires) begins at each. Apache's servers stay with an address for as long as it
 //! answers a probe, and every address of 127.0.0.0/8 does. So where we may, the routes begin at
 //! addresses that we give to the loopback device ourselves: those of a network that fails are taken
-//! from it, and nothing answers there until they are given back. Whoever is dialled sees the dialler
-//! at such an address, too. They are of the block that is set
-//! aside for measuring devices (198.18.0.0/15), and a part of it that no other process of ours has
-//! at the same time.
+//! from it, and nothing answers there until they are given back. Whoever is dialled sees the
+//! dialler at such an address, too. They are of the block that is set aside for measuring devices
+//! (198.18.0.0/15), in a part of it that no other process of ours has at the same time.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

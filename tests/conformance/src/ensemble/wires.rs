@@ -154,8 +154,8 @@ impl Wires {
         self.lay_route(0, pair, port, at, (None, target))
     }
 
-    /// [`lay`](Self::lay) to one of several addresses. From where its end comes to the target may be
-    /// said too: that is where `dialler` is for it.
+    /// [`lay`](Self::lay) to one of several addresses. From where its end comes to the target may
+    /// be said too: that is where `dialler` is for it.
     ///
     /// # Errors
     /// The same.
