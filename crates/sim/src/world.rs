@@ -124,20 +124,25 @@ impl Plan {
                 dice.draw();
                 plan.voters_least = *dice.pick(&[2, 3, 3]);
             }
+            Weather::Groups => {
+                ensemble.draw_groups(&mut dice);
+                plan.pace_ms = *dice.pick(&[4, 8, 20]);
+            }
         }
         plan
     }
 
     /// A run as it is done when all that can be asked for is to have its share.
     pub fn of_all(seed: u64) -> Plan {
-        use Weather::{Epochs, Members, Open};
+        use Weather::{Epochs, Groups, Members, Open};
         let (voters, weather) = match seed % 12 {
-            0 | 6 => (1, Open),
+            0 => (1, Open),
             1 | 7 => (3, Open),
             2 | 8 => (5, Open),
             3 | 9 => (3, Epochs),
             4 | 10 => (3, Members),
             5 => (5, Epochs),
+            6 => (5 + (seed / 12 % 3) as usize, Groups),
             _ => (5, Members),
         };
         Plan::in_weather(seed, voters, weather)

@@ -28,12 +28,18 @@ pub enum Weather {
     Epochs,
     /// An operator who adds, removes and changes members.
     Members,
+    /// Nothing, but quorums go by groups and weights.
+    Groups,
 }
 
 impl Weather {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Weather); 3] =
-        [("open", Weather::Open), ("epochs", Weather::Epochs), ("members", Weather::Members)];
+    pub const ALL: [(&'static str, Weather); 4] = [
+        ("open", Weather::Open),
+        ("epochs", Weather::Epochs),
+        ("members", Weather::Members),
+        ("groups", Weather::Groups),
+    ];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -59,7 +65,8 @@ impl World {
         match self.plan.weather {
             Weather::Members if self.dice.one_in(3) => self.reconfigure(),
             Weather::Epochs if !self.dice.one_in(3) => return self.epochs_storm(),
-            Weather::Open | Weather::Epochs | Weather::Members => {}
+            Weather::Groups if self.dice.one_in(3) => return self.epochs_storm(),
+            Weather::Open | Weather::Epochs | Weather::Members | Weather::Groups => {}
         }
         if self.servers.len() > 1 && self.dice.one_in(3) {
             return self.ensemble_storm();
