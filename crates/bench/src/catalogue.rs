@@ -100,7 +100,7 @@ const fn other(
 const M: u64 = 1_000_000;
 
 /// Every scenario, in the order in which `all` runs them: fresh memory first.
-pub const PRESETS: [Preset; 25] = [
+pub const PRESETS: [Preset; 26] = [
     other("mem-empty", "memory of the server as it is", Kind::Empty, 1, 0),
     mix("get-pipelined", "getData, pipelined", "get", 8, 64),
     mix("get-many", "getData over many connections", "get", 512, 1),
@@ -108,6 +108,7 @@ pub const PRESETS: [Preset; 25] = [
     mix("set-pipelined", "setData, pipelined", "set", 8, 64),
     mix("set-many", "setData over many connections", "set", 64, 1),
     mix("set-single", "setData, one at a time", "set", 1, 1),
+    mix("sync-single", "sync, one at a time", "sync", 1, 1),
     mix("mixed-90", "nine getData to one setData, pipelined", "get=9,set=1", 8, 64),
     other("lock", "the lock recipe: create, list, delete; a lock per client", Kind::Lock, 1, 1000),
     mix("create-delete", "create and delete in turns, pipelined", "create,delete", 8, 64),
@@ -150,7 +151,10 @@ pub const PRESETS: [Preset; 25] = [
 /// Names for several scenarios at once.
 pub const GROUPS: [(&str, &[&str]); 4] = [
     ("quick", &["get-pipelined", "get-single", "set-pipelined", "set-single"]),
-    ("ensemble-load", &["set-pipelined", "mixed-90", "set-many", "set-single", "lock", "connect"]),
+    (
+        "ensemble-load",
+        &["set-pipelined", "mixed-90", "set-many", "set-single", "sync-single", "lock", "connect"],
+    ),
     ("memory", &["mem-empty", "mem-znodes", "mem-kafka", "mem-watches", "mem-sessions"]),
     ("all", &[]),
 ];

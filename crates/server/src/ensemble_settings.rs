@@ -115,3 +115,111 @@ fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one("the number of an ensemble")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use oxkeeper_config::{Options, OsFiles};
+    use oxkeeper_storage::limits::LOG_ENTRY_BYTES_MAX;
+
+    use super::*;
+    use crate::boot::BootOptions;
+    use crate::settings::settings;
+
+    /// ZOOKEEPER-2101, 3496, 4306: what one server accepts, each has to be able to read, from its
+    /// log and from its leader.
+    #[test]
+    fn what_is_proposed_is_never_larger_than_what_learners_and_logs_take() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("myid"), "1").unwrap();
+        let member = format!(
+            "dataDir={}\nclientPort=2181\ninitLimit=10\nsyncLimit=5\n\
+             server.1=a:1:2\nserver.2=b:1:2\n",
+            home.path().display()
+        );
+        for limits in [
+            "",
+            "jute.maxbuffer=128\n",
+            "jute.maxbuffer=4194304\n",
+            "jute.maxbuffer=4194304\njute.maxbuffer.extrasize=1024\n",
+            "jute.maxbuffer=2147483647\njute.maxbuffer.extrasize=2147483647\n",
+        ] {
+            let text = format!("{member}{limits}");
+            let options = Options::default();
+            let config =
+                Config::from_bytes("zoo.cfg", text.as_bytes(), &options, &OsFiles).unwrap();
+            let ensemble = config.ensemble.as_ref().unwrap();
+            let proposed = settings(&config, 1, 1).rules.entry_bytes_max;
+            assert!(proposed <= LOG_ENTRY_BYTES_MAX, "{limits}");
+            assert!(proposed <= quorum_port(&config, ensemble).data_bytes_max, "{limits}");
+            let read_back = BootOptions::new(&config, 1).recovery.java_entry_bytes_max;
+            assert!(proposed <= read_back, "{limits}");
+            // And what a client may send is not refused only because it is written down.
+            let sent = config.limits.jute_maxbuffer as usize;
+            assert!(proposed == LOG_ENTRY_BYTES_MAX || proposed > sent, "{limits}");
+        }
+    }
+
+    /// Member 4 of an ensemble with this in its file, an observer.
+    fn member(lines: &str) -> (Config, Ensemble) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("myid"), "4").unwrap();
+        let mut file = format!("dataDir={}\nclientPort=2181\n{lines}\n", dir.path().display());
+        for sid in 1..=3 {
+            file += &format!("server.{sid}=h{sid}:2888:3888\n");
+        }
+        file += "server.4=h4:2888:3888:observer\n";
+        let path = dir.path().join("zoo.cfg");
+        fs::write(&path, file).unwrap();
+        let config = Config::from_path(&path, &Options::default(), &OsFiles).unwrap();
+        let ensemble = config.ensemble.clone().expect("an ensemble");
+        (config, ensemble)
+    }
+
+    #[test]
+    fn what_the_file_says_reaches_the_agreement_its_ports_and_the_node() {
+        let (config, ensemble) = member("initLimit=10\nsyncLimit=5");
+        let agreed = agreement(&config, &ensemble, 0, 1);
+        assert!(agreed.observer && agreed.sync_enabled && !agreed.reconfig_enabled);
+        assert!(!agreed.multi_address && !agreed.observer_masters && !agreed.force_snapshot);
+        assert_eq!((agreed.tick_time_ms, agreed.init_limit, agreed.sync_limit), (3_000, 10, 5));
+        assert_eq!(agreed.silence_ms, Some(2_250));
+        let elects = election_port(&ensemble);
+        assert_eq!(elects.links.hello, HelloForm::V1);
+        assert_eq!((elects.links.unanswered_max_ms, elects.bind_attempts), (None, 3));
+        let node = settings(&config, 1, 1);
+        assert!(node.leader_serves && node.standalone_enabled && !node.local_sessions);
+        assert_eq!(node.read_only_after_ms, None);
+
+        let (config, ensemble) = member(
+            "tickTime=1000\ninitLimit=9\nsyncLimit=4\nsyncEnabled=false\nleaderServes=no\n\
+             standaloneEnabled=false\nreconfigEnabled=true\nmultiAddress.enabled=true\n\
+             electionPortBindRetry=7\nquorumListenOnAllIPs=true\nobserverMasterPort=2889\n\
+             maxConcurrentSnapSyncs=2\nmaxConcurrentDiffSyncs=6\nforceSnapshotSync=true\n\
+             localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
+             readonlymode.enabled=true\nobserver.reconnectDelayMs=70\nobserver.election.DelayMs=80",
+        );
+        let agreed = agreement(&config, &ensemble, 5, 1);
+        assert!(!agreed.sync_enabled && agreed.reconfig_enabled && agreed.multi_address);
+        assert!(agreed.observer_masters && agreed.force_snapshot);
+        assert_eq!((agreed.tick_time_ms, agreed.init_limit, agreed.sync_limit), (1_000, 9, 4));
+        assert_eq!((agreed.snap_syncs_max, agreed.diff_syncs_max), (2, 6));
+        assert_eq!((agreed.silence_ms, agreed.ensemble_id), (Some(1_000), 5));
+        let delays = (agreed.observer_reconnect_delay_ms, agreed.observer_election_delay_ms);
+        assert_eq!(delays, (70, 80));
+        let votes = voting(&config, &ensemble);
+        assert!(votes.reconfig_enabled && votes.multi_address);
+        let elects = election_port(&ensemble);
+        assert_eq!(elects.links.hello, HelloForm::V2);
+        assert_eq!(elects.links.unanswered_max_ms, Some(UNANSWERED_MAX_MS));
+        assert!(elects.bind_attempts == 7 && elects.listen_on_all_ips);
+        let serves = quorum_port(&config, &ensemble);
+        assert!(serves.bind_attempts == 7 && serves.listen_on_all_ips);
+        assert_eq!(serves.observer_master_port, Some(2889));
+        let node = settings(&config, 1, 1);
+        assert!(!node.leader_serves && !node.standalone_enabled && node.multi_address);
+        assert!(node.local_sessions && node.local_sessions_upgrading);
+        assert_eq!(node.read_only_after_ms, Some(2_000));
+    }
+}

@@ -4,6 +4,7 @@
 use oxkeeper_config::{Config, ConnectionThrottle, Ensemble};
 use oxkeeper_node::Settings;
 use oxkeeper_node::core::ThrottleSettings;
+use oxkeeper_storage::limits::LOG_ENTRY_BYTES_MAX;
 use oxkeeper_tree::acl_rules::Schemes;
 use oxkeeper_tree::prep::Rules;
 
@@ -19,8 +20,10 @@ pub fn settings(config: &Config, seed: u64, threads: usize) -> Settings {
     let ensemble = config.ensemble.as_ref();
     let frame_bytes_max = limits.jute_maxbuffer as usize;
     let field_bytes_max = frame_bytes_max + limits.jute_extrasize as usize;
+    // However much is allowed: what is proposed must be one entry of the log (ZOOKEEPER-2101).
+    let entry_bytes_max = field_bytes_max.min(LOG_ENTRY_BYTES_MAX);
     Settings {
-        rules: rules(config, field_bytes_max),
+        rules: rules(config, entry_bytes_max),
         tick_time_ms: config.sessions.tick_time_ms,
         session_timeout_min_ms: config.sessions.min_session_timeout_ms as i32,
         session_timeout_max_ms: config.sessions.max_session_timeout_ms as i32,

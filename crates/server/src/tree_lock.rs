@@ -165,7 +165,8 @@ mod tests {
     #[test]
     fn a_reader_gives_way_between_slices_and_is_told() {
         let lock = lock();
-        let bytes = vec![7; 8 * SLICE_BYTES];
+        // More than is read while a writer comes.
+        let bytes = vec![7; 10_000 * SLICE_BYTES];
         std::thread::scope(|scope| {
             let (told, writer) = std::sync::mpsc::channel();
             let lock = &lock;
@@ -174,23 +175,22 @@ mod tests {
                 lock.write().serving = false;
             });
             let mut told = Some(told);
-            let mut slices = 0;
-            while lock.read().serving {
-                lock.read_in_slices(&bytes, |shared, slice, fresh| {
-                    slices += 1;
-                    if let Some(told) = told.take() {
-                        told.send(()).unwrap();
-                        // Until the writer is on its way.
-                        while !lock.wanted.0.load(Ordering::Relaxed) {
-                            std::thread::yield_now();
-                        }
-                        assert!(shared.serving, "no writer while we read");
+            let mut serving = true;
+            lock.read_in_slices(&bytes, |shared, slice, fresh| {
+                if let Some(told) = told.take() {
+                    assert!(fresh);
+                    told.send(()).unwrap();
+                    // Until the writer is on its way.
+                    while !lock.wanted.0.load(Ordering::Relaxed) {
+                        std::thread::yield_now();
                     }
-                    assert!(slices > 1 || fresh);
-                    slice.len()
-                });
-            }
-            assert!(slices > 1);
+                    assert!(shared.serving, "no writer while we read");
+                }
+                assert!(fresh || shared.serving == serving, "a change that nobody was told of");
+                serving = shared.serving;
+                slice.len()
+            });
+            assert!(!serving, "the writer had to wait until all was read");
         });
         assert!(!lock.read().serving);
         assert!(!lock.wanted.0.load(Ordering::Relaxed));

@@ -141,20 +141,25 @@ impl Plan {
                 // In every second storm: it takes place from what else may happen.
                 plan.newcomers = seed.is_multiple_of(2);
             }
+            Weather::Groups => {
+                ensemble.draw_groups(&mut dice);
+                plan.pace_ms = *dice.pick(&[4, 8, 20]);
+            }
         }
         plan
     }
 
     /// A run as it is done when all that can be asked for is to have its share.
     pub fn of_all(seed: u64) -> Plan {
-        use Weather::{Changes, Epochs, Members, Open};
+        use Weather::{Changes, Epochs, Groups, Members, Open};
         let (voters, weather) = match seed % 14 {
-            0 | 6 => (1, Open),
+            0 => (1, Open),
             1 | 7 => (3, Open),
             2 | 8 => (5, Open),
             3 | 9 => (3, Epochs),
             4 | 10 => (3, Members),
             5 => (5, Epochs),
+            6 => (5 + (seed / 14 % 3) as usize, Groups),
             11 => (5, Members),
             12 => (3, Changes),
             _ => (5, Changes),

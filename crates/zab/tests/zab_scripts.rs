@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! me 1                        our id
-//! members 1 2 3 4o            the configuration; 4 is an observer
+//! members 1 2 3 4o            the configuration; 4 is an observer, 5' has moved to other ports
 //! disk 1:4 accepted=1 current=1 [log 1:1 1:2 1:3 1:4]
 //! set window=2 | nolog        how many committed transactions memory keeps; no DIFF from disk
+//! set links=2                 how many learners may be connected
+//! set unlogged                as an observer we keep no log (syncEnabled=false)
 //! set ours | watchful         we are one of ours, and can hand over; and pulse
 //! set snaps=1 diffs=1         learners synchronised at once
 //! set reconnect=1000 redial=50 connect=2   delays and limit of connecting to a leader
@@ -21,7 +23,8 @@
 //! ```
 //! `ours`, `watchful`, `keeps`, `sums` or `hears` behind FOLLOWERINFO, OBSERVERINFO or LEADERINFO:
 //! so is the other one. `silent`: it hears, and has no voice itself; `snap`: it hears, and needs a
-//! snapshot.
+//! snapshot. `config=1:7`: that is the version of the learner's configuration. A PROPOSAL or INFORM
+//! with `of 1 2 3o` behind its zxid is a reconfiguration, and has these members.
 //! A zxid is written `epoch:counter`. Packets to and from link N are written as in
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
@@ -167,11 +170,15 @@ impl Scene {
                         Some(("window", count)) => {
                             self.settings.committed_count_max = count.parse().unwrap();
                         }
+                        _ if *word == "unlogged" => self.settings.sync_enabled = false,
                         _ if *word == "reconfig" => self.settings.reconfig_enabled = true,
                         _ if *word == "masters" => self.settings.observer_masters = true,
                         _ if *word == "votes" => self.votes = true,
                         Some(("snaps", count)) => {
                             self.settings.snap_syncs_max = count.parse().unwrap();
+                        }
+                        Some(("links", count)) => {
+                            self.settings.links_max = count.parse().unwrap();
                         }
                         Some(("diffs", count)) => {
                             self.settings.diff_syncs_max = count.parse().unwrap();
@@ -377,9 +384,10 @@ impl Scene {
 fn members(words: &[&str]) -> String {
     let mut lines = String::new();
     for member in words {
-        let sid = member.trim_end_matches('o');
-        let role = if *member == sid { "participant" } else { "observer" };
-        let _ = writeln!(lines, "server.{sid}=h{sid}:1:2:{role}");
+        let sid = member.trim_end_matches(['o', '\'']);
+        let role = if member.contains('o') { "observer" } else { "participant" };
+        let ports = if member.contains('\'') { "3:4" } else { "1:2" };
+        let _ = writeln!(lines, "server.{sid}=h{sid}:{ports}:{role}");
     }
     lines
 }
@@ -452,7 +460,10 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
     let words: Vec<&str> = text.split_whitespace().collect();
     let numbered = words.get(1).filter(|word| word.contains(':'));
     let at = numbered.map_or(Zxid(-1), |word| zxid(word));
-    let entry = entry(at);
+    let entry = match words.get(2) {
+        Some(&"of") => reconfiguration(at, &configuration(words[1], &words[3..])),
+        _ => entry(at),
+    };
     let mut trailing = Vec::new();
     let mut touched = Vec::new();
     for word in &words {
@@ -470,10 +481,11 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         let ensemble_id = id.map_or(0, |id| id.parse().unwrap());
         Capabilities { bits, ensemble_id }.encode(&mut trailing);
     }
+    let config = words.iter().find_map(|word| word.strip_prefix("config="));
     let info = |sid: &str| LearnerInfo {
         sid: Sid(sid.parse().unwrap()),
         protocol_version: LearnerInfo::PROTOCOL_VERSION,
-        config_version: 0,
+        config_version: config.map_or(0, |version| zxid(version).0),
         trailing: &trailing,
     };
     let packet = match words[0] {
@@ -491,6 +503,15 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
         "PROPOSAL" => Packet::Proposal { zxid: at, entry: &entry.payload },
         "INFORM" => Packet::Inform { zxid: at, entry: &entry.payload },
         "COMMIT" => Packet::Commit { zxid: at },
+        "COMMITANDACTIVATE" => Packet::CommitAndActivate {
+            zxid: at,
+            designated_leader: Sid(words[2].parse().unwrap()),
+        },
+        "INFORMANDACTIVATE" => Packet::InformAndActivate {
+            zxid: at,
+            designated_leader: Sid(words[words.len() - 1].parse().unwrap()),
+            entry: &entry.payload,
+        },
         "NEWLEADER" => {
             let config = words.get(2).map(|text| text.replace("\\n", "\n").into());
             Packet::NewLeader { zxid: at, config }

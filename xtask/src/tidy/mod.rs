@@ -3,13 +3,14 @@
 //! Each rule is a function from one file's text to its faults, with no file system in it, and its
 //! tests feed it an example that is wrong: a rule that cannot fail is no rule. The exceptions to
 //! that shape are reachability, which needs the crate graph, examples, which need the files of
-//! public modules, and the listing itself.
+//! public modules, what is said to be tested, which needs them all, and the listing itself.
 
 mod examples;
 mod holes;
 mod limits;
 mod reach;
 mod rooms;
+mod shown;
 mod source;
 mod traces;
 
@@ -27,6 +28,7 @@ pub fn run(words: &[String]) -> Result<()> {
     let mut rust = Vec::new();
     let mut deviation_ids = None;
     let mut named_ids = Vec::new();
+    let mut said_tested = String::new();
     for path in &files {
         let bytes = std::fs::read(root.join(path)).with_context(|| path.clone())?;
         let Ok(text) = String::from_utf8(bytes) else { continue };
@@ -41,6 +43,8 @@ pub fn run(words: &[String]) -> Result<()> {
         if path.ends_with(".rs") {
             faults.extend(check_rust(&Source::new(path, &text)));
             rust.push((path.clone(), text));
+        } else if path == shown::PATH {
+            said_tested = text;
         }
     }
     let known = deviation_ids.with_context(|| format!("{} is missing", deviations::PATH))?;
@@ -48,9 +52,12 @@ pub fn run(words: &[String]) -> Result<()> {
     let sources: Vec<_> = rust.iter().map(|(path, text)| Source::new(path, text)).collect();
     let (without, examples) = examples::check(&sources);
     faults.extend(without);
+    let (gone, shown) = shown::check(&said_tested, &files, &sources);
+    faults.extend(gone);
     let rust: Vec<String> = rust.into_iter().map(|(path, _)| path).collect();
     faults.extend(reach::check(&root, &rust)?);
-    let counts = format!("tidy: {} files, {} of Rust, {examples}", files.len(), rust.len());
+    let counts =
+        format!("tidy: {} files, {} of Rust, {examples}, {shown}", files.len(), rust.len());
     repo::verdict(faults, &counts)
 }
 

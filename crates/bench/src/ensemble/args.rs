@@ -255,7 +255,15 @@ mod tests {
         assert_eq!(shown(&["memory"]), ["memory"]);
         let faults = ["leader-killed", "leader-frozen", "restart", "restart-empty", "rejoin"];
         assert_eq!(shown(&["faults"]), faults);
-        let load = ["set-pipelined", "set-many", "set-single", "mixed-90", "lock", "connect"];
+        let load = [
+            "set-pipelined",
+            "set-many",
+            "set-single",
+            "sync-single",
+            "mixed-90",
+            "lock",
+            "connect",
+        ];
         assert_eq!(shown(&["load"]), load);
         assert_eq!(shown(&["all"]).len(), load.len() + ROWS.len());
     }

@@ -1,8 +1,6 @@
 //! What `docs/client.md` shows, compiled and run: each block of code there stands here word for
 //! word.
 
-use std::collections::BTreeSet;
-
 use oxkeeper_client::{AddWatchMode, Client, ErrorCode, State, WatchItem, WatcherKind};
 use oxkeeper_scratch::Proxy;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -34,45 +32,6 @@ fn every_block_of_the_page_is_here() {
         blocks += 1;
     }
     assert_eq!(blocks, 7);
-}
-
-/// The tests of the crate by the last two parts of their names: `dials::all_addresses_…`.
-fn tests_below(dir: &std::path::Path, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(dir).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            tests_below(&path, found);
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).expect("a text");
-        let file = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        for (mark, _) in text.match_indices("test]\n") {
-            let name = text[mark..].split_once("fn ").expect("a test").1;
-            let name = name.split_once('(').expect("its arguments").0;
-            found.insert(format!("{file}::{name}"));
-        }
-    }
-}
-
-#[test]
-fn the_tests_that_show_what_is_promised_are_here() {
-    let mut here = BTreeSet::new();
-    for dir in ["src", "tests"] {
-        tests_below(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut here);
-    }
-    // Of a property.
-    here.insert("cuts::a_mirror_that_follows_its_watch_is_right_in_the_end".to_owned());
-    let table = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/testing.md"));
-    let table = table.split_once("\n| promise |").expect("a table").1;
-    let table = table.split_once("\n\n").expect("an end").0;
-    let mut named = 0;
-    for name in table.split('`').skip(1).step_by(2).filter(|name| name.contains("::")) {
-        let (rest, test) = name.rsplit_once("::").expect("a test");
-        let file = rest.rsplit("::").next().expect("a file");
-        assert!(here.contains(&format!("{file}::{test}")), "there is no {name}");
-        named += 1;
-    }
-    assert!(named > 50, "{named}");
 }
 
 async fn first_steps(servers: &str) -> Shown {

@@ -3,6 +3,7 @@
 
 use oxkeeper_node::Settings;
 use oxkeeper_proto::{ErrorCode, Request, SessionId};
+use oxkeeper_zab::Outgoing;
 
 use crate::world::{Client, World};
 use crate::{create, get, set, sync};
@@ -104,6 +105,37 @@ fn readers_without_local_sessions_get_no_new_ones() {
     let refused = world.ask(&mut client, &Request::CloseSession);
     assert_eq!(refused, Some(ErrorCode::NOT_READ_ONLY));
     assert_eq!(world.ask(&mut client, &get("/a")), Some(ErrorCode::OK), "and goes on");
+}
+
+/// ZOOKEEPER-3526: ids that a server gave out on its own looked like history to the next leader.
+#[test]
+fn a_server_on_its_own_gives_out_no_zxids_and_misses_nothing_when_it_is_back() {
+    let mut world = alone(readable);
+    let before = world.on_disk(0);
+    world.pass(2500);
+    for _ in 0..5 {
+        let mut leaves = reader(&mut world);
+        let stays = reader(&mut world);
+        assert_eq!(world.ask(&mut leaves, &create("/x", 0)), Some(ErrorCode::NOT_READ_ONLY));
+        assert_eq!(world.ask(&mut leaves, &Request::CloseSession), Some(ErrorCode::OK));
+        world.pass(14_000);
+        assert!(world.is_closed(&stays), "it has expired");
+    }
+    assert_eq!(world.on_disk(0), before);
+    assert_eq!(world.members[0].shared.tree.last_zxid(), before.0);
+    world.start(1);
+    world.pass(2000);
+    assert_eq!(world.leader(), Some(1));
+    let history: Vec<&Outgoing> =
+        world.members[1].sent.iter().filter(|sent| begins(sent)).collect();
+    assert_eq!(history, [&Outgoing::Diff(before.0)]);
+    let mut client = world.connect(0, 10_000);
+    assert_eq!(world.ask(&mut client, &create("/x", 0)), Some(ErrorCode::OK));
+}
+
+/// Whether it is the first packet of a history.
+fn begins(sent: &Outgoing) -> bool {
+    matches!(sent, Outgoing::Diff(_) | Outgoing::Trunc(_) | Outgoing::Snap(_))
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Requests on every server: they come back in order, at the right moment, to the right client.
 
-use oxkeeper_proto::request::{PathWatch, ReconfigRequest};
-use oxkeeper_proto::{ErrorCode, Request, SessionId, Zxid};
+use oxkeeper_proto::data::{Acl, AclList, encode_acl, perms};
+use oxkeeper_proto::request::{AuthRequest, CreateRequest, PathWatch, ReconfigRequest};
+use oxkeeper_proto::{ErrorCode, OpCode, Put as _, Request, SessionId, Zxid};
 use oxkeeper_zab::Outgoing;
 
 use crate::world::{Got, TICK_MS, World};
-use crate::{EPHEMERAL, create, delete, get, set, sync};
+use crate::{EPHEMERAL, create, creation, delete, get, set, sync};
 
 fn xids(got: &[Got]) -> Vec<i32> {
     got.iter().map(|got| got.xid).collect()
@@ -107,6 +108,53 @@ fn a_reconfiguration_that_needs_an_observer_is_refused() {
 }
 
 #[test]
+fn every_member_tells_its_clients_who_the_members_are() {
+    let mut world = World::with(3, 1, |_| ()).formed();
+    for at in 0..4 {
+        let mut client = world.connect(at, 10_000);
+        let xid = world.send(&mut client, &get("/zookeeper/config"));
+        world.settle();
+        let got = world.got(&client);
+        assert_eq!((got[0].xid, got[0].err), (xid, ErrorCode::OK));
+        let text = String::from_utf8_lossy(&got[0].body);
+        assert!(text.contains("server.4=127.0.0.1:2004:3004:observer\nversion=0"), "{text}");
+        assert_eq!(
+            world.ask(&mut client, &set("/zookeeper/config", b"")),
+            Some(ErrorCode::NO_AUTH)
+        );
+    }
+}
+
+/// The leader judges by what the client has proved elsewhere.
+#[test]
+fn whom_a_client_has_proved_to_be_goes_along_with_its_writes() {
+    let mut world = World::with(3, 1, |_| ()).formed();
+    let mut owners = Vec::new();
+    encode_acl(&mut owners, &[Acl::new(perms::ALL, "auth", "")]);
+    let ann = Request::Auth(AuthRequest {
+        kind: 0,
+        scheme: Some("digest".into()),
+        auth: Some(b"ann:secret"),
+    });
+    for at in 0..4 {
+        let mut owner = world.connect(at, 10_000);
+        let mut other = world.connect(at, 10_000);
+        let path = format!("/of-ann-{at}");
+        let acl = AclList::from_raw(&owners).unwrap();
+        let guarded = Request::Create(CreateRequest { acl, ..creation(&path, 0) });
+        assert_eq!(world.ask(&mut other, &guarded), Some(ErrorCode::INVALID_ACL), "who is it?");
+        assert_eq!(world.ask(&mut owner, &ann), Some(ErrorCode::OK));
+        assert_eq!(world.ask(&mut owner, &guarded), Some(ErrorCode::OK));
+        assert_eq!(world.ask(&mut other, &set(&path, b"1")), Some(ErrorCode::NO_AUTH));
+        assert_eq!(world.ask(&mut owner, &set(&path, b"1")), Some(ErrorCode::OK));
+        let mut moved = world.renew(owner, (at + 1) % 4).expect("it lives");
+        assert_eq!(world.ask(&mut moved, &set(&path, b"2")), Some(ErrorCode::NO_AUTH));
+        assert_eq!(world.ask(&mut moved, &ann), Some(ErrorCode::OK));
+        assert_eq!(world.ask(&mut moved, &set(&path, b"2")), Some(ErrorCode::OK));
+    }
+}
+
+#[test]
 fn a_sync_on_a_follower_that_lags_waits_for_what_was_committed_before_it() {
     let mut world = World::new(3).formed();
     let mut writer = world.connect(2, 10_000);
@@ -153,6 +201,34 @@ fn what_a_follower_cannot_read_is_answered_in_its_turn_and_costs_no_zxid() {
     let got = world.got(&client);
     assert_eq!((got[0].xid, got[0].err), (xid, ErrorCode::MARSHALLING_ERROR));
     assert_eq!(world.members[2].shared.tree.last_zxid(), before);
+}
+
+/// ZOOKEEPER-2623: a check is a part of a multi, and alone no request at all. Members of Apache's
+/// before 3.5.3 logged one that nobody could read again.
+#[test]
+fn a_check_outside_a_multi_is_refused_and_leaves_nothing_that_others_could_stumble_over() {
+    let mut world = World::new(3).formed();
+    let mut body = Vec::new();
+    body.put_string("/zookeeper");
+    body.put_int(0);
+    for at in 0..3 {
+        let mut client = world.connect(at, 10_000);
+        let xid = world.send_raw(&mut client, OpCode::CHECK, &body);
+        world.settle();
+        let got = world.got(&client);
+        assert_eq!((got[0].xid, got[0].err), (xid, ErrorCode::UNIMPLEMENTED));
+        assert!(world.is_closed(&client), "as with any request that there is not");
+        let mut client = world.connect(at, 10_000);
+        let path = format!("/behind{at}");
+        assert_eq!(world.ask(&mut client, &create(&path, 0)), Some(ErrorCode::OK));
+    }
+    // Whatever was logged of it can be read, where it was asked and elsewhere.
+    for at in 0..3 {
+        world.kill(at);
+        world.start(at);
+        world.pass(2000);
+        assert!((0..3).all(|behind| world.has(at, &format!("/behind{behind}"))));
+    }
 }
 
 #[test]

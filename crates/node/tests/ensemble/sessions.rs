@@ -74,6 +74,36 @@ fn a_closed_session_is_known_nowhere() {
     }
 }
 
+/// ZOOKEEPER-2355, 4837: a follower that had lost its leader while the end of a session was
+/// proposed kept the session's ephemerals for ever, and showed them to everybody once it led.
+#[test]
+fn the_end_of_a_session_is_not_missed_by_who_lost_its_leader_over_it() {
+    for comes in [false, true] {
+        let mut world = World::new(3).formed();
+        let mut client = world.connect(2, 10_000);
+        assert_eq!(world.ask(&mut client, &create("/e", EPHEMERAL)), Some(ErrorCode::OK));
+        // Either 0 does not get the proposal, which 1 has; or both do, and nothing is committed.
+        match comes {
+            true => [0, 1].iter().for_each(|at| world.hold(*at, 2)),
+            false => world.hold(2, 0),
+        }
+        let answer = world.ask(&mut client, &Request::CloseSession);
+        assert_eq!(answer.is_some(), !comes);
+        assert_eq!((world.has(0, "/e"), world.has(1, "/e")), (true, comes));
+        world.kill(2);
+        world.release();
+        world.pass(2000);
+        assert_eq!(world.leader(), Some(1));
+        let gone = |world: &World, at| !world.has(at, "/e") && !world.knows(at, client.session);
+        assert!(gone(&world, 0) && gone(&world, 1), "{comes}");
+        world.kill(1);
+        world.start(2);
+        world.pass(2000);
+        assert!(world.leader().is_some());
+        assert!(gone(&world, 0) && gone(&world, 2), "{comes}");
+    }
+}
+
 #[test]
 fn sessions_outlive_a_change_of_leaders() {
     let mut world = World::new(3).formed();

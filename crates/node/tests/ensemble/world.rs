@@ -248,6 +248,12 @@ impl World {
         member.epochs = zab::Epochs::default();
     }
 
+    /// What a member has on disk: the last transaction, how many there are, and the epochs.
+    pub fn on_disk(&self, at: usize) -> (Zxid, usize, zab::Epochs) {
+        let Member { log, epochs, .. } = &self.members[at];
+        (log.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid), log.len(), *epochs)
+    }
+
     /// Ends a member as a crash does.
     pub fn kill(&mut self, at: usize) {
         self.members[at].up = false;

@@ -12,6 +12,7 @@ mod lead_given_up;
 mod lifecycle;
 mod limits;
 mod member_words;
+mod reconfigured;
 mod server;
 mod serving;
 mod shell;

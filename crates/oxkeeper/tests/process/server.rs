@@ -19,6 +19,8 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_oxkeeper");
 pub struct Setup {
     set: Vec<String>,
     arguments: Vec<String>,
+    /// It has a configuration file, which says where its data is and where it listens.
+    file: Option<PathBuf>,
     /// Shell commands before the server takes the shell's place: limits.
     shell: Option<String>,
 }
@@ -36,6 +38,11 @@ impl Setup {
     pub fn argument(mut self, argument: &str) -> Setup {
         self.arguments.push(argument.to_owned());
         self
+    }
+
+    /// A server with a configuration file that says everything, as operators have it.
+    pub fn of_file(path: &Path) -> Setup {
+        Setup { file: Some(path.to_owned()), ..Setup::default() }
     }
 
     /// Limits of the process, in the shell's words: `ulimit -n 40`.
@@ -72,7 +79,13 @@ impl Setup {
         let mut arguments = vec!["serve".to_owned()];
         let data_dir = format!("dataDir={}", data_dir.display());
         let first = ["clientPort=0".to_owned(), data_dir, "clientPortAddress=127.0.0.1".to_owned()];
-        for setting in first.iter().chain(&self.set) {
+        match &self.file {
+            Some(file) => arguments.push(file.display().to_string()),
+            None => {
+                arguments.extend(first.iter().flat_map(|set| ["--set".to_owned(), set.clone()]))
+            }
+        }
+        for setting in &self.set {
             arguments.extend(["--set".to_owned(), setting.clone()]);
         }
         arguments.extend(self.arguments.iter().cloned());

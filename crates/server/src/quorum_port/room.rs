@@ -55,3 +55,35 @@ impl Room {
         self.waiting.take().into_iter().map(|(_, stream, from)| (stream, from))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn one_more_than_there_is_room_for_sends_the_first_away() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            // Nobody looks at the time here.
+            let room = Room::default();
+            let mut visitors = Vec::new();
+            for entered in 0..=PLACES {
+                assert_eq!(room.waiting.borrow().len(), entered);
+                visitors.push(std::net::TcpStream::connect(at).unwrap());
+                let (stream, from) = listener.accept().await.unwrap();
+                room.enter(stream, from);
+            }
+            let here: Vec<SocketAddr> = room.empty().map(|(_, from)| from).collect();
+            let came: Vec<SocketAddr> =
+                visitors.iter().map(|visitor| visitor.local_addr().unwrap()).collect();
+            assert_eq!(here, came[1..]);
+            assert_eq!(visitors[0].read(&mut [0]).unwrap(), 0, "hung up on");
+        });
+    }
+}

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use oxkeeper_proto::{Payload, Zxid};
@@ -435,11 +436,13 @@ fn the_thread_reads_on_while_a_learner_takes_its_time() {
     let (slow, fast) = (LinkId(1), LinkId(2));
     thread.send(HistoryCommand::OpenSnapshot { link: slow, at_least: Zxid(0) });
     assert_eq!(hear.recv().unwrap(), "1 opened: true");
+    // There is no room for anything until the learner takes what is on its way.
     let (sink, mut taking) = mpsc::channel(1);
+    sink.try_send(Ok(Bytes::new())).unwrap();
     thread.send(HistoryCommand::SendSnapshot { link: slow, sink });
     let after = Zxid(life.served.0 - 4);
     thread.send(HistoryCommand::Read { link: fast, after, to: life.served });
-    assert_eq!(hear.recv().unwrap(), "2 read 4");
+    assert_eq!(hear.recv_timeout(Duration::from_secs(60)).unwrap(), "2 read 4");
     thread.go_gently(true);
     thread.send(HistoryCommand::Read { link: fast, after, to: life.served });
     assert_eq!(hear.recv().unwrap(), "2 read 4", "while others are served, too");

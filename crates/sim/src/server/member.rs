@@ -1,5 +1,6 @@
 //! A server as a member of an ensemble: what its host does for the agreement.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,19 +21,57 @@ use super::archive::{Found, Inlet};
 use super::ports::{Link, Ports, Told};
 use super::running::Running;
 use super::{DATA, Ensemble, Outage, Server};
+use crate::dice::Dice;
 use crate::history::{Configured, Moment};
 use crate::net::{Delivery, Port, WireId};
 use crate::world::Ground;
 
-/// The configuration that all members start with.
-fn membership(ensemble: &Ensemble) -> Membership {
+/// How often groups are drawn before all are one.
+const DRAWS_MAX: usize = 50;
+
+impl Ensemble {
+    /// Puts those that vote into groups, with weights, so that no single one is needed by every
+    /// quorum: what it alone has acknowledged would be lost with its data, and should be.
+    pub fn draw_groups(&mut self, dice: &mut Dice) {
+        for _ in 0..DRAWS_MAX {
+            let count = dice.between(1, 4) as usize;
+            let one = |dice: &mut Dice| {
+                (1 + dice.below(count as u64) as usize, *dice.pick(&[0, 1, 1, 1, 1, 2, 3]))
+            };
+            self.groups = (0..self.voters).map(|_| one(dice)).collect();
+            let spares = |config: &QuorumVerifier| {
+                (1..=self.voters).all(|lost| config.is_quorum(|sid| sid != Sid(lost as i64)))
+            };
+            if configuration(self).as_ref().is_some_and(spares) {
+                return;
+            }
+        }
+        self.groups = vec![(1, 1); self.voters];
+    }
+}
+
+/// The configuration that all members start with; none where groups and weights make none.
+fn configuration(ensemble: &Ensemble) -> Option<QuorumVerifier> {
     let mut text = String::new();
     for sid in 1..=ensemble.members() {
         let role = if sid <= ensemble.voters { "participant" } else { "observer" };
         let _ = writeln!(text, "server.{sid}=server-{sid}:2888:3888:{role}");
     }
+    let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (sid, (group, weight)) in (1..).zip(&ensemble.groups) {
+        groups.entry(*group).or_default().push(sid.to_string());
+        let _ = writeln!(text, "weight.{sid}={weight}");
+    }
+    for (group, sids) in groups {
+        let _ = writeln!(text, "group.{group}={}", sids.join(":"));
+    }
     text.push_str("version=0");
-    let config = QuorumVerifier::parse(&text, false).expect("the members make an ensemble");
+    QuorumVerifier::parse(&text, false).ok()
+}
+
+/// What each member knows of the others when it first starts.
+fn membership(ensemble: &Ensemble) -> Membership {
+    let config = configuration(ensemble).expect("the members make an ensemble");
     Membership::new(Arc::new(config), None)
 }
 

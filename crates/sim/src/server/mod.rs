@@ -112,6 +112,8 @@ pub struct Ensemble {
     pub epoch_transactions_max: Option<u32>,
     /// Whether batches that are alone are, now and then, written by the core's thread.
     pub writes_alone: bool,
+    /// Of each that votes, its group and its weight; empty where all count alike.
+    pub groups: Vec<(usize, i64)>,
 }
 
 impl Default for Ensemble {
@@ -129,6 +131,7 @@ impl Default for Ensemble {
             reconfig: false,
             epoch_transactions_max: None,
             writes_alone: false,
+            groups: Vec::new(),
         }
     }
 }

@@ -30,15 +30,18 @@ pub enum Weather {
     Members,
     /// The same, and what goes wrong does so while a change is on its way or has just come.
     Changes,
+    /// Nothing, but quorums go by groups and weights.
+    Groups,
 }
 
 impl Weather {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Weather); 4] = [
+    pub const ALL: [(&'static str, Weather); 5] = [
         ("open", Weather::Open),
         ("epochs", Weather::Epochs),
         ("members", Weather::Members),
         ("changes", Weather::Changes),
+        ("groups", Weather::Groups),
     ];
 
     /// Whether members come and go.
@@ -70,12 +73,17 @@ impl World {
         match self.plan.weather {
             Weather::Members if self.dice.one_in(3) => self.reconfigure(),
             Weather::Epochs if !self.dice.one_in(3) => return self.epochs_storm(),
+            Weather::Groups if self.dice.one_in(3) => return self.epochs_storm(),
             Weather::Changes if self.dice.one_in(2) => {
                 let moment = *self.dice.pick(&[Moment::Sees, Moment::Changes]);
                 self.ambush = Some(Ambush { moment, from: self.ground.history.moments.len() });
                 self.reconfigure();
             }
-            Weather::Open | Weather::Epochs | Weather::Members | Weather::Changes => {}
+            Weather::Open
+            | Weather::Epochs
+            | Weather::Members
+            | Weather::Changes
+            | Weather::Groups => {}
         }
         if self.servers.len() > 1 && self.dice.one_in(3) {
             return self.ensemble_storm();

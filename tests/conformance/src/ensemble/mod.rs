@@ -7,6 +7,7 @@
 //!
 //! Each member has `zoo.cfg`, `server.log` and `data` in a directory of its own, under its id.
 
+pub mod addresses;
 mod breaks;
 mod kind;
 pub mod tape;
@@ -188,6 +189,8 @@ pub struct Ensemble {
     programs: Programs,
     members: BTreeMap<i64, Member>,
     wires: Option<Wires>,
+    /// Of members that have two each, if we may take them away.
+    addresses: Option<addresses::Addresses>,
 }
 
 impl Ensemble {
@@ -200,6 +203,7 @@ impl Ensemble {
             programs: programs.clone(),
             members: BTreeMap::new(),
             wires: plan.wired.then(Wires::new).transpose()?,
+            addresses: None,
         };
         let joiners = plan.joiners.iter().map(|&kind| (kind, Role::Observer));
         for (sid, (kind, role)) in (1..).zip(plan.members.iter().copied().chain(joiners)) {
@@ -232,35 +236,6 @@ impl Ensemble {
             false => ensemble.introduce(plan)?,
         }
         Ok(ensemble)
-    }
-
-    /// [`introduce`](Self::introduce) where everybody votes and has two addresses.
-    fn introduce_twice(&mut self) -> Result<()> {
-        let wires = self.wires.as_ref().context("an ensemble without wires")?;
-        let all: Vec<_> = self.members.iter().map(|(&sid, member)| (sid, member.ports)).collect();
-        for (&me, member) in &mut self.members {
-            for &(sid, Ports { quorum, election, .. }) in &all {
-                let mut addresses = Vec::new();
-                for route in 0..2 {
-                    let host = routed_host(route, sid)?;
-                    if sid == me {
-                        addresses.push(format!("{host}:{quorum}:{election}"));
-                        continue;
-                    }
-                    let begins = wire_host(me + 100 * i64::try_from(route)?, sid)?;
-                    let lay = |port, number| {
-                        let (at, to) = ((begins, 0).into(), (host, number).into());
-                        wires.lay_route(route, (me, sid), port, at, to)
-                    };
-                    let (quorum, election) =
-                        (lay(Port::Quorum, quorum)?, lay(Port::Election, election)?);
-                    addresses.push(format!("{begins}:{quorum}:{election}"));
-                }
-                let opts = member.server.opts_mut();
-                opts.config.push((format!("server.{sid}"), addresses.join("|")));
-            }
-        }
-        Ok(())
     }
 
     /// Tells each member of all that are to be known at the start: lines `server.N`, through wires
@@ -782,11 +757,6 @@ fn remove(path: &Path) -> std::io::Result<()> {
 /// The loopback address of a member that has one of its own.
 fn own_host(sid: i64) -> Result<Ipv4Addr> {
     Ok(Ipv4Addr::new(127, 0, 1, u8::try_from(sid)?))
-}
-
-/// One of the two loopback addresses of a member.
-fn routed_host(route: usize, sid: i64) -> Result<Ipv4Addr> {
-    Ok(Ipv4Addr::new(127, 0, 1 + u8::try_from(route)?, u8::try_from(sid)?))
 }
 
 /// Where the wires from `dialler` to such a member begin.

@@ -20,7 +20,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use anyhow::{Context, Result};
 use oxkeeper_proto::{Hello, Split};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -79,6 +79,9 @@ impl Flow {
         matches!(self, Flow::Gone | Flow::Lost)
     }
 }
+
+/// The far end of a wire: from where it comes, if that matters, and where it goes.
+type End = (Option<Ipv4Addr>, SocketAddr);
 
 /// Which of a member's ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,10 +151,11 @@ impl Wires {
         at: SocketAddr,
         target: SocketAddr,
     ) -> Result<u16> {
-        self.lay_route(0, pair, port, at, target)
+        self.lay_route(0, pair, port, at, (None, target))
     }
 
-    /// [`lay`](Self::lay) to one of several addresses.
+    /// [`lay`](Self::lay) to one of several addresses. From where its end comes to the target may
+    /// be said too: that is where `dialler` is for it.
     ///
     /// # Errors
     /// The same.
@@ -161,7 +165,7 @@ impl Wires {
         (dialler, to): (i64, i64),
         port: Port,
         at: SocketAddr,
-        target: SocketAddr,
+        end: End,
     ) -> Result<u16> {
         let _inside = self.handle.enter();
         let listener = std::net::TcpListener::bind(at).with_context(|| format!("wire at {at}"))?;
@@ -171,7 +175,7 @@ impl Wires {
         let wire = Wire { dialler, to, port, route };
         lock(&self.shared.beginnings).insert(wire, at);
         let shared = Arc::clone(&self.shared);
-        self.handle.spawn(shared.carry(wire, at, listener, target));
+        self.handle.spawn(shared.carry(wire, at, listener, end));
         Ok(at.port())
     }
 
@@ -238,7 +242,7 @@ impl Shared {
         wire: Wire,
         at: SocketAddr,
         mut listener: TcpListener,
-        target: SocketAddr,
+        end: End,
     ) {
         let mut there = self.flow(wire.dialler, wire.to, wire.route).subscribe();
         loop {
@@ -257,12 +261,12 @@ impl Shared {
             let shared = Arc::clone(&self);
             tokio::spawn(async move {
                 // Whatever happens to a connection, its ends see it by themselves.
-                shared.connect(wire, stream, target).await.ok();
+                shared.connect(wire, stream, end).await.ok();
             });
         }
     }
 
-    async fn connect(&self, wire: Wire, near: TcpStream, target: SocketAddr) -> io::Result<()> {
+    async fn connect(&self, wire: Wire, near: TcpStream, end: End) -> io::Result<()> {
         let mut there = self.flow(wire.dialler, wire.to, wire.route).subscribe();
         let mut back = self.flow(wire.to, wire.dialler, wire.route).subscribe();
         if there.borrow().breaks() || back.borrow().breaks() {
@@ -272,7 +276,7 @@ impl Shared {
         if there.wait_for(|flow| !matches!(flow, Flow::Held | Flow::Lost)).await.is_err() {
             return Ok(());
         }
-        let far = reach(wire.port, target).await?;
+        let far = reach(wire.port, end).await?;
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let tape = (wire.port != Port::Election).then(|| {
@@ -313,10 +317,14 @@ impl Shared {
 /// Connects to the far end. A learner that is refused by a leader's port dials again for some time,
 /// because the leader may not have opened it yet; for one whose connection is accepted and then
 /// closed, the leader is dead. It has been accepted here, so it is for us to dial again.
-async fn reach(port: Port, target: SocketAddr) -> io::Result<TcpStream> {
+async fn reach(port: Port, (from, target): End) -> io::Result<TcpStream> {
     let deadline = Instant::now() + OPENING;
     loop {
-        match TcpStream::connect(target).await {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(from) = from {
+            socket.bind((from, 0).into())?;
+        }
+        match socket.connect(target).await {
             Err(_) if port == Port::Quorum && Instant::now() < deadline => {
                 tokio::time::sleep(REDIAL).await;
             }

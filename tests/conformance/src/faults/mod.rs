@@ -27,7 +27,7 @@ mod inflict;
 mod net;
 mod options;
 mod scene;
-mod spaces;
+pub(crate) mod spaces;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

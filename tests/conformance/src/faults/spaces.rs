@@ -157,7 +157,7 @@ fn ip(words: &str) -> Result<()> {
 }
 
 /// Runs a command of the system, and says what it said if it fails.
-pub(super) fn run(program: &str, words: &str) -> Result<()> {
+pub(crate) fn run(program: &str, words: &str) -> Result<()> {
     let mut command = Command::new(program);
     command.args(words.split_whitespace());
     let out = command.output().with_context(|| format!("{program} is not here"))?;

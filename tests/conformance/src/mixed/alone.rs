@@ -23,8 +23,6 @@ pub(super) fn mixtures(_quick: bool) -> Vec<Mixture> {
     ["java,ours,java", "ours,java,ours"].map(mixture).into()
 }
 
-/// Servers of ours alone lose addresses. Java keeps to one as long as it answers probes, and those
-/// of the loopback interface all do.
 pub(super) fn mixtures_of_addresses(_quick: bool) -> Vec<Mixture> {
     ["java,ours,java", "ours,java,ours", "ours,ours,ours"].map(mixture).into()
 }
@@ -104,13 +102,15 @@ fn left_alone(ensemble: &mut Ensemble, sid: i64) -> Result<usize> {
     Ok(13)
 }
 
-/// Every server has two addresses, each in a network of its own. Leaders are killed; and where all
-/// are ours, the leader and another lose each of the two networks, in either way.
+/// Every server has two addresses, each in a network of its own. Leaders are killed; and the leader
+/// and another lose each of the two networks, in either way. Where we may not take addresses away
+/// ([`addresses`](crate::ensemble::addresses)), only servers of ours lose any.
 pub(super) fn addresses(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path) -> Result<usize> {
     let plan = Plan::new(&mixture.voting, dir).two_addresses();
     let mut stage = Stage::open(setting.programs, &plan, &[1, 2, 3], setting.seed)?;
     stage.load.await_progress(SOME)?;
     stage.check().context("cold start")?;
+    let all_ours = mixture.voting.iter().all(|&kind| kind == Kind::Oxkeeper);
     for leader in stage.one_of_each_kind()? {
         let kind = stage.ensemble.kind(leader)?;
         (setting.progress)(&format!("{mixture}: {kind} {leader} leads"));
@@ -122,16 +122,18 @@ pub(super) fn addresses(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path
         stage.ensemble.start(leader)?;
         stage.await_all()?;
         stage.check().with_context(|| format!("{leader} was killed"))?;
-        if mixture.voting.iter().any(|&kind| kind != Kind::Oxkeeper) {
+        if !all_ours && !stage.ensemble.addresses_can_go() {
+            (setting.progress)(&format!("{mixture}: no right to take addresses from Java"));
             continue;
         }
         for flow in [Flow::Lost, Flow::Gone] {
-            for (sid, route) in [(leader, 0), (leader, 1), (leader % 3 + 1, 0), (leader % 3 + 1, 1)]
+            for (sid, network) in
+                [(leader, 0), (leader, 1), (leader % 3 + 1, 0), (leader % 3 + 1, 1)]
             {
-                let what = format!("address {route} of {sid} is {flow:?}");
+                let what = format!("{kind} {leader} leads, address {network} of {sid} is {flow:?}");
                 (setting.progress)(&format!("{mixture}: {what}"));
                 stage.ensemble.make_lead(leader)?;
-                without_address(&mut stage, sid, route, flow).context(what)?;
+                without_address(&mut stage, sid, network, flow).context(what)?;
             }
         }
     }
@@ -139,9 +141,8 @@ pub(super) fn addresses(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path
 }
 
 /// A member is reached at its other address by everybody, for as long as this one is gone.
-fn without_address(stage: &mut Stage, sid: i64, route: usize, flow: Flow) -> Result<()> {
-    let others = stage.ensemble.sids();
-    stage.ensemble.wires()?.set_route(route, sid, &others, flow);
+fn without_address(stage: &mut Stage, sid: i64, network: usize, flow: Flow) -> Result<()> {
+    stage.ensemble.leave_network(network, sid, flow)?;
     let began = Instant::now();
     // Long enough to miss whatever went that way.
     while began.elapsed() < Duration::from_millis(2 * SYNC_LIMIT * TICK_MS) {
@@ -149,7 +150,7 @@ fn without_address(stage: &mut Stage, sid: i64, route: usize, flow: Flow) -> Res
     }
     stage.await_all()?;
     stage.check().context("over the other address")?;
-    stage.ensemble.wires()?.heal();
+    stage.ensemble.join_network(network, sid)?;
     stage.load.await_progress(SOME)?;
     stage.checked();
     Ok(())
