@@ -74,11 +74,7 @@ impl World {
             Weather::Members if self.dice.one_in(3) => self.reconfigure(),
             Weather::Epochs if !self.dice.one_in(3) => return self.epochs_storm(),
             Weather::Groups if self.dice.one_in(3) => return self.epochs_storm(),
-            Weather::Changes if self.dice.one_in(2) => {
-                let moment = *self.dice.pick(&[Moment::Sees, Moment::Changes]);
-                self.ambush = Some(Ambush { moment, from: self.ground.history.moments.len() });
-                self.reconfigure();
-            }
+            Weather::Changes if self.dice.one_in(2) => self.waylay_a_change(),
             Weather::Open
             | Weather::Epochs
             | Weather::Members
@@ -376,6 +372,13 @@ impl World {
         self.servers[at].fail(&mut self.ground, outage);
         let down = self.dice.between(10, within_ms) * MS;
         self.ground.agenda.plan(down, Event::Start { server: at });
+    }
+
+    /// The operator has something changed, and who hears of it first is waited for.
+    fn waylay_a_change(&mut self) {
+        let moment = *self.dice.pick(&[Moment::Sees, Moment::Changes]);
+        self.ambush = Some(Ambush { moment, from: self.ground.history.moments.len() });
+        self.reconfigure();
     }
 
     /// The operator has something changed, by way of some client.
