@@ -15,6 +15,8 @@ use std::fmt;
 
 use oxkeeper_proto::Sid;
 
+use oxkeeper_zab::quorum::Membership;
+
 use crate::agenda::{Agenda, Event, MS, Micros, SECOND};
 use crate::dice::Dice;
 use crate::history::{History, Holding};
@@ -329,7 +331,17 @@ impl World {
                 }
             },
             Event::Turn { server, life, stage } => self.servers[server].turn(ground, life, stage),
-            Event::Start { server } => self.servers[server].start(ground),
+            Event::Start { server } => {
+                let others = self.servers.iter().enumerate().filter(|(at, _)| *at != server);
+                let files = others.filter_map(|(_, other)| other.files());
+                let known = |files: &&Membership| {
+                    let seen = files.last_seen().map_or(0, |seen| seen.version());
+                    (files.current().version(), seen)
+                };
+                let files = files.max_by_key(known).cloned();
+                self.servers[server].looked_at_others(files);
+                self.servers[server].start(ground);
+            }
             Event::Stop { server, down: None } => self.servers[server].hand_over(ground),
             Event::Stop { server, down: Some(down) } => {
                 self.servers[server].fail(ground, Outage::Kill);

@@ -42,7 +42,7 @@ const CAUGHT: [(&str, Weather, Range<u64>); 19] = [
 /// that of `not-as-it-was`, which shows only where nobody comes round either.
 const OURS: [(&str, usize, Weather, Range<u64>); 10] = [
     ("refound", 3, Members, 0..120),
-    ("in-turns", 3, Changes, 695..705),
+    ("in-turns", 3, Changes, 8_990..8_996),
     ("proposed-in-force", 3, Changes, 1790..1800),
     ("observers-left-out", 3, Changes, 815..825),
     ("observer-needed", 3, Changes, 0..60),

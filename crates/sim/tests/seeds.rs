@@ -13,7 +13,7 @@ const REGRESSIONS: [(u64, &str); 3] = [
 ];
 
 /// The same of ensembles: servers that vote, the weather, the seed, and what it found.
-const ENSEMBLES: [(usize, Weather, u64, &str); 25] = [
+const ENSEMBLES: [(usize, Weather, u64, &str); 27] = [
     (3, Open, 6, "a write behind a sync was answered before it"),
     (3, Open, 8, "a sync behind a read was overtaken by the write behind it"),
     (3, Open, 14, "a log that begins with an epoch could not be read from the snapshot before it"),
@@ -57,6 +57,18 @@ const ENSEMBLES: [(usize, Weather, u64, &str); 25] = [
         Members,
         251_520_374_152,
         "what was held behind a sync came after the next connection's question",
+    ),
+    (
+        3,
+        Changes,
+        263_496_215_218,
+        "of two that vote one led, and the other did not count its own voice",
+    ),
+    (
+        5,
+        Changes,
+        263_496_215_779,
+        "who alone had put its removal in force was given a list by hand",
     ),
     (3, Members, 249_349_621_732, "the word of who was removed was needed, and not counted"),
 ];

@@ -447,12 +447,16 @@ impl Election {
 
     /// Whether a leader leads by the configuration in force, to who has found nobody for long. One
     /// that was proposed may need this very server to come into force, or others that still
-    /// observe, whose votes nobody hears.
+    /// observe, whose votes nobody hears. Where one is on its way, a vote of ours counts as well:
+    /// the leader may be waiting for it, as the one of two does.
     fn is_led_as_it_was(&self, now_ms: u64, like: &Received) -> bool {
         let Phase::Looking(round) = &self.phase else { return false };
         let settled = &round.settled;
-        let leads = settled.get(&like.vote.leader).map(|its| its.state);
-        let joined = |sid| settled.get(&sid).is_some_and(|vote| vote.is_same(like));
+        let leader = like.vote.leader;
+        let leads = settled.get(&leader).map(|its| its.state);
+        let on_its_way = self.membership.last_seen().is_some();
+        let joins = |sid| sid == self.my_sid && on_its_way && round.proposal.leader == leader;
+        let joined = |sid| joins(sid) || settled.get(&sid).is_some_and(|vote| vote.is_same(like));
         self.looks_long(now_ms)
             && !wrong::is(Wrong::NotAsItWas)
             && leads == Some(PeerState::Leading)

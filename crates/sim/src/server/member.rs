@@ -97,9 +97,11 @@ impl Server {
     ) -> Option<Ports> {
         let ensemble = self.settings.ensemble.as_ref()?;
         let sid = Sid(self.id as i64 + 1);
-        let membership = match self.membership.take() {
-            Some(membership) if membership.current().server(sid).is_some() => membership,
-            Some(membership) => guest(sid, &membership),
+        let own = self.membership.take();
+        let by_hand = own.as_ref().is_some_and(|own| own.current().server(sid).is_none());
+        let membership = match own {
+            Some(membership) if !by_hand => membership,
+            Some(removed) => self.files_of_who_was_removed(sid, &removed, &recovered.config),
             None => membership(ensemble),
         };
         self.membership = Some(membership.clone());
@@ -129,11 +131,40 @@ impl Server {
             ..Default::default()
         };
         let config = membership.current();
-        let (version, text) = (config.version(), config.to_string());
+        let (version, text) = (if by_hand { 0 } else { config.version() }, config.to_string());
         ground.history.configured.push(Configured { server: self.id, version, text });
         let peer = zab::Peer::new(settings, voting, membership, recovered);
         core.join(peer, self.settings.fronts as u16, now);
         Some(ports)
+    }
+
+    /// What an operator gives a server whose own files do not name it. Where nobody else knows of
+    /// that, and its data does not either, it was removed by what it had put in force alone, and is a
+    /// member yet: it gets the files of another. With a list of his own he would take from it what
+    /// only it and its files knew.
+    fn files_of_who_was_removed(&self, sid: Sid, removed: &Membership, data: &str) -> Membership {
+        let version = removed.current().version();
+        let in_data = QuorumVerifier::parse(data, false).is_ok_and(|its| its.version() >= version);
+        match &self.others {
+            Some(others)
+                if !in_data
+                    && others.current().version() < version
+                    && others.current().server(sid).is_some() =>
+            {
+                Membership::new(Arc::clone(others.current()), others.last_seen().cloned())
+            }
+            _ => guest(sid, removed),
+        }
+    }
+
+    /// An operator looks at the files of others before it starts.
+    pub fn looked_at_others(&mut self, files: Option<Membership>) {
+        self.others = files;
+    }
+
+    /// What its files say of members.
+    pub fn files(&self) -> Option<&Membership> {
+        self.membership.as_ref()
     }
 
     /// The configuration that its files say is in force; none before it has started.

@@ -170,6 +170,8 @@ pub struct Server {
     wiped: bool,
     /// Who is in the ensemble, as its files say; none before it starts, and of one server alone.
     membership: Option<Membership>,
+    /// What the files of the others say, where they know most.
+    others: Option<Membership>,
     dice: Dice,
 }
 
@@ -188,6 +190,7 @@ impl Server {
             fault: None,
             wiped: false,
             membership: None,
+            others: None,
             dice: Dice::fork(seed, &format!("server {id}")),
         }
     }
