@@ -139,9 +139,9 @@ impl Server {
     }
 
     /// What an operator gives a server whose own files do not name it. Where nobody else knows of
-    /// that, and its data does not either, it was removed by what it had put in force alone, and is a
-    /// member yet: it gets the files of another. With a list of his own he would take from it what
-    /// only it and its files knew.
+    /// that, and its data does not either, it was removed by what it had put in force alone, and is
+    /// a member yet: it gets the files of another. With a list of his own he would take from it
+    /// what only it and its files knew.
     fn files_of_who_was_removed(&self, sid: Sid, removed: &Membership, data: &str) -> Membership {
         let version = removed.current().version();
         let in_data = QuorumVerifier::parse(data, false).is_ok_and(|its| its.version() >= version);
