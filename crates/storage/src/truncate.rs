@@ -21,9 +21,9 @@ use crate::snapshots::{SnapshotFile, list_snapshots};
 /// Why the log was not truncated.
 #[derive(Debug, thiserror::Error)]
 pub enum TruncateError {
-    /// No snapshot from before that zxid is left: a snapshot must be had from the leader. Nothing
-    /// was changed.
-    #[error("cannot go back to {zxid}: no snapshot from before it is left")]
+    /// No snapshot of this history from before that zxid is left: one must be had from the leader.
+    /// Nothing was changed.
+    #[error("cannot go back to {zxid}: no snapshot of this history from before it is left")]
     Impossible {
         /// The zxid asked for.
         zxid: Zxid,
@@ -66,11 +66,18 @@ impl<D: Disk> DataDir<D> {
         let snapshots = list_snapshots(disk, self.snapshot_dir())?;
         let (later, kept): (Vec<_>, Vec<_>) =
             snapshots.into_iter().partition(|snapshot| snapshot.zxid > zxid);
+        // What lies below a received snapshot is not its past: entries that this server alone had
+        // logged may be there, and those that it lacked are not.
+        let received = self.received()?;
+        let mut begins_later = false;
+        for snapshot in later.iter().filter(|later| received > zxid && later.zxid >= received) {
+            begins_later |= snapshot.looks_whole(disk)?;
+        }
         let mut usable = false;
         for snapshot in &kept {
             usable |= snapshot.looks_whole(disk)?;
         }
-        if !usable {
+        if begins_later || !usable {
             return Err(TruncateError::Impossible { zxid });
         }
         let mut removed = self.cut_logs(end.as_ref())?;

@@ -229,6 +229,7 @@ impl Election {
             {
                 let doubled = round.interval_ms.saturating_mul(2);
                 round.interval_ms = doubled.min(self.settings.interval_max_ms);
+                self.stand(now_ms);
                 self.send_to_voters(now_ms);
             }
             _ => {}
@@ -601,6 +602,21 @@ impl Election {
             Role::Participant | Role::Observer => (Zxid(i64::MIN), i64::MIN),
         };
         Vote { leader, zxid, peer_epoch, election_epoch: self.round }
+    }
+
+    /// Who votes by a configuration that is on its way alone begins with a vote for nobody, and
+    /// adopts better ones. Where it has the best history of all there are none, and those who need
+    /// its vote would wait for ever: who has found nobody for long stands itself.
+    fn stand(&mut self, now_ms: u64) {
+        let may = self.candidate
+            && self.standing.role == Role::Participant
+            && self.membership.weight(self.my_sid) != 0
+            && self.membership.is_voter(self.my_sid)
+            && self.looks_long(now_ms);
+        let Phase::Looking(round) = &mut self.phase else { return };
+        if may && round.proposal.leader == Sid::NONE && round.proposal.zxid != NO_DATABASE {
+            round.proposal.leader = self.my_sid;
+        }
     }
 
     /// Says our vote to all voters, ourselves included: it counts like any other.

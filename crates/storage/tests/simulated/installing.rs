@@ -4,7 +4,7 @@ use oxkeeper_proto::Zxid;
 use oxkeeper_storage::sim_disk::Fault;
 use oxkeeper_storage::{
     Compression, DataDir, Disk, DiskError, PreparedSnapshot, RecoveryError, SimDisk,
-    SnapshotWriter, TxnLog,
+    SnapshotWriter, TruncateError, TxnLog,
 };
 
 use crate::support::{batch, log_options, open, recover, snapshot_bytes, write_snapshot};
@@ -116,43 +116,6 @@ fn what_lies_below_a_received_snapshot_does_not_stand_in_for_it() {
     assert!(matches!(error, RecoveryError::Received { .. }), "{error}");
 }
 
-/// The next leader has us give up the snapshot of the last one, too. Below it are our old logs,
-/// behind it new ones: never one without the other.
-#[test]
-fn going_back_behind_a_received_snapshot_leaves_no_hole() {
-    let whole = disk(false);
-    {
-        let dir = open(&whole).unwrap();
-        dir.install(received(&dir, LAST + 7, Compression::None).unwrap()).unwrap();
-        let path = dir.log_dir().to_owned();
-        let mut log = TxnLog::new(whole.clone(), path, log_options(), Zxid(LAST + 7));
-        for zxid in LAST + 8..LAST + 14 {
-            log.append(&batch(zxid, zxid), Zxid(zxid)).unwrap();
-            log.roll().unwrap();
-        }
-    }
-    for to in [20, LAST, LAST + 5] {
-        for operation in 1.. {
-            let disk = whole.crash(0);
-            let dir = open(&disk).unwrap();
-            disk.fail_at(disk.operations() + operation, Fault::Stop);
-            let done = dir.truncate(Zxid(to)).is_ok();
-            drop(dir);
-            for seed in 0..8 {
-                // Checks every txn and that none is missing.
-                let last = recover(&open(&disk.crash(seed)).unwrap()).unwrap().last;
-                let whole = (LAST + 7..LAST + 14).contains(&last);
-                let old = (to.min(LAST)..=LAST).contains(&last);
-                assert!(old || (whole && !done), "{to} at {operation}: {last}");
-            }
-            if done {
-                assert!(operation > 8, "a truncation of {operation} operations");
-                break;
-            }
-        }
-    }
-}
-
 #[test]
 fn one_that_is_not_installed_leaves_nothing() {
     let disk = disk(true);
@@ -198,4 +161,54 @@ fn logs_that_are_read_are_not_purged() {
     dir.purge(3, &mut || ()).unwrap();
     let names = disk.list(dir.log_dir()).unwrap();
     assert!(!names.contains(&"log.b".into()) && names.contains(&"log.1f".into()), "{names:?}");
+}
+
+/// The next leader may not have all of it. Below lies another history, perhaps with what this
+/// server alone had logged, and without what it has acknowledged since.
+#[test]
+fn nobody_goes_back_to_before_it() {
+    let disk = disk(true);
+    let dir = open(&disk).unwrap();
+    dir.install(received(&dir, LAST + 7, Compression::None).unwrap()).unwrap();
+    let path = dir.log_dir().to_owned();
+    let mut log = TxnLog::new(disk.clone(), path, log_options(), Zxid(LAST + 7));
+    for zxid in LAST + 8..LAST + 14 {
+        log.append(&batch(zxid, zxid), Zxid(zxid)).unwrap();
+        log.roll().unwrap();
+    }
+    let operations = disk.operations();
+    for zxid in [3, 20, LAST, LAST + 6] {
+        let error = dir.truncate(Zxid(zxid)).unwrap_err();
+        assert!(matches!(error, TruncateError::Impossible { .. }), "{error}");
+    }
+    assert_eq!(disk.operations(), operations, "nothing was touched");
+    for zxid in [LAST + 10, LAST + 7] {
+        dir.truncate(Zxid(zxid)).unwrap();
+        assert_eq!(recover(&dir).unwrap().last, zxid);
+    }
+}
+
+/// It is noted before it is there; until then the old history is the one that counts.
+#[test]
+fn until_it_is_there_the_old_history_can_be_cut() {
+    let whole = disk(true);
+    for operation in 1.. {
+        let disk = whole.crash(0);
+        let dir = open(&disk).unwrap();
+        let prepared = received(&dir, LAST + 7, Compression::None).unwrap();
+        disk.fail_at(disk.operations() + operation, Fault::Stop);
+        let done = dir.install(prepared).is_ok();
+        drop(dir);
+        let image = disk.crash(operation);
+        let dir = open(&image).unwrap();
+        let last = recover(&dir).unwrap().last;
+        let cut = dir.truncate(Zxid(20));
+        match last {
+            LAST => assert_eq!(cut.unwrap().last, Some(Zxid(20))),
+            _ => assert!(matches!(cut, Err(TruncateError::Impossible { .. })), "{last}: {cut:?}"),
+        }
+        if done {
+            break;
+        }
+    }
 }
