@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use crate::args::LoadArgs;
+use crate::args::{LoadArgs, Via};
 use crate::catalogue::{self, Kind, PRESETS};
 
 const EXAMPLES: &str = "\
@@ -193,6 +193,10 @@ pub struct EnsembleArgs {
     /// Another line of zoo.cfg, for all servers; repeatable.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+
+    /// The members that clients of scenarios go to. One connection goes to a follower.
+    #[arg(long, value_enum, value_name = "MEMBERS", default_value = "all")]
+    pub via: Via,
 
     /// How often a leader is killed or frozen, over all rounds [default: 30 killed, 6 frozen].
     #[arg(long)]

@@ -216,7 +216,7 @@ impl Bench<'_> {
             let mut cluster = self.cluster(&side.program, self.size())?;
             cluster.start_all()?;
             cluster.formed()?;
-            targets.push(cluster.target(side.role)?);
+            targets.push(cluster.target(side.role)?.via(self.args.via));
             clusters.push(cluster);
         }
         for index in scenarios {

@@ -123,6 +123,8 @@ pub struct Leader {
     commits_untold: Option<Zxid>,
     /// Until when what is outstanding may be committed, before the lead is given up.
     handing_over_until_ms: Option<u64>,
+    /// The leader before has named this server.
+    appointed: bool,
     /// A voter has promised a later epoch.
     outpromised: bool,
     syncs: VecDeque<PendingSync>,
@@ -177,6 +179,7 @@ impl Leader {
             acks_due: false,
             commits_untold: None,
             handing_over_until_ms: None,
+            appointed,
             outpromised: false,
             syncs: VecDeque::new(),
             doubted: false,
@@ -236,9 +239,13 @@ impl Leader {
 
     /// A learner hung up. An error if too few are left: those who have gone would not find this
     /// leader again, as a quorum has to say that it is one, and would look in vain until its tick.
+    ///
+    /// Who was appointed bears it until its first tick: with whom it began may have been the leader
+    /// before, which goes now, and the others were told where to go, and are on their way.
     pub fn hung_up(&mut self, ledger: &Ledger, link: LinkId) -> Result<(), Why> {
         self.unlinked(link);
-        if self.phase != Phase::Broadcast || self.below || self.has_quorum(ledger) {
+        let others_come = self.appointed && self.tick == 0;
+        if self.phase != Phase::Broadcast || self.below || others_come || self.has_quorum(ledger) {
             return Ok(());
         }
         self.tell_of_the_silent(ledger);
