@@ -92,14 +92,6 @@ impl Drop for Addresses {
     }
 }
 
-/// Whether this machine lets us give its loopback device addresses; if not, why.
-///
-/// # Errors
-/// Why not.
-pub fn can_be_taken() -> Result<()> {
-    Addresses::default().lend((0, 1, 1))
-}
-
 fn set(addr: Ipv4Addr, there: bool) -> Result<()> {
     run("ip", &format!("address {} {addr}/32 dev lo", if there { "add" } else { "del" }))
 }
@@ -109,10 +101,8 @@ impl Ensemble {
     pub(super) fn introduce_twice(&mut self) -> Result<()> {
         let wires = self.wires.as_ref().context("an ensemble without wires")?;
         let all: Vec<_> = self.members.iter().map(|(&sid, member)| (sid, member.ports)).collect();
-        let lent = match can_be_taken() {
-            Ok(()) => Some(Addresses::of(&self.sids())?),
-            Err(_) => None,
-        };
+        // Without the right to give the device addresses, there are those that it has.
+        let lent = Addresses::of(&self.sids()).ok();
         for (&me, member) in &mut self.members {
             for &(sid, Ports { quorum, election, .. }) in &all {
                 let mut addresses = Vec::new();
