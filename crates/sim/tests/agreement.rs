@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use oxkeeper_sim::Report;
 use oxkeeper_sim::world::Plan;
-use oxkeeper_sim::world::Weather::{self, Changes, Epochs, Members, Open};
+use oxkeeper_sim::world::Weather::{self, Changes, Epochs, Groups, Members, Open};
 use oxkeeper_zab::wrong;
 
 /// The mistake, in which weather, and among which seeds it must be found. Some are about a moment
@@ -53,6 +53,15 @@ const OURS: [(&str, usize, Weather, Range<u64>); 10] = [
     ("left-speaks", 3, Members, 251_520_374_152..251_520_374_153),
 ];
 
+/// Mistakes about groups and weights that nobody has made: which, how many servers vote, and among
+/// which seeds of `groups` it must be found.
+const OF_GROUPS: [(&str, usize, Range<u64>); 4] = [
+    ("half-the-groups", 5, 0..20),
+    ("one-group", 5, 0..10),
+    ("half-the-weight", 5, 0..80),
+    ("heads-counted", 5, 0..20),
+];
+
 /// What of two mistakes does nothing on its own in the seed that shows both.
 const ALONE: [(&str, usize, Weather, u64); 2] =
     [("in-turns", 3, Changes, 451), ("not-as-it-was", 3, Changes, 451)];
@@ -76,7 +85,8 @@ fn every_mistake_is_caught() {
         assert!(report.is_good(), "{name} alone\n{report}");
     }
     let apaches = CAUGHT.map(|(name, weather, seeds)| (name, 3, weather, seeds));
-    for (name, voters, weather, seeds) in apaches.into_iter().chain(OURS) {
+    let of_groups = OF_GROUPS.map(|(name, voters, seeds)| (name, voters, Groups, seeds));
+    for (name, voters, weather, seeds) in apaches.into_iter().chain(OURS).chain(of_groups) {
         assert!(wrong::choose(name), "{name} is no mistake");
         let mut first = None;
         let mut by: BTreeMap<&str, u64> = BTreeMap::new();
@@ -95,7 +105,7 @@ fn every_mistake_is_caught() {
     }
     assert!(missed.is_empty(), "{missed:#?}");
     assert_eq!(
-        CAUGHT.len() + OURS.len(),
+        CAUGHT.len() + OURS.len() + OF_GROUPS.len(),
         wrong::Wrong::ALL.len(),
         "a mistake that nobody looks for"
     );

@@ -24,6 +24,8 @@ use oxkeeper_proto::limits::CONFIG_TEXT_BYTES_MAX;
 use oxkeeper_proto::notification::Address;
 use thiserror::Error;
 
+use crate::wrong::{self, Wrong};
+
 mod properties;
 
 /// Whether a server votes (`QuorumPeer.LearnerType`).
@@ -266,7 +268,9 @@ impl QuorumVerifier {
             None => self.voters().filter(|&sid| agrees(sid)).count() > self.voters / 2,
             Some(hierarchy) => {
                 let won = hierarchy.groups.values().filter(|group| group.is_won(&agrees)).count();
-                won > hierarchy.count / 2
+                let half = wrong::is(Wrong::HalfTheGroups) && 2 * won >= hierarchy.count;
+                let one = wrong::is(Wrong::OneGroup) && won > 0;
+                won > hierarchy.count / 2 || half || one
             }
         }
     }
@@ -368,7 +372,9 @@ impl Hierarchy {
 impl Group {
     fn is_won(&self, agrees: impl Fn(Sid) -> bool) -> bool {
         let weights = self.voters.iter().filter(|(sid, _)| agrees(*sid)).map(|(_, weight)| weight);
-        weights.sum::<i64>() > self.weight / 2
+        let agreed: i64 = weights.sum();
+        let half = wrong::is(Wrong::HalfTheWeight) && agreed > 0 && 2 * agreed >= self.weight;
+        agreed > self.weight / 2 || half
     }
 }
 
@@ -760,6 +766,8 @@ mod tests {
             "a group without weight is not one of the groups"
         );
         assert!(!decides(&config, &[1, 4]), "one of three is no half of group 2");
+        let even = parse(&config.to_string().replace("weight.1=3", "weight.1=2"));
+        assert!(!decides(&even, &[2, 3, 4, 5, 6]), "2 of 4 is half of group 1, and no more");
         assert!(!decides(&config, &[]));
         assert_eq!((config.weight(Sid(1)), config.weight(Sid(9))), (Some(3), Some(0)));
         assert_eq!(config.weight(Sid(10)), None);

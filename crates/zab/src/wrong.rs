@@ -73,11 +73,19 @@ pub enum Wrong {
     SyncAsksNobody,
     /// On a leader, a connection that its session has left still speaks for it.
     LeftSpeaks,
+    /// Half of the groups are a quorum.
+    HalfTheGroups,
+    /// One group is a quorum.
+    OneGroup,
+    /// Half of a group's weight speaks for the group.
+    HalfTheWeight,
+    /// What most of the voters have is committed, whatever their groups and weights.
+    HeadsCounted,
 }
 
 impl Wrong {
     /// All of them, with the names they are chosen by.
-    pub const ALL: [(&'static str, Wrong); 29] = [
+    pub const ALL: [(&'static str, Wrong); 33] = [
         ("3911", Wrong::Z3911),
         ("4643", Wrong::Z4643),
         ("4646", Wrong::Z4646),
@@ -107,6 +115,10 @@ impl Wrong {
         ("emptied-leads", Wrong::EmptiedLeads),
         ("sync-asks-nobody", Wrong::SyncAsksNobody),
         ("left-speaks", Wrong::LeftSpeaks),
+        ("half-the-groups", Wrong::HalfTheGroups),
+        ("one-group", Wrong::OneGroup),
+        ("half-the-weight", Wrong::HalfTheWeight),
+        ("heads-counted", Wrong::HeadsCounted),
     ];
 }
 

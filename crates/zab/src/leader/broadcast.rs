@@ -11,7 +11,7 @@ use oxkeeper_proto::{Capabilities, Sid, Zxid};
 use super::{Leader, Link, PendingSync, Phase, Proposal, Stage, Syncer};
 use crate::ledger::Ledger;
 use crate::messages::{Drop, Effect, Entry, LinkId, Outgoing, SyncToken, Violation, Why};
-use crate::quorum::QuorumVerifier;
+use crate::quorum::{Membership, QuorumVerifier};
 use crate::wrong::{self, Wrong};
 
 impl Leader {
@@ -164,7 +164,7 @@ impl Leader {
                 let acked = if sid == me { Some(synced) } else { self.acked.get(&sid).copied() };
                 acked.is_some_and(|acked| acked >= next.zxid)
             };
-            if !next.needs.is_quorum(has_it) {
+            if !suffices(&next.needs, has_it) {
                 break;
             }
             let Some(next) = self.proposals.pop_front() else { break };
@@ -340,13 +340,21 @@ impl Leader {
     }
 }
 
+/// Whether what these servers have can be committed.
+fn suffices(needs: &Membership, has_it: impl Fn(Sid) -> bool) -> bool {
+    if wrong::is(Wrong::HeadsCounted) {
+        let voters = needs.voters();
+        return voters.iter().filter(|sid| has_it(**sid)).count() > voters.len() / 2;
+    }
+    needs.is_quorum(has_it)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::leader::link::Learner;
     use crate::ledger::Done;
     use crate::messages::{Disk, Recovered};
-    use crate::quorum::Membership;
     use crate::settings::Settings;
 
     /// An ensemble of one, with its epoch established.
@@ -436,7 +444,11 @@ mod tests {
 
     /// Server 1 of three, without learners.
     fn of_three() -> (Leader, Ledger) {
-        let text = "server.1=a:1:2\nserver.2=a:3:4\nserver.3=a:5:6\nversion=0";
+        of("server.1=a:1:2\nserver.2=a:3:4\nserver.3=a:5:6\nversion=0")
+    }
+
+    /// Server 1 of these, without learners.
+    fn of(text: &str) -> (Leader, Ledger) {
         let config = QuorumVerifier::parse(text, false).unwrap();
         let membership = Membership::new(Arc::new(config), None);
         let mut ledger = Ledger::new(Settings::new(Sid(1)), membership, Recovered::default());
@@ -518,6 +530,24 @@ mod tests {
         ledger.done(Disk::Synced(Zxid(1 << 32 | 1))).unwrap();
         leader.disk(&mut ledger, 0, Done::Synced).unwrap();
         assert!(leader.syncs.is_empty());
+    }
+
+    #[test]
+    fn with_groups_three_of_five_commit_nothing_if_they_are_one_group() {
+        let servers: String = (1..=5).map(|sid| format!("server.{sid}=a:{sid}:1{sid}\n")).collect();
+        let groups = "group.1=1:2:3\ngroup.2=4\ngroup.3=5\nversion=0";
+        let (mut leader, mut ledger) = of(&format!("{servers}{groups}"));
+        (2..5).for_each(|sid| follow(&mut leader, sid, Stage::Broadcasting, false));
+        leader.phase = Phase::Broadcast;
+        leader.proposed = Zxid(1 << 32);
+        let zxid = Zxid(1 << 32 | 1);
+        leader.propose(&mut ledger, 0, Entry { zxid, payload: "x".into() }, None).unwrap();
+        ledger.done(Disk::Synced(zxid)).unwrap();
+        for (sid, committed) in [(2, Zxid::ZERO), (3, Zxid::ZERO), (4, zxid)] {
+            assert_eq!(leader.acknowledged(&ledger, LinkId(sid), zxid), Ok(true));
+            leader.commit_what_can_be(&mut ledger).unwrap();
+            assert_eq!(ledger.cursors().committed, committed, "server {sid} has it");
+        }
     }
 
     #[test]
