@@ -147,10 +147,10 @@ impl World {
             Wanted::SaveEpochs(epochs) => {
                 self.servers[at].core.disk(now, Disk::EpochsSaved(epochs));
             }
-            Wanted::Notify { to, state, vote, config } => {
+            Wanted::Notify { to, state, vote, configs } => {
                 let to = &mut self.servers[(to.0 - 1) as usize];
                 if to.up {
-                    to.core.notification(now, sid(at), &vote.notification(state, &config));
+                    to.core.notification(now, sid(at), &vote.notification(state, &configs));
                 }
             }
             Wanted::Dial(leader) => {
@@ -185,7 +185,10 @@ impl World {
                 let input = Input::LogSurveyed { link, survey: None };
                 self.servers[at].core.peer_input(now, input);
             }
-            Wanted::State(_) | Wanted::ConfigSeen(_) | Wanted::ConfigActive(_) => {}
+            Wanted::State(_)
+            | Wanted::ConfigSeen(_)
+            | Wanted::ConfigHeard(_)
+            | Wanted::ConfigActive(_) => {}
             other => panic!("not needed here: {other:?}"),
         }
     }

@@ -17,7 +17,7 @@ use std::fmt;
 use crate::codec::{DecodeError, Put, Reader};
 use crate::connect::{begin_frame, end_frame};
 use crate::ids::{Sid, Zxid};
-use crate::limits::{ELECTION_MESSAGE_BYTES_MAX, HELLO_ADDRESSES_BYTES_MAX};
+use crate::limits::{CONFIG_TEXT_BYTES_MAX, ELECTION_MESSAGE_BYTES_MAX, HELLO_ADDRESSES_BYTES_MAX};
 use crate::stream::Split;
 
 /// What a server does at the moment (`QuorumPeer.ServerState`).
@@ -83,6 +83,9 @@ pub struct Notification<'a> {
     pub version: i32,
     /// The sender's configuration, the text of `/zookeeper/config`. From version 2 on.
     pub config: Option<Cow<'a, str>>,
+    /// One that was proposed later, and that the sender needs a quorum of as well. Only ours say
+    /// so, behind the configuration in force, where Apache's do not look.
+    pub proposed: Option<Cow<'a, str>>,
 }
 
 impl<'a> Notification<'a> {
@@ -92,6 +95,8 @@ impl<'a> Notification<'a> {
     const BYTES_WITHOUT_EPOCH: usize = 28;
     /// The form of 3.4, with a number behind the peer epoch that is no version.
     const BYTES_WITHOUT_VERSION: usize = 40;
+    /// What a proposed configuration's length and text stand behind: "OxKn".
+    const PROPOSED: [u8; 4] = [0x4f, 0x78, 0x4b, 0x6e];
 
     /// Decodes a message's payload. Bytes behind the last field are ignored.
     ///
@@ -113,6 +118,7 @@ impl<'a> Notification<'a> {
             _ => reader.i32()?,
         };
         let config = if version > 1 { Some(decode_config(&mut reader)?) } else { None };
+        let proposed = config.as_ref().and_then(|_| decode_proposed(&mut reader));
         Ok(Notification {
             state: PeerState::from_code(state)?,
             leader,
@@ -121,6 +127,7 @@ impl<'a> Notification<'a> {
             peer_epoch,
             version,
             config,
+            proposed,
         })
     }
 
@@ -136,8 +143,19 @@ impl<'a> Notification<'a> {
             Some(text) => {
                 out.put_int(self.version.max(Self::VERSION));
                 out.put_buffer(Some(text.as_bytes()));
+                self.encode_proposed(out, text.len());
             }
             None => out.put_int(1),
+        }
+    }
+
+    /// A proposed configuration is left out where the message would get too long: the vote is what
+    /// has to arrive.
+    fn encode_proposed(&self, out: &mut Vec<u8>, config_bytes: usize) {
+        let room = CONFIG_TEXT_BYTES_MAX.saturating_sub(config_bytes + 8);
+        if let Some(text) = self.proposed.as_ref().filter(|text| text.len() <= room) {
+            out.extend_from_slice(&Self::PROPOSED);
+            out.put_buffer(Some(text.as_bytes()));
         }
     }
 
@@ -151,7 +169,8 @@ impl<'a> Notification<'a> {
 
     /// The same, borrowing nothing.
     pub fn into_owned(self) -> Notification<'static> {
-        Notification { config: self.config.map(|text| Cow::Owned(text.into_owned())), ..self }
+        let owned = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        Notification { config: self.config.map(owned), proposed: self.proposed.map(owned), ..self }
     }
 }
 
@@ -163,6 +182,12 @@ fn decode_config<'a>(reader: &mut Reader<'a>) -> Result<Cow<'a, str>, DecodeErro
         Ok(bytes) if bytes <= max => Ok(String::from_utf8_lossy(reader.take(bytes)?)),
         _ => Err(DecodeError::Length { len, max }),
     }
+}
+
+/// What stands behind the configuration, if ours have put it there. Anything else is ignored.
+fn decode_proposed<'a>(reader: &mut Reader<'a>) -> Option<Cow<'a, str>> {
+    let text = reader.rest().strip_prefix(&Notification::PROPOSED)?;
+    decode_config(&mut Reader::new(text)).ok()
 }
 
 /// A length on the election port that closes the connection.
@@ -477,6 +502,7 @@ mod tests {
             peer_epoch: 9,
             version: 2,
             config: Some("server.1=a:1:2\nversion=0".into()),
+            proposed: None,
         }
     }
 
@@ -493,6 +519,37 @@ mod tests {
         assert_eq!(old, Notification { version: 0, config: None, ..looking() });
         for len in (0..bytes.len()).filter(|len| ![28, 40].contains(len)) {
             assert!(Notification::decode(&bytes[..len]).is_err(), "{len} bytes are no message");
+        }
+    }
+
+    #[test]
+    fn a_proposed_configuration_stands_where_apaches_do_not_look() {
+        let mut plain = Vec::new();
+        looking().encode(&mut plain);
+        let told = Notification { proposed: Some("version=5".into()), ..looking() };
+        let mut bytes = Vec::new();
+        told.encode(&mut bytes);
+        assert_eq!(bytes[..plain.len()], plain, "what Apache's read");
+        assert_eq!(bytes[plain.len()..], *b"OxKn\0\0\0\x09version=5");
+        assert_eq!(Notification::decode(&bytes).unwrap(), told);
+        // Cut off, or something else: the vote counts all the same.
+        for len in plain.len()..bytes.len() {
+            assert_eq!(Notification::decode(&bytes[..len]).unwrap(), looking(), "{len}");
+        }
+        bytes[plain.len()] ^= 1;
+        assert_eq!(Notification::decode(&bytes).unwrap(), looking());
+        // Where there is no room for both, the one in force goes alone.
+        let long: Cow<'_, str> = "x".repeat(CONFIG_TEXT_BYTES_MAX - 16).into();
+        for (text, both) in [("12345678", true), ("123456789", false)] {
+            let told = Notification {
+                config: Some(long.clone()),
+                proposed: Some(text.into()),
+                ..looking()
+            };
+            let mut bytes = Vec::new();
+            told.encode_message(&mut bytes);
+            let (payload, _) = split_message(&bytes).unwrap().whole().expect("not too long");
+            assert_eq!(Notification::decode(payload).unwrap().proposed.is_some(), both);
         }
     }
 

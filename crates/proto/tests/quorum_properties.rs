@@ -188,6 +188,7 @@ proptest! {
         numbers in any::<(i64, i64, i64, i64)>(),
         version in 2..=i32::MAX,
         config in option::of(".{0,80}"),
+        proposed in option::of(".{0,80}"),
     ) {
         let (leader, zxid, election_epoch, peer_epoch) = numbers;
         let notification = Notification {
@@ -198,6 +199,8 @@ proptest! {
             peer_epoch,
             // Without a configuration the form is the one that has no version.
             version: if config.is_some() { version } else { 0 },
+            // The one proposed stands behind the one in force.
+            proposed: proposed.filter(|_| config.is_some()).map(Cow::Owned),
             config: config.map(Cow::Owned),
         };
         let mut bytes = Vec::new();
@@ -211,7 +214,10 @@ proptest! {
         let (payload, rest) = split_message(&bytes).unwrap().whole().expect("whole");
         prop_assert!(rest.is_empty());
         prop_assert_eq!(Notification::decode(payload).unwrap(), notification);
-        for cut in 0..payload.len() {
+        let mut apaches = Vec::new();
+        Notification { proposed: None, ..Notification::decode(payload).unwrap() }
+            .encode(&mut apaches);
+        for cut in 0..apaches.len() {
             // 28 and 40 bytes are forms of their own, all else is cut.
             prop_assert_eq!(Notification::decode(&payload[..cut]).is_ok(), [28, 40].contains(&cut));
         }

@@ -111,14 +111,15 @@ impl Member {
                 }
                 self.reconfigure(core);
             }
+            zab::Effect::ConfigHeard(_) => self.reconfigure(core),
             zab::Effect::ConfigActive(_) => {
                 if let (Some(files), Some(peer)) = (&self.files, core.peer()) {
                     files.active(peer.membership())?;
                 }
                 self.reconfigure(core);
             }
-            zab::Effect::Notify { to, state, vote, config } => {
-                self.election.notify(to, state, vote, config);
+            zab::Effect::Notify { to, state, vote, configs } => {
+                self.election.notify(to, state, vote, configs);
             }
             zab::Effect::State(state) => {
                 tell(state);

@@ -13,7 +13,7 @@ const REGRESSIONS: [(u64, &str); 3] = [
 ];
 
 /// The same of ensembles: servers that vote, the weather, the seed, and what it found.
-const ENSEMBLES: [(usize, Weather, u64, &str); 29] = [
+const ENSEMBLES: [(usize, Weather, u64, &str); 30] = [
     (3, Open, 6, "a write behind a sync was answered before it"),
     (3, Open, 8, "a sync behind a read was overtaken by the write behind it"),
     (3, Open, 14, "a log that begins with an epoch could not be read from the snapshot before it"),
@@ -72,6 +72,7 @@ const ENSEMBLES: [(usize, Weather, u64, &str); 29] = [
     ),
     (3, Changes, 265_045_035_079, "a voter to be had the best history, and voted for nobody"),
     (3, Changes, 265_045_036_987, "a log was cut to before a snapshot that a leader had sent"),
+    (3, Changes, 265_554_026_468, "who knew nothing of a proposal did not vote for its newcomer"),
     (3, Members, 249_349_621_732, "the word of who was removed was needed, and not counted"),
 ];
 

@@ -28,11 +28,13 @@ use std::sync::Arc;
 
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::{Notification, PeerState};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::quorum::{Membership, QuorumVerifier, Role};
-use crate::vote::{Received, Vote};
+use crate::vote::{Configs, Received, Vote};
 use crate::wrong::{self, Wrong};
+
+mod configs;
 
 /// The zxid of a server whose database is missing and may not be created empty
 /// (`db.autocreate=false`). It has no vote to cast and nobody may vote for it.
@@ -98,11 +100,13 @@ pub enum Effect {
         state: PeerState,
         /// Our vote, or the one that we settled on.
         vote: Vote,
-        /// The text of our configuration.
-        config: Arc<str>,
+        /// The texts of our configurations.
+        configs: Configs,
     },
     /// A newer configuration was adopted: to be stored before anything that follows is done.
     Adopt(Arc<QuorumVerifier>),
+    /// Others need a proposed configuration: its members can be voted for.
+    Hear(Arc<QuorumVerifier>),
     /// The election is over.
     Decided {
         /// What to be now: anything but [`PeerState::Looking`].
@@ -118,8 +122,8 @@ pub struct Election {
     my_sid: Sid,
     settings: Settings,
     membership: Membership,
-    /// The text of the committed configuration, which goes with every vote.
-    config_text: Arc<str>,
+    /// The texts of the configurations, which go with every vote.
+    configs: Configs,
     standing: Standing,
     /// The round (`logicalclock`). It wraps around, should anybody drive it that far: others join
     /// whatever is later, and nothing depends on there being one that is.
@@ -174,7 +178,7 @@ impl Election {
         let mut election = Election {
             my_sid,
             settings,
-            config_text: Arc::from(""),
+            configs: Configs { in_force: Arc::from(""), proposed: None },
             membership,
             standing,
             round: 0,
@@ -196,6 +200,7 @@ impl Election {
     pub fn look(&mut self, now_ms: u64, standing: Standing, delay_ms: u64) {
         self.standing = standing;
         self.looks_since_ms = now_ms;
+        self.membership.forget_heard();
         if delay_ms > 0 {
             self.phase = Phase::Delayed { until_ms: now_ms.saturating_add(delay_ms) };
         } else {
@@ -327,6 +332,7 @@ impl Election {
         if self.is_of_another_ensemble(from, told) || self.adopt_config(now_ms, told) {
             return;
         }
+        self.hear_of_proposed(now_ms, from, told);
         let state = self.state();
         if !self.membership.is_voter(from) {
             if told.state == PeerState::Looking {
@@ -637,8 +643,8 @@ impl Election {
     }
 
     fn send(&mut self, to: Sid, state: PeerState, vote: Vote) {
-        let config = Arc::clone(&self.config_text);
-        self.effects.push_back(Effect::Send { to, state, vote, config });
+        let configs = self.configs.clone();
+        self.effects.push_back(Effect::Send { to, state, vote, configs });
     }
 
     /// An observer, or somebody who wants to join: it is told what we are, whatever that is.
@@ -656,68 +662,14 @@ impl Election {
         self.send(to, state, vote);
     }
 
-    /// Whether the sender goes by another configuration of the same version. Its voice is worth
-    /// nothing: it counts other quorums.
-    fn is_of_another_ensemble(&mut self, from: Sid, told: &Notification<'_>) -> bool {
-        let (Some(text), true) = (&told.config, self.settings.reconfig_enabled) else {
-            return false;
-        };
-        // The version is the last line of both.
-        let last_line = |text: &str| text.rsplit('\n').next().map(str::to_owned);
-        if **text == *self.config_text || last_line(text) != last_line(&self.config_text) {
-            return false;
-        }
-        let Ok(config) = QuorumVerifier::parse(text, self.settings.multi_address) else {
-            return false;
-        };
-        let conflicts = config.conflicts_with(self.membership.current());
-        if conflicts && self.membership.is_voter(from) && self.conflicting.insert(from) {
-            warn!(%from, version = config.version(), "another configuration than ours has the \
-                same version: this server is of another ensemble, and its votes are ignored");
-        }
-        conflicts
-    }
-
-    /// Takes over the configuration of a notification if it is newer than ours and we are looking.
-    /// True if that made everything begin anew.
-    fn adopt_config(&mut self, now_ms: u64, told: &Notification<'_>) -> bool {
-        let (Some(text), true) = (&told.config, self.settings.reconfig_enabled) else {
-            return false;
-        };
-        if self.state() != PeerState::Looking || **text == *self.config_text {
-            return false;
-        }
-        let config = match QuorumVerifier::parse(text, self.settings.multi_address) {
-            Ok(config) => config,
-            Err(error) => {
-                debug!(%error, "a notification brought no configuration that can be read");
-                return false;
-            }
-        };
-        let current = self.membership.current();
-        if config.version() <= current.version() {
-            return false;
-        }
-        let same = config.agrees_with(current);
-        info!(version = config.version(), same, "a newer configuration came with a vote");
-        let config = Arc::new(config);
-        self.standing.role = match config.is_observer(self.my_sid) {
-            true => Role::Observer,
-            false => Role::Participant,
-        };
-        self.membership.commit(Arc::clone(&config));
-        self.write_config();
-        self.effects.push_back(Effect::Adopt(config));
-        let restarts = !same && matches!(self.phase, Phase::Looking(_));
-        if restarts {
-            self.restart(now_ms);
-        }
-        restarts
-    }
-
     fn write_config(&mut self) {
-        self.config_text = self.membership.current().to_string().into();
         let membership = &self.membership;
+        let current = membership.current();
+        let proposed = membership.last_seen().filter(|seen| seen.version() > current.version());
+        self.configs = Configs {
+            in_force: current.to_string().into(),
+            proposed: proposed.map(|seen| seen.to_string().into()),
+        };
         self.down.retain(|&sid| membership.is_voter(sid));
         self.conflicting.clear();
     }

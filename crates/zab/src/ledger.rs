@@ -378,6 +378,12 @@ impl Ledger {
         self.push(Effect::ConfigSeen(config));
     }
 
+    /// Others need a proposed configuration.
+    pub fn config_heard(&mut self, config: Arc<QuorumVerifier>) {
+        self.membership.hear(Arc::clone(&config));
+        self.push(Effect::ConfigHeard(config));
+    }
+
     /// A configuration is in force.
     pub fn config_active(&mut self, config: Arc<QuorumVerifier>) {
         let seen = self.membership.commit(Arc::clone(&config));

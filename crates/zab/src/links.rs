@@ -209,8 +209,7 @@ impl Links {
         for peer in self.peers.values_mut() {
             peer.addresses.clear();
         }
-        let configs = [Some(membership.current()), membership.last_seen()];
-        for server in configs.into_iter().flatten().flat_map(|config| config.members()) {
+        for server in membership.known().flat_map(|config| config.members()) {
             if server.sid == self.my_sid {
                 continue;
             }

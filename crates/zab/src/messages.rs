@@ -22,7 +22,7 @@ use oxkeeper_proto::packet::{
 use oxkeeper_proto::{OpCode, SessionId, Sid, Zxid};
 
 use crate::quorum::QuorumVerifier;
-use crate::vote::Vote;
+use crate::vote::{Configs, Vote};
 
 /// One connection on the quorum port. The host numbers them and uses no number twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -267,6 +267,9 @@ pub enum Effect {
     FastForward(Zxid),
     /// A configuration was proposed: keep its text beside the active one (`.dynamic.next`).
     ConfigSeen(Arc<QuorumVerifier>),
+    /// Others need a proposed configuration, of which this server's history knows nothing: its
+    /// members can be reached, and nothing is kept of it.
+    ConfigHeard(Arc<QuorumVerifier>),
     /// A configuration is in force.
     ConfigActive(Arc<QuorumVerifier>),
     /// Tell a server of a vote, on the election port; it replaces one that is not sent yet.
@@ -277,8 +280,8 @@ pub enum Effect {
         state: PeerState,
         /// Our vote.
         vote: Vote,
-        /// The text of our configuration.
-        config: Arc<str>,
+        /// The texts of our configurations.
+        configs: Configs,
     },
     /// This server's state. Anything but the state before stops serving clients.
     State(State),

@@ -280,10 +280,8 @@ impl Peer {
             self.early_votes.remove(&from);
             return;
         }
-        let membership = &self.ledger.membership;
-        let configs = [Some(membership.current()), membership.last_seen()];
-        if configs.into_iter().flatten().any(|config| config.is_voter(from)) {
-            let told = Notification { config: None, ..told.clone() };
+        if self.ledger.membership.is_voter(from) {
+            let told = Notification { config: None, proposed: None, ..told.clone() };
             self.early_votes.insert(from, (now_ms, told));
         }
     }
@@ -447,6 +445,7 @@ impl Peer {
         }
         self.ledger.fast_forward();
         self.role = Role::Looking;
+        self.ledger.membership.forget_heard();
         self.tell_election(now_ms);
         if let Why::Reconfigured(Some(leader)) | Why::Appointed(leader) = why
             && (leader != self.ledger.settings.sid || self.election.is_candidate())
@@ -534,9 +533,10 @@ impl Peer {
     fn take_election(&mut self, now_ms: u64) {
         while let Some(effect) = self.election.poll_effect() {
             match effect {
-                election::Effect::Send { to, state, vote, config } => {
-                    self.ledger.push(Effect::Notify { to, state, vote, config });
+                election::Effect::Send { to, state, vote, configs } => {
+                    self.ledger.push(Effect::Notify { to, state, vote, configs });
                 }
+                election::Effect::Hear(config) => self.ledger.config_heard(config),
                 election::Effect::Adopt(config) => self.ledger.config_active(config),
                 election::Effect::Decided { state: PeerState::Looking, .. } => {}
                 election::Effect::Decided { vote, .. } => {

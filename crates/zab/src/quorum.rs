@@ -501,6 +501,8 @@ impl Role {
 pub struct Membership {
     current: Arc<QuorumVerifier>,
     last_seen: Option<Arc<QuorumVerifier>>,
+    /// See [`Membership::hear`].
+    heard: Option<Arc<QuorumVerifier>>,
     /// See [`Membership::with_history`].
     in_history: Option<Arc<QuorumVerifier>>,
 }
@@ -509,7 +511,7 @@ impl Membership {
     /// Of a committed configuration (`quorumVerifier`) and the last proposed one
     /// (`lastSeenQuorumVerifier`).
     pub fn new(current: Arc<QuorumVerifier>, last_seen: Option<Arc<QuorumVerifier>>) -> Membership {
-        Membership { current, last_seen, in_history: None }
+        Membership { current, last_seen, heard: None, in_history: None }
     }
 
     /// With the configuration that the recovered tree ends with, if it has one. Where it is newer
@@ -548,6 +550,17 @@ impl Membership {
         self.last_seen = Some(config);
     }
 
+    /// Others need a quorum of `config` as well. Its members may be voted for and are told our
+    /// votes; its quorums are theirs to count, as this server's history knows nothing of it.
+    pub(crate) fn hear(&mut self, config: Arc<QuorumVerifier>) {
+        self.heard = Some(config);
+    }
+
+    /// What was heard of a proposed configuration does not count any more.
+    pub(crate) fn forget_heard(&mut self) {
+        self.heard = None;
+    }
+
     /// The committed configuration.
     pub fn current(&self) -> &Arc<QuorumVerifier> {
         &self.current
@@ -558,25 +571,34 @@ impl Membership {
         self.last_seen.as_ref()
     }
 
+    /// All that name servers and where they are: the committed one, the last seen, and one that
+    /// others need.
+    pub fn known(&self) -> impl Iterator<Item = &Arc<QuorumVerifier>> {
+        core::iter::once(&self.current).chain(&self.last_seen).chain(&self.heard)
+    }
+
     /// Makes `config` the committed one, and the last seen unless a newer one was. True if the last
     /// seen is one that history holds, and was not before.
     pub fn commit(&mut self, config: Arc<QuorumVerifier>) -> bool {
-        if self.last_seen.as_ref().is_some_and(|seen| seen.version <= config.version) {
+        let is_over = |other: &Arc<QuorumVerifier>| other.version <= config.version;
+        if self.last_seen.as_ref().is_some_and(is_over) {
             self.last_seen = None;
+        }
+        if self.heard.as_ref().is_some_and(is_over) {
+            self.heard = None;
         }
         self.current = config;
         self.heed_history()
     }
 
-    /// The participants of either configuration, ascending.
+    /// The participants of all configurations, ascending.
     pub fn voters(&self) -> BTreeSet<Sid> {
-        let next = self.last_seen.iter().flat_map(|seen| seen.voters());
-        self.current.voters().chain(next).collect()
+        self.known().flat_map(|config| config.voters()).collect()
     }
 
-    /// Whether `sid` votes in either configuration.
+    /// Whether `sid` votes in any of the configurations.
     pub fn is_voter(&self, sid: Sid) -> bool {
-        self.current.is_voter(sid) || self.last_seen.as_ref().is_some_and(|seen| seen.is_voter(sid))
+        self.known().any(|config| config.is_voter(sid))
     }
 
     /// Whether those for which `agrees` is true are a quorum of the committed configuration, and of
@@ -588,8 +610,7 @@ impl Membership {
 
     /// What a server's voice weighs where it is known; 1 otherwise.
     pub fn weight(&self, sid: Sid) -> i64 {
-        let next = || self.last_seen.as_ref().and_then(|seen| seen.weight(sid));
-        self.current.weight(sid).or_else(next).unwrap_or(1)
+        self.known().find_map(|config| config.weight(sid)).unwrap_or(1)
     }
 }
 
@@ -919,6 +940,25 @@ mod tests {
         let mut kept = cut.clone();
         cut.cut_history(Zxid(6));
         assert!(kept.commit(Arc::clone(&old)) && !cut.commit(old) && seen(&cut).is_none());
+    }
+
+    #[test]
+    fn who_was_only_heard_of_can_be_voted_for_and_decides_nothing() {
+        let of = |sids: &[i64], version: i64| {
+            let lines = sids.iter().map(|sid| format!("server.{sid}=h{sid}:1:2\n"));
+            Arc::new(parse(&format!("{}version={version:x}", lines.collect::<String>())))
+        };
+        let mut membership = Membership::new(of(&[1, 3], 5), None);
+        membership.hear(of(&[1, 2], 7));
+        assert!(membership.is_voter(Sid(2)) && membership.weight(Sid(2)) == 1);
+        assert_eq!(membership.voters(), BTreeSet::from([Sid(1), Sid(2), Sid(3)]));
+        assert!(membership.known().any(|config| config.server(Sid(2)).is_some()), "its address");
+        assert!(membership.is_quorum(|sid| sid != Sid(2)) && membership.last_seen().is_none());
+        // An older one leaves it, and it ends with what is in force.
+        membership.commit(of(&[1, 3], 6));
+        assert!(membership.is_voter(Sid(2)));
+        membership.commit(of(&[1, 3], 8));
+        assert!(!membership.is_voter(Sid(2)));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! either (ZOOKEEPER-1732).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::{Notification, PeerState};
@@ -31,6 +32,15 @@ pub struct Vote {
     pub election_epoch: i64,
 }
 
+/// The texts of the configurations that go with a vote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Configs {
+    /// The one in force.
+    pub in_force: Arc<str>,
+    /// One that was proposed later: only ours read it.
+    pub proposed: Option<Arc<str>>,
+}
+
 impl Vote {
     /// Whether this vote is the better one: by epoch, then zxid, then id
     /// (`totalOrderPredicate`, which also asks for the weight). The round has no part in it.
@@ -40,7 +50,7 @@ impl Vote {
     }
 
     /// The message that tells others of it.
-    pub fn notification<'a>(&self, state: PeerState, config: &'a str) -> Notification<'a> {
+    pub fn notification<'a>(&self, state: PeerState, configs: &'a Configs) -> Notification<'a> {
         Notification {
             state,
             leader: self.leader,
@@ -48,7 +58,8 @@ impl Vote {
             election_epoch: self.election_epoch,
             peer_epoch: self.peer_epoch,
             version: NOTIFICATION_VERSION,
-            config: Some(Cow::Borrowed(config)),
+            config: Some(Cow::Borrowed(&configs.in_force)),
+            proposed: configs.proposed.as_deref().map(Cow::Borrowed),
         }
     }
 }

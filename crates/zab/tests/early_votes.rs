@@ -30,6 +30,7 @@ fn vote() -> Notification<'static> {
         peer_epoch: 0,
         version: Notification::VERSION,
         config: None,
+        proposed: None,
     }
 }
 

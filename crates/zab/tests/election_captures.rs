@@ -16,7 +16,7 @@ use oxkeeper_proto::notification::{Hello, Notification, PeerState};
 use oxkeeper_zab::election::{Effect, Election, Settings, Standing};
 use oxkeeper_zab::links::{self, Links};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier, Role};
-use oxkeeper_zab::vote::Vote;
+use oxkeeper_zab::vote::{Configs, Vote};
 
 /// Name, leader, its epoch, and the servers that start within the recording. The others had
 /// settled before it began.
@@ -155,7 +155,7 @@ fn a_configuration_with_foreign_names_travels_as_utf_8() {
         (elections(1, text), elections(2, &text.replace("version=5", "version=4")));
     two.look(0, standing, 0);
     one.look(0, standing, 0);
-    let Some(Effect::Send { to: Sid(2), state, vote, config: told }) = one.poll_effect() else {
+    let Some(Effect::Send { to: Sid(2), state, vote, configs: told }) = one.poll_effect() else {
         panic!("server 1 says nothing")
     };
     let mut bytes = Vec::new();
@@ -294,13 +294,15 @@ impl Course {
                 for &voter in voters.iter().filter(|&&voter| voter != me) {
                     let leads = state == PeerState::Following && voter == agreed.leader;
                     let state = if leads { PeerState::Leading } else { state };
-                    let told = agreed.notification(state, "");
+                    let none = Configs::default();
+                    let told = agreed.notification(state, &none);
                     path.election.notification(0, voter, &Notification { config: None, ..told });
                 }
             }
             // Some of its peers may have asked before the leader was established.
             for &peer in talk.peers.keys() {
-                let told = agreed.notification(PeerState::Looking, "");
+                let none = Configs::default();
+                let told = agreed.notification(PeerState::Looking, &none);
                 path.election.notification(0, peer, &Notification { config: None, ..told });
             }
             path.listen();

@@ -28,7 +28,7 @@ use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::{Notification, PeerState};
 use oxkeeper_zab::election::{Effect, Election, Settings, Standing};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier, Role};
-use oxkeeper_zab::vote::Vote;
+use oxkeeper_zab::vote::{Configs, Vote};
 
 #[test]
 fn every_script_plays_as_written() {
@@ -174,13 +174,15 @@ impl Script {
             "from" => {
                 let (sid, rest) = rest.split_once(": ").unwrap();
                 let (state, vote) = rest.split_once(' ').unwrap();
-                let config = value(vote, "config").map(|name| self.configs[name].to_string());
+                let text = |name: &str| Cow::Owned(self.configs[name].to_string());
+                let (config, proposed) = (value(vote, "config"), value(vote, "proposed"));
                 let version = value(vote, "v").map_or(2, |version| version.parse().unwrap());
                 let vote = parse_vote(vote);
                 let told = Notification {
-                    config: config.map(Cow::Owned),
+                    config: config.map(text),
+                    proposed: proposed.map(text),
                     version,
-                    ..vote.notification(parse_state(state), "")
+                    ..vote.notification(parse_state(state), &Configs::default())
                 };
                 election.notification(now_ms, Sid(sid.parse().unwrap()), &told);
             }
@@ -230,8 +232,11 @@ impl Script {
         let mut lines = Vec::new();
         while let Some(effect) = election.poll_effect() {
             let line = match effect {
-                Effect::Send { to, state, vote, config } => {
-                    assert_eq!(*config, *election.membership().current().to_string());
+                Effect::Send { to, state, vote, configs } => {
+                    let membership = election.membership();
+                    assert_eq!(*configs.in_force, *membership.current().to_string());
+                    let seen = membership.last_seen().map(ToString::to_string);
+                    assert_eq!(configs.proposed.as_deref(), seen.as_deref());
                     let said = format!("<- {} {}", shown_state(state), shown_vote(&vote));
                     match &mut last {
                         Some((same, tos)) if *same == said => tos.push(to.to_string()),
@@ -242,6 +247,7 @@ impl Script {
                     continue;
                 }
                 Effect::Adopt(config) => format!("adopt version {:x}", config.version()),
+                Effect::Hear(config) => format!("hear of version {:x}", config.version()),
                 Effect::Decided { state, vote } => {
                     format!("decided: {} under {}", shown_state(state), shown_vote(&vote))
                 }

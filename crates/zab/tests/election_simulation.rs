@@ -443,15 +443,17 @@ impl World {
         while let Some(running) = self.servers.get_mut(&sid).unwrap().running.as_mut() {
             if let Some(effect) = running.election.poll_effect() {
                 match effect {
-                    election::Effect::Send { to, state, vote, config } => {
+                    election::Effect::Send { to, state, vote, configs } => {
                         let mut message = Vec::new();
-                        vote.notification(state, &config).encode(&mut message);
+                        vote.notification(state, &configs).encode(&mut message);
                         running.links.send(now_ms, to, message.into());
                     }
                     election::Effect::Decided { state, vote } => {
                         self.decided((sid, life), state, &vote)?;
                     }
-                    election::Effect::Adopt(_) => unreachable!("there is one configuration"),
+                    election::Effect::Adopt(_) | election::Effect::Hear(_) => {
+                        unreachable!("there is one configuration")
+                    }
                 }
             } else if let Some(effect) = running.links.poll_effect() {
                 match effect {

@@ -32,7 +32,7 @@ enum Mail {
     Packet(LinkId, Outgoing),
     Linked(LinkId),
     Unlinked(LinkId),
-    Vote(Sid, PeerState, oxkeeper_zab::vote::Vote, Arc<str>),
+    Vote(Sid, PeerState, oxkeeper_zab::vote::Vote, oxkeeper_zab::vote::Configs),
 }
 
 struct Day {
@@ -138,9 +138,9 @@ impl Day {
                     self.peers[at].handle(self.now_ms, installed);
                 }
                 Effect::AskTouched { zxid } => self.peers[at].answer_ping(zxid, Bytes::new()),
-                Effect::Notify { to, state, vote, config } => {
+                Effect::Notify { to, state, vote, configs } => {
                     let from = Sid(at as i64 + 1);
-                    self.post(at, to.0 as usize - 1, Mail::Vote(from, state, vote, config));
+                    self.post(at, to.0 as usize - 1, Mail::Vote(from, state, vote, configs));
                 }
                 Effect::State(State::Settling(why)) => {
                     self.ended.push((self.now_ms, at, why.to_string()));
@@ -190,8 +190,8 @@ impl Day {
             Mail::Packet(link, packet) => drop(peer.packet(now_ms, link, &packet.as_packet())),
             Mail::Linked(link) => peer.handle(now_ms, Input::Linked(link)),
             Mail::Unlinked(link) => peer.handle(now_ms, Input::Unlinked(link)),
-            Mail::Vote(from, state, vote, config) => {
-                peer.notification(now_ms, from, &vote.notification(state, &config));
+            Mail::Vote(from, state, vote, configs) => {
+                peer.notification(now_ms, from, &vote.notification(state, &configs));
             }
         }
         self.effects(to);

@@ -372,6 +372,7 @@ impl Scene {
                 }
                 Effect::Notify { .. } => continue,
                 Effect::ConfigSeen(config) => format!("seen: the configuration of {}", of(&config)),
+                Effect::ConfigHeard(config) => format!("heard: that of {}", of(&config)),
                 Effect::ConfigActive(config) => format!("in force: that of {}", of(&config)),
                 other => format!("{other:?}"),
             };

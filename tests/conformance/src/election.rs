@@ -4,7 +4,9 @@
 //! us fails and looks again. That is enough to see every outcome: we join an ensemble that runs, we
 //! win the votes of both, we take our claim back and accept the leader that they then elect, and
 //! our vote makes the quorum when one of them is gone. Once with the smallest id and once with the
-//! largest, because ids decide who keeps which connection.
+//! largest, because ids decide who keeps which connection. The second time a reconfiguration is on
+//! its way for us, which goes along with our votes where Apache's servers do not look (D141), of
+//! whatever release they are.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +24,7 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 use self::voter::{Event, Events, Handle, Heard};
 use crate::Findings;
-use crate::peers::{Peers, RunningServer, ServerUnderTest, StartOpts, four_letter_word};
+use crate::peers::{Peers, Release, RunningServer, ServerUnderTest, StartOpts, four_letter_word};
 
 /// The same voter that the port's own tests elect with.
 #[path = "../../../crates/server/tests/election/voter.rs"]
@@ -43,25 +45,26 @@ const MUCH: (i64, i64) = (0x100, 0x100_0000_0001);
 pub fn run(peers: &Peers, dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Findings> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut checks = 0;
-    for my_sid in [1, 3] {
-        progress(&format!("our election port is server {my_sid} of 3"));
-        let dir = dir.join(format!("as-{my_sid}"));
-        let outcomes = outcomes(peers, &dir, my_sid);
+    let smallest = [(1, Release::V3_9)].into_iter();
+    for (my_sid, release) in smallest.chain(Release::ALL.map(|release| (3, release))) {
+        progress(&format!("our election port is server {my_sid} of 3, the others are {release}"));
+        let apache = peers.apache(release, progress)?;
+        let dir = dir.join(format!("as-{my_sid}-{release}"));
+        let outcomes = outcomes(ServerUnderTest::Apache(apache), &dir, my_sid);
         checks += LocalSet::new()
             .block_on(&runtime, outcomes)
-            .with_context(|| format!("our election port as server {my_sid}"))?;
+            .with_context(|| format!("our election port as server {my_sid}, of {release}"))?;
     }
     Ok(Findings { checks, errors: Vec::new() })
 }
 
 /// All outcomes, one after the other; how many there were.
-async fn outcomes(peers: &Peers, dir: &Path, my_sid: i64) -> Result<usize> {
+async fn outcomes(java: ServerUnderTest, dir: &Path, my_sid: i64) -> Result<usize> {
     let config = config()?;
     let mut javas = BTreeMap::new();
     for sid in (1..=3).filter(|&sid| sid != my_sid) {
         javas.insert(sid, opts(dir, sid, &config)?);
     }
-    let java = ServerUnderTest::Java(peers.clone());
     let mut javas = each(javas, move |opts| java.start(opts)).await?;
 
     let mut port = Port::open(my_sid, &config).await?;
@@ -160,7 +163,9 @@ struct Port {
 
 impl Port {
     async fn open(my_sid: i64, config: &str) -> Result<Port> {
-        let membership = Membership::new(Arc::new(QuorumVerifier::parse(config, false)?), None);
+        let config = QuorumVerifier::parse(config, false)?;
+        let proposed = (my_sid == 3).then(|| Arc::new(config.clone().with_version(5)));
+        let membership = Membership::new(Arc::new(config), proposed);
         let settings = Settings::new(Sid(my_sid));
         let (carrier, carried, port) = ElectionPort::open(settings, &membership).await?;
         let rules = election::Settings::default();

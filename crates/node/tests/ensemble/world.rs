@@ -22,14 +22,14 @@ use oxkeeper_proto::{
 use oxkeeper_tree::{Changes, Tree, TreeOptions};
 use oxkeeper_zab as zab;
 use zab::quorum::{Membership, QuorumVerifier};
-use zab::vote::Vote;
+use zab::vote::{Configs, Vote};
 use zab::{Disk, LinkId, Outgoing, State};
 
 pub const TICK_MS: u64 = 2000;
 
 /// What is on its way from one member to another.
 enum Mail {
-    Vote { from: Sid, state: PeerState, vote: Vote, config: Arc<str> },
+    Vote { from: Sid, state: PeerState, vote: Vote, configs: Configs },
     Linked(LinkId),
     DialFailed(Sid),
     Packet(LinkId, Outgoing),
@@ -373,8 +373,8 @@ impl World {
         let now = self.now;
         let Member { core, shared, came, .. } = &mut self.members[to];
         match mail {
-            Mail::Vote { from, state, vote, config } => {
-                core.notification(now, from, &vote.notification(state, &config));
+            Mail::Vote { from, state, vote, configs } => {
+                core.notification(now, from, &vote.notification(state, &configs));
             }
             Mail::Linked(link) => core.peer_input(now, zab::Input::Linked(link)),
             Mail::DialFailed(sid) => core.peer_input(now, zab::Input::DialFailed(sid)),
@@ -442,8 +442,8 @@ impl World {
     fn carry_out_peers(&mut self, at: usize, effect: zab::Effect) {
         let now = self.now;
         match effect {
-            zab::Effect::Notify { to, state, vote, config } => {
-                self.post(at, place(to), Mail::Vote { from: sid(at), state, vote, config });
+            zab::Effect::Notify { to, state, vote, configs } => {
+                self.post(at, place(to), Mail::Vote { from: sid(at), state, vote, configs });
             }
             zab::Effect::Dial(to) => self.dial(at, place(to)),
             zab::Effect::Send(link, packet) => {

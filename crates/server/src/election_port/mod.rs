@@ -23,7 +23,6 @@ mod wire;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +31,7 @@ use oxkeeper_proto::ids::Sid;
 use oxkeeper_proto::notification::{Address, Hello, Notification, PeerState};
 use oxkeeper_zab::links::{self, ConnId, DialError, Links};
 use oxkeeper_zab::quorum::Membership;
-use oxkeeper_zab::vote::Vote;
+use oxkeeper_zab::vote::{Configs, Vote};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -124,14 +123,14 @@ pub struct Handle {
 
 #[derive(Debug)]
 enum Command {
-    Notify { to: Sid, state: PeerState, vote: Vote, config: Arc<str> },
+    Notify { to: Sid, state: PeerState, vote: Vote, configs: Configs },
     Reconfigure(Membership),
 }
 
 impl Handle {
     /// Tells a server of a vote, instead of whatever it has not been told yet. Connects if need be.
-    pub fn notify(&self, to: Sid, state: PeerState, vote: Vote, config: Arc<str>) {
-        self.tell(Command::Notify { to, state, vote, config });
+    pub fn notify(&self, to: Sid, state: PeerState, vote: Vote, configs: Configs) {
+        self.tell(Command::Notify { to, state, vote, configs });
     }
 
     /// The configuration changed. If our own election addresses are others now, the port moves
@@ -318,9 +317,9 @@ impl ElectionPort {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Notify { to, state, vote, config } => {
+            Command::Notify { to, state, vote, configs } => {
                 let mut message = Vec::new();
-                vote.notification(state, &config).encode(&mut message);
+                vote.notification(state, &configs).encode(&mut message);
                 self.links.send(self.now_ms(), to, message.into());
             }
             Command::Reconfigure(membership) => self.configure_links(&membership).await,

@@ -38,8 +38,7 @@ impl Port {
 
     /// Where a server listens by the committed configuration, or by the one that is to bring it in.
     pub(crate) fn addresses_of(self, sid: Sid, membership: &Membership) -> Vec<Address> {
-        let configs = [Some(membership.current()), membership.last_seen()];
-        let its = configs.into_iter().flatten().find_map(|config| config.server(sid));
+        let its = membership.known().find_map(|config| config.server(sid));
         its.map(|server| self.addresses_in(server)).unwrap_or_default()
     }
 }

@@ -574,8 +574,7 @@ impl Inner {
         let mut addresses = Vec::new();
         {
             let membership = self.membership.borrow();
-            let configs = [Some(membership.current()), membership.last_seen()];
-            for server in configs.into_iter().flatten().filter_map(|config| config.server(sid)) {
+            for server in membership.known().filter_map(|config| config.server(sid)) {
                 for mut address in server.quorum_addresses() {
                     address.port = at.unwrap_or(address.port);
                     if !addresses.contains(&address) {

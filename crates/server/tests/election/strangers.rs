@@ -28,8 +28,17 @@ fn looking(sid: i64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let config = Some(Cow::Borrowed("version=0"));
     let (state, leader, zxid) = (PeerState::Looking, Sid(sid), Zxid(9));
-    Notification { state, leader, zxid, election_epoch: 1, peer_epoch: 1, version: 2, config }
-        .encode_message(&mut bytes);
+    Notification {
+        state,
+        leader,
+        zxid,
+        election_epoch: 1,
+        peer_epoch: 1,
+        version: 2,
+        config,
+        proposed: None,
+    }
+    .encode_message(&mut bytes);
     bytes
 }
 

@@ -160,9 +160,10 @@ impl Voter {
     fn carry_out(&mut self) {
         while let Some(effect) = self.election.poll_effect() {
             match effect {
-                Effect::Send { to, state, vote, config } => {
-                    self.port.notify(to, state, vote, config);
+                Effect::Send { to, state, vote, configs } => {
+                    self.port.notify(to, state, vote, configs);
                 }
+                Effect::Hear(_) => self.port.reconfigure(self.election.membership().clone()),
                 Effect::Adopt(config) => {
                     self.port.reconfigure(self.election.membership().clone());
                     self.events.send(Event::Adopted(config)).ok();

@@ -349,6 +349,13 @@ impl Running {
         Some(membership)
     }
 
+    /// Others need a configuration that this server has only heard of.
+    pub(super) fn heard(&mut self) {
+        if let (Some(ports), Some(peer)) = (&mut self.ports, self.core.peer()) {
+            ports.votes.configure(peer.membership());
+        }
+    }
+
     /// Carries out what the agreement wants. False if it wants the server to end.
     pub(super) fn peer_effect(
         &mut self,
@@ -401,9 +408,9 @@ impl Running {
                 ground.history.moments.extend(moment);
                 self.disk_effect(effect);
             }
-            PeerEffect::Notify { to, state, vote, config } => {
+            PeerEffect::Notify { to, state, vote, configs } => {
                 let mut message = Vec::new();
-                vote.notification(state, &config).encode(&mut message);
+                vote.notification(state, &configs).encode(&mut message);
                 ports.votes.send(now.mono_ms(), to, message.into());
                 self.election_calls(ground, now);
             }

@@ -613,6 +613,7 @@ impl Server {
                 Effect::Peer(PeerEffect::ConfigSeen(_)) => {
                     self.membership = running.configured(ground, self.id, false);
                 }
+                Effect::Peer(PeerEffect::ConfigHeard(_)) => running.heard(),
                 Effect::Peer(PeerEffect::ConfigActive(_)) => {
                     self.membership = running.configured(ground, self.id, true);
                 }

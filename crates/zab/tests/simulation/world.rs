@@ -12,7 +12,7 @@ use bytes::Bytes;
 use oxkeeper_proto::notification::{Notification, PeerState};
 use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, TxnHeader, Zxid};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
-use oxkeeper_zab::vote::Vote;
+use oxkeeper_zab::vote::{Configs, Vote};
 use oxkeeper_zab::{Disk, Effect, Entry, Input, LinkId, Outgoing, Settings, State};
 
 use crate::host::{Mistake, Server, Write, last};
@@ -60,7 +60,7 @@ struct Told {
     to: usize,
     state: PeerState,
     vote: Vote,
-    config: Arc<str>,
+    configs: Configs,
 }
 
 pub struct World {
@@ -433,7 +433,7 @@ impl World {
             }
             if let Some(peer) = &mut told_to.peer {
                 let notification: Notification<'_> =
-                    told.vote.notification(told.state, &told.config);
+                    told.vote.notification(told.state, &told.configs);
                 peer.notification(self.now_ms, sid, &notification);
                 self.effects(told.to)?;
             }
@@ -553,11 +553,11 @@ impl World {
                 }
             }
             Effect::Serve { epoch } => self.serve(at, epoch)?,
-            Effect::Notify { to, state, vote, config } => {
+            Effect::Notify { to, state, vote, configs } => {
                 let to = (to.0 - 1) as usize;
                 let lost = self.servers[to].peer.is_none() || self.blocked(at, to);
                 if !lost {
-                    self.votes.push_back(Told { from: at, to, state, vote, config });
+                    self.votes.push_back(Told { from: at, to, state, vote, configs });
                 }
             }
             Effect::AskTouched { zxid } => {
@@ -567,6 +567,7 @@ impl World {
             }
             Effect::Fatal(why) => return Err(format!("{at} stopped: {why}")),
             Effect::ConfigSeen(_)
+            | Effect::ConfigHeard(_)
             | Effect::ConfigActive(_)
             | Effect::Synced(_)
             | Effect::SaveTrust => {}
