@@ -83,14 +83,7 @@ impl Member {
             zab::Effect::SurveyLog { link, peer } => {
                 self.history.send(HistoryCommand::Survey { link, peer });
             }
-            zab::Effect::ReadLog { link, after, to } => {
-                let history = Arc::clone(&self.history);
-                // Without an epoch nobody is served, and the learners are who is waited for.
-                history.go_gently(core.peer().is_some_and(|peer| peer.established().is_some()));
-                self.quorum.when_below(link, READ_BELOW_BYTES, move || {
-                    history.send(HistoryCommand::Read { link, after, to });
-                });
-            }
+            zab::Effect::ReadLog { link, after, to } => self.read_log(core, link, after, to),
             zab::Effect::SaveEpochs(epochs) => log.send(LogCommand::SaveEpochs(epochs)),
             zab::Effect::SaveEnsembleId(id) => log.send(LogCommand::SaveEnsembleId(id)),
             zab::Effect::SaveTrust => log.send(LogCommand::SaveTrust),
@@ -136,6 +129,16 @@ impl Member {
             | zab::Effect::AskTouched { .. } => {}
         }
         Ok(())
+    }
+
+    /// Reads what a learner misses as soon as it has taken most of what it was sent before.
+    fn read_log(&self, core: &Core, link: LinkId, after: Zxid, to: Zxid) {
+        let history = Arc::clone(&self.history);
+        // Without an epoch nobody is served, and the learners are who is waited for.
+        history.go_gently(core.peer().is_some_and(|peer| peer.established().is_some()));
+        self.quorum.when_below(link, READ_BELOW_BYTES, move || {
+            history.send(HistoryCommand::Read { link, after, to });
+        });
     }
 
     /// The ports follow the membership.

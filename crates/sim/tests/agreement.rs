@@ -40,7 +40,7 @@ const CAUGHT: [(&str, Weather, Range<u64>); 19] = [
 /// Mistakes of our own that storms have found, put back: which, how many servers vote, in which
 /// weather, and among which seeds it must be found. A single seed is the one that found it, but for
 /// that of `not-as-it-was`, which shows only where nobody comes round either.
-const OURS: [(&str, usize, Weather, Range<u64>); 10] = [
+const OURS: [(&str, usize, Weather, Range<u64>); 11] = [
     ("refound", 3, Members, 0..120),
     ("in-turns", 3, Changes, 8_990..8_996),
     ("proposed-in-force", 3, Changes, 1790..1800),
@@ -51,6 +51,7 @@ const OURS: [(&str, usize, Weather, Range<u64>); 10] = [
     ("emptied-leads", 3, Open, 251_520_377_959..251_520_377_960),
     ("sync-asks-nobody", 3, Epochs, 239_076_062_361..239_076_062_362),
     ("left-speaks", 3, Members, 251_520_374_152..251_520_374_153),
+    ("unheard", 3, Changes, 265_554_026_468..265_554_026_469),
 ];
 
 /// Mistakes about groups and weights that nobody has made: which, how many servers vote, and among

@@ -73,6 +73,8 @@ pub enum Wrong {
     SyncAsksNobody,
     /// On a leader, a connection that its session has left still speaks for it.
     LeftSpeaks,
+    /// What a voter needs that was proposed is not heard.
+    Unheard,
     /// Half of the groups are a quorum.
     HalfTheGroups,
     /// One group is a quorum.
@@ -85,7 +87,7 @@ pub enum Wrong {
 
 impl Wrong {
     /// All of them, with the names they are chosen by.
-    pub const ALL: [(&'static str, Wrong); 33] = [
+    pub const ALL: [(&'static str, Wrong); 34] = [
         ("3911", Wrong::Z3911),
         ("4643", Wrong::Z4643),
         ("4646", Wrong::Z4646),
@@ -115,6 +117,7 @@ impl Wrong {
         ("emptied-leads", Wrong::EmptiedLeads),
         ("sync-asks-nobody", Wrong::SyncAsksNobody),
         ("left-speaks", Wrong::LeftSpeaks),
+        ("unheard", Wrong::Unheard),
         ("half-the-groups", Wrong::HalfTheGroups),
         ("one-group", Wrong::OneGroup),
         ("half-the-weight", Wrong::HalfTheWeight),

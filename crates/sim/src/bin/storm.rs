@@ -35,7 +35,7 @@ struct Flags {
     servers: usize,
     /// What storms lean to: open (nothing), epochs (the beginning of epochs), members (changes of
     /// the ensemble), changes (what goes wrong while members change), groups (quorums by groups and
-    /// weights), or all: servers and weathers in turns, but for changes
+    /// weights), or all: servers and weathers in turns
     #[arg(long, default_value = "open", value_parser = weather)]
     weather: Lean,
     /// Make a mistake of `oxkeeper_zab::wrong`, by its name; or several, with + between them

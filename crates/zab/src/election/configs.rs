@@ -1,9 +1,9 @@
 //! What votes say of the members.
 //!
 //! Every vote brings its sender's configuration, and a newer one is adopted. One that was proposed
-//! and is not in force comes with the votes of ours alone (D141). Who has it in its log, or has seen
-//! it, needs a quorum of it as well, and may need the vote of somebody whom those who have not seen
-//! it do not know: they would vote past each other for ever. So who has found nobody for long takes
+//! and is not in force comes with the votes of ours alone (D141). Who has it in its log, or has
+//! seen it, needs a quorum of it as well, and may need the vote of somebody whom those who have not
+//! seen it do not know: they would vote past each other for ever. So who has found nobody for long takes
 //! the word of a voter that it knows, and can vote for whomever that one votes for. Its own quorums
 //! stay what they were, and to follow a leader is always safe: it leads by quorums of its own.
 //! Nobody does so at once, as those who know nothing of it may be a quorum without it, and the
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::{Effect, Election, Phase};
 use crate::quorum::{QuorumVerifier, Role};
+use crate::wrong::{self, Wrong};
 
 impl Election {
     /// Whether the sender goes by another configuration of the same version. Its voice is worth
@@ -87,7 +88,8 @@ impl Election {
             && matches!(self.phase, Phase::Looking(_))
             && told.state == PeerState::Looking
             && membership.current().is_voter(from)
-            && self.looks_long(now_ms);
+            && self.looks_long(now_ms)
+            && !wrong::is(Wrong::Unheard);
         if !listens {
             return;
         }
