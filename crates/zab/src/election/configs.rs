@@ -3,10 +3,10 @@
 //! Every vote brings its sender's configuration, and a newer one is adopted. One that was proposed
 //! and is not in force comes with the votes of ours alone (D141). Who has it in its log, or has
 //! seen it, needs a quorum of it as well, and may need the vote of somebody whom those who have not
-//! seen it do not know: they would vote past each other for ever. So who has found nobody for long takes
-//! the word of a voter that it knows, and can vote for whomever that one votes for. Its own quorums
-//! stay what they were, and to follow a leader is always safe: it leads by quorums of its own.
-//! Nobody does so at once, as those who know nothing of it may be a quorum without it, and the
+//! seen it do not know: they would vote past each other for ever. So who has found nobody for long
+//! takes the word of a voter that it knows, and can vote for whomever that one votes for. Its own
+//! quorums stay what they were, and to follow a leader is always safe: it leads by quorums of its
+//! own. Nobody does so at once, as those who know nothing of it may be a quorum without it, and the
 //! members that it would bring in may never come.
 
 use std::sync::Arc;
