@@ -130,6 +130,12 @@ pub struct Election {
     round: i64,
     /// When it began to look the last time.
     looks_since_ms: u64,
+    /// When it began to look for the first time since it last found a leader.
+    alone_since_ms: u64,
+    /// It has found a leader since it looked the last time.
+    found: bool,
+    /// Whom it went to last was only heard of.
+    went_by_hearsay: bool,
     /// The vote of the last election, or ourselves before the first (`currentVote`).
     settled_on: Vote,
     phase: Phase,
@@ -183,6 +189,9 @@ impl Election {
             standing,
             round: 0,
             looks_since_ms: 0,
+            alone_since_ms: 0,
+            found: true,
+            went_by_hearsay: false,
             settled_on: own_vote(my_sid, standing),
             phase: Phase::Delayed { until_ms: u64::MAX },
             candidate: true,
@@ -200,6 +209,10 @@ impl Election {
     pub fn look(&mut self, now_ms: u64, standing: Standing, delay_ms: u64) {
         self.standing = standing;
         self.looks_since_ms = now_ms;
+        if std::mem::take(&mut self.found) {
+            self.alone_since_ms = now_ms;
+            self.went_by_hearsay = false;
+        }
         self.membership.forget_heard();
         if delay_ms > 0 {
             self.phase = Phase::Delayed { until_ms: now_ms.saturating_add(delay_ms) };
@@ -276,6 +289,7 @@ impl Election {
     /// (`QuorumPeer.updateElectionVote`).
     pub fn established(&mut self, epoch: i64) {
         self.settled_on.peer_epoch = epoch;
+        self.found = true;
     }
 
     /// A reconfiguration named the next leader: settles on it without an election and says what to
@@ -408,6 +422,7 @@ impl Election {
         self.round = later;
         round.votes.clear();
         round.proposal = Vote { election_epoch: later, ..best };
+        self.stand(now_ms);
         self.send_to_voters(now_ms);
     }
 
@@ -559,6 +574,7 @@ impl Election {
             epoch = vote.peer_epoch, round = vote.election_epoch, "election decided"
         );
         self.settled_on = vote;
+        self.went_by_hearsay = self.membership.is_hearsay(vote.leader);
         self.phase = Phase::Settled(state);
         self.answered.clear();
         self.effects.push_back(Effect::Decided { state, vote });

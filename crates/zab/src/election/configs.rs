@@ -7,7 +7,7 @@
 //! takes the word of a voter that it knows, and can vote for whomever that one votes for. Its own
 //! quorums stay what they were, and to follow a leader is always safe: it leads by quorums of its
 //! own. Nobody does so at once, as those who know nothing of it may be a quorum without it, and the
-//! members that it would bring in may never come.
+//! members that it would bring in may never come; nor twice in a row.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use oxkeeper_proto::ids::Sid;
 use oxkeeper_proto::notification::{Notification, PeerState};
 use tracing::{debug, info, warn};
 
-use super::{Effect, Election, Phase};
+use super::{Effect, Election, LOOKS_LONG_MS, Phase};
 use crate::quorum::{QuorumVerifier, Role};
 use crate::wrong::{self, Wrong};
 
@@ -80,6 +80,14 @@ impl Election {
         restarts
     }
 
+    /// Whether what is proposed is listened to: nobody was found for long, in one search or in
+    /// several. Who went to somebody it had only heard of, in vain, listens to nobody for a while:
+    /// there may be a quorum without.
+    fn listens(&self, now_ms: u64) -> bool {
+        let long = now_ms.saturating_sub(self.alone_since_ms) >= LOOKS_LONG_MS;
+        long && (!self.went_by_hearsay || self.looks_long(now_ms))
+    }
+
     /// Who has looked for long hears of a proposed configuration that a voter needs.
     pub(super) fn hear_of_proposed(&mut self, now_ms: u64, from: Sid, told: &Notification<'_>) {
         let Some(text) = &told.proposed else { return };
@@ -88,7 +96,7 @@ impl Election {
             && matches!(self.phase, Phase::Looking(_))
             && told.state == PeerState::Looking
             && membership.current().is_voter(from)
-            && self.looks_long(now_ms)
+            && self.listens(now_ms)
             && !wrong::is(Wrong::Unheard);
         if !listens {
             return;

@@ -93,7 +93,11 @@ impl Server {
             trusted: true,
             config: String::new(),
         };
-        let voting = election::Settings { interval_max_ms: 1000, ..Default::default() };
+        let voting = election::Settings {
+            interval_max_ms: 1000,
+            reconfig_enabled: settings.reconfig_enabled,
+            ..Default::default()
+        };
         let mut peer = Peer::new(settings, voting, membership, recovered);
         peer.start(now_ms);
         self.peer = Some(peer);

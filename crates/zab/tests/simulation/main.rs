@@ -10,6 +10,7 @@
 
 mod host;
 mod oracle;
+mod reconfiguring;
 mod world;
 
 use host::Mistake;

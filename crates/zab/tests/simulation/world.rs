@@ -18,8 +18,10 @@ use oxkeeper_zab::{Disk, Effect, Entry, Input, LinkId, Outgoing, Settings, State
 use crate::host::{Mistake, Server, Write, last};
 use crate::oracle::Oracle;
 
+mod returning;
+
 /// SplitMix64.
-pub struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -30,11 +32,11 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 }
@@ -69,6 +71,8 @@ pub struct World {
     mistake: Mistake,
     settings: Settings,
     membership: Membership,
+    /// Who has seen a reconfiguration that is not in force.
+    seen: BTreeMap<usize, Arc<QuorumVerifier>>,
     servers: Vec<Server>,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
@@ -130,6 +134,7 @@ impl World {
             relayed: 0,
             settings,
             membership: Membership::new(Arc::new(config), None),
+            seen: BTreeMap::new(),
             servers: servers.collect(),
             dice,
             now_ms: 0,
@@ -148,6 +153,10 @@ impl World {
         world
     }
 
+    fn effects_of_all(&mut self) -> Result<(), String> {
+        (0..self.servers.len()).try_for_each(|at| self.effects(at))
+    }
+
     pub fn trace(&self) -> String {
         self.trace.clone()
     }
@@ -161,9 +170,7 @@ impl World {
 
     /// Lets things happen, good and bad.
     pub fn storm(&mut self, steps: usize) -> Result<(), String> {
-        for at in 0..self.servers.len() {
-            self.effects(at)?;
-        }
+        self.effects_of_all()?;
         for _ in 0..steps {
             self.step()?;
         }
@@ -301,7 +308,8 @@ impl World {
             settings.ensemble_id = self.servers[at].durable.ensemble_id;
             settings.ensemble_seed = u128::from(self.dice.next()) | 1;
         }
-        let membership = self.membership.clone();
+        let in_force = Arc::clone(self.membership.current());
+        let membership = Membership::new(in_force, self.seen.get(&at).cloned());
         self.servers[at].start(settings, membership, self.now_ms);
         self.note(|| format!("start {at}"));
     }
