@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use oxkeeper_proto::{Sid, Zxid};
+use oxkeeper_proto::txn::Payload;
+use oxkeeper_proto::{OpCode, Sid, Txn, Zxid};
 use oxkeeper_zab::quorum::Membership;
 use oxkeeper_zab::{
     Disk, Effect, Entry, Epochs, Input, LinkId, LogSurvey, Peer, Recovered, Settings, election,
@@ -37,6 +38,17 @@ pub enum Write {
     Truncate(u64, Zxid),
     Install(u64, Vec<Entry>),
     Reload(u64),
+}
+
+/// The text of the last reconfiguration in a history; empty if there is none.
+fn last_config(history: &[Entry]) -> String {
+    let config = |entry: &Entry| match Payload::decode(&entry.payload) {
+        Ok(Payload { header, txn: Txn::SetData(set), .. }) if header.op == OpCode::RECONFIG => {
+            String::from_utf8(set.data?.to_vec()).ok()
+        }
+        _ => None,
+    };
+    history.iter().rev().find_map(config).unwrap_or_default()
 }
 
 /// What survives.
@@ -91,7 +103,7 @@ impl Server {
             epochs: self.durable.epochs,
             tail: self.memory[tail..].to_vec(),
             trusted: true,
-            config: String::new(),
+            config: last_config(&self.memory),
         };
         let voting = election::Settings {
             interval_max_ms: 1000,

@@ -71,7 +71,9 @@ pub struct World {
     mistake: Mistake,
     settings: Settings,
     membership: Membership,
-    /// Who has seen a reconfiguration that is not in force.
+    /// Where another configuration is in force.
+    in_force: BTreeMap<usize, Arc<QuorumVerifier>>,
+    /// Who has seen one that is not.
     seen: BTreeMap<usize, Arc<QuorumVerifier>>,
     servers: Vec<Server>,
     links: BTreeMap<LinkId, Link>,
@@ -134,6 +136,7 @@ impl World {
             relayed: 0,
             settings,
             membership: Membership::new(Arc::new(config), None),
+            in_force: BTreeMap::new(),
             seen: BTreeMap::new(),
             servers: servers.collect(),
             dice,
@@ -308,8 +311,8 @@ impl World {
             settings.ensemble_id = self.servers[at].durable.ensemble_id;
             settings.ensemble_seed = u128::from(self.dice.next()) | 1;
         }
-        let in_force = Arc::clone(self.membership.current());
-        let membership = Membership::new(in_force, self.seen.get(&at).cloned());
+        let in_force = self.in_force.get(&at).unwrap_or(self.membership.current());
+        let membership = Membership::new(Arc::clone(in_force), self.seen.get(&at).cloned());
         self.servers[at].start(settings, membership, self.now_ms);
         self.note(|| format!("start {at}"));
     }
@@ -574,11 +577,18 @@ impl World {
                 }
             }
             Effect::Fatal(why) => return Err(format!("{at} stopped: {why}")),
-            Effect::ConfigSeen(_)
-            | Effect::ConfigHeard(_)
-            | Effect::ConfigActive(_)
-            | Effect::Synced(_)
-            | Effect::SaveTrust => {}
+            Effect::ConfigSeen(config) => {
+                self.note(|| format!("{at} has seen {:x}", config.version()));
+                self.seen.insert(at, config);
+            }
+            Effect::ConfigActive(config) => {
+                self.note(|| format!("{at} is configured {:x}", config.version()));
+                if self.seen.get(&at).is_some_and(|seen| seen.version() <= config.version()) {
+                    self.seen.remove(&at);
+                }
+                self.in_force.insert(at, config);
+            }
+            Effect::ConfigHeard(_) | Effect::Synced(_) | Effect::SaveTrust => {}
             Effect::SurveyLog { .. } | Effect::ReadLog { .. } => {}
         }
         Ok(())

@@ -26,6 +26,7 @@ impl World {
             relayed: 0,
             settings,
             membership,
+            in_force: BTreeMap::new(),
             seen: BTreeMap::new(),
             servers: (1..=count).map(|sid| Server::new(Sid(sid as i64), 100)).collect(),
             dice: Dice(seed),
@@ -52,6 +53,23 @@ impl World {
         self.servers[at].durable = Durable { log, epochs, ensemble_id: 0 };
         self.seen.extend(seen.map(|seen| (at, seen)));
         self.start(at);
+    }
+
+    /// Bad weather, and then fair again. Who was never there comes with nothing, and is told of
+    /// members as they were.
+    pub fn bad_weather(&mut self, steps: usize) -> Result<(), String> {
+        self.calm = false;
+        self.storm(steps)?;
+        self.calm = true;
+        self.cut.clear();
+        for at in 0..self.servers.len() {
+            let now_ms = self.now_ms;
+            match &mut self.servers[at].peer {
+                Some(peer) => peer.may_lead(now_ms, true),
+                None => self.start(at),
+            }
+        }
+        self.effects_of_all()
     }
 
     /// Lets so much time pass.
