@@ -581,17 +581,19 @@ impl World {
                 self.note(|| format!("{at} has seen {:x}", config.version()));
                 self.seen.insert(at, config);
             }
-            Effect::ConfigActive(config) => {
-                self.note(|| format!("{at} is configured {:x}", config.version()));
-                if self.seen.get(&at).is_some_and(|seen| seen.version() <= config.version()) {
-                    self.seen.remove(&at);
-                }
-                self.in_force.insert(at, config);
-            }
+            Effect::ConfigActive(config) => self.configured(at, config),
             Effect::ConfigHeard(_) | Effect::Synced(_) | Effect::SaveTrust => {}
             Effect::SurveyLog { .. } | Effect::ReadLog { .. } => {}
         }
         Ok(())
+    }
+
+    fn configured(&mut self, at: usize, config: Arc<QuorumVerifier>) {
+        self.note(|| format!("{at} is configured {:x}", config.version()));
+        if self.seen.get(&at).is_some_and(|seen| seen.version() <= config.version()) {
+            self.seen.remove(&at);
+        }
+        self.in_force.insert(at, config);
     }
 
     /// Some snapshot between the least that will do and the newest possible.
