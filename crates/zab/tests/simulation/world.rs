@@ -129,18 +129,32 @@ impl World {
             settings.silence_ms = dice.chance(70).then_some(0);
             settings.observer_masters = dice.chance(50);
         }
-        let mut world = World {
-            mistake,
-            ours,
-            handovers: 0,
-            relayed: 0,
-            settings,
-            membership: Membership::new(Arc::new(config), None),
-            in_force: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            servers: servers.collect(),
+        let membership = Membership::new(Arc::new(config), None);
+        let mut world = World::empty(dice, settings, membership, servers.collect());
+        world.mistake = mistake;
+        world.ours = ours;
+        for at in 0..world.servers.len() {
+            world.start(at);
+        }
+        world
+    }
+
+    /// Nobody has started yet, all are Apache's, and no mistake is made.
+    fn empty(
+        dice: Dice,
+        settings: Settings,
+        membership: Membership,
+        servers: Vec<Server>,
+    ) -> World {
+        World {
             dice,
             now_ms: 0,
+            mistake: Mistake::None,
+            settings,
+            membership,
+            in_force: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            servers,
             links: BTreeMap::new(),
             next_link: 0,
             votes: VecDeque::new(),
@@ -149,11 +163,10 @@ impl World {
             clients: 0,
             trace: String::new(),
             calm: false,
-        };
-        for at in 0..world.servers.len() {
-            world.start(at);
+            ours: None,
+            handovers: 0,
+            relayed: 0,
         }
-        world
     }
 
     fn effects_of_all(&mut self) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! Servers that come back one by one, with what a test has put on their disks, in fair weather.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use oxkeeper_proto::Sid;
@@ -8,8 +8,7 @@ use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
 use oxkeeper_zab::{Entry, Epochs, Settings};
 
 use super::{Dice, World, describe};
-use crate::host::{Durable, Mistake, Server};
-use crate::oracle::Oracle;
+use crate::host::{Durable, Server};
 
 impl World {
     /// Servers of ours that all have the same configuration in force, and have not come yet.
@@ -19,27 +18,11 @@ impl World {
         settings.init_limit = 10;
         settings.sync_limit = 5;
         settings.reconfig_enabled = true;
-        World {
-            mistake: Mistake::None,
-            ours: Some((0..count).collect()),
-            handovers: 0,
-            relayed: 0,
-            settings,
-            membership,
-            in_force: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            servers: (1..=count).map(|sid| Server::new(Sid(sid as i64), 100)).collect(),
-            dice: Dice(seed),
-            now_ms: 0,
-            links: BTreeMap::new(),
-            next_link: 0,
-            votes: VecDeque::new(),
-            cut: BTreeSet::new(),
-            oracle: Oracle::default(),
-            clients: 0,
-            trace: String::new(),
-            calm: true,
-        }
+        let servers = (1..=count).map(|sid| Server::new(Sid(sid as i64), 100)).collect();
+        let mut world = World::empty(Dice(seed), settings, membership, servers);
+        world.ours = Some((0..count).collect());
+        world.calm = true;
+        world
     }
 
     /// A server comes back with what is on its disk.
