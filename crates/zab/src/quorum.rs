@@ -573,8 +573,8 @@ impl Membership {
 
     /// Whether `sid` votes, but by nothing that this server's history knows of.
     pub(crate) fn is_hearsay(&self, sid: Sid) -> bool {
-        let known = core::iter::once(&self.current).chain(&self.last_seen);
-        self.is_voter(sid) && !known.into_iter().any(|config| config.is_voter(sid))
+        let mut in_history = core::iter::once(&self.current).chain(&self.last_seen);
+        self.is_voter(sid) && !in_history.any(|config| config.is_voter(sid))
     }
 
     /// All that name servers and where they are: the committed one, the last seen, and one that

@@ -3,14 +3,16 @@
 
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use oxkeeper_proto::ids::{Sid, Zxid};
 use oxkeeper_proto::notification::{Hello, HelloForm, Notification, PeerState, split_message};
 use oxkeeper_zab::links::UNPROVEN_MAX;
+use oxkeeper_zab::quorum::{Membership, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::ensemble::{Ensemble, PORT, patient, run, settings, standing};
+use crate::ensemble::{Ensemble, PORT, membership, patient, run, settings, standing};
 
 async fn connect(ip: Ipv4Addr, say: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect((ip, PORT)).await.unwrap();
@@ -116,6 +118,25 @@ fn a_message_without_sense_costs_the_message_alone() {
         let told = hear(&mut stranger).await;
         assert_eq!((told.state, told.leader), (PeerState::Leading, Sid(1)));
         assert_eq!(told.config.unwrap().lines().count(), 2, "one server and the version");
+    });
+}
+
+#[test]
+fn a_reconfiguration_on_its_way_goes_along_with_votes() {
+    run(async {
+        let mut ensemble = Ensemble::of(1);
+        ensemble.open([1]).await;
+        // The second one is nowhere, and needed: the first goes on looking.
+        let next = format!("{}server.2=127.0.0.1:2888:{PORT}\nversion=5", ensemble.config);
+        let next = Arc::clone(membership(&next).current());
+        let current = Arc::clone(membership(&ensemble.config).current());
+        let both = Membership::new(current, Some(Arc::clone(&next)));
+        ensemble.handle(1).reconfigure(both, Role::Participant);
+        ensemble.look(1, standing(1, 5));
+        let mut stranger = connect(ensemble.ips[&1], &[hello(9), looking(9)].concat()).await;
+        let told = hear(&mut stranger).await;
+        assert_eq!(told.proposed.as_deref(), Some(next.to_string().as_str()));
+        assert_ne!(told.config, told.proposed);
     });
 }
 

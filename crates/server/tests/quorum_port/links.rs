@@ -6,8 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use oxkeeper_config::ExitCode;
+use oxkeeper_proto::notification::PeerState;
 use oxkeeper_proto::{Sid, Zxid};
 use oxkeeper_server::quorum_port::{Origin, QuorumPort, Settings};
+use oxkeeper_zab::election::{self, Election};
+use oxkeeper_zab::quorum::Role;
+use oxkeeper_zab::vote::{Configs, Vote};
 use oxkeeper_zab::{Outgoing, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -173,6 +177,39 @@ fn of_several_addresses_the_one_that_answers_is_found() {
         };
         assert_eq!(origin, Origin::Dialled(Sid(2)));
         assert_eq!(learner.port.peer_addr(link).unwrap().ip(), leader.ip);
+        leader.linked().await;
+    });
+}
+
+/// A voter that needs server 2 says where it is; our own configuration does not name it.
+#[test]
+fn a_leader_that_was_only_heard_of_is_called_where_it_is_said_to_be() {
+    run(async {
+        let all = Ensemble::of(3);
+        let mut leader = Server::leading(2, &all).await;
+        let ours: Vec<&str> =
+            all.config.lines().filter(|line| !line.starts_with("server.2=")).collect();
+        let ensemble = Ensemble { ips: all.ips.clone(), config: ours.join("\n") };
+        let mut learner = Server::open(1, &ensemble).await;
+        learner.port.dial(Sid(2));
+        assert_eq!(learner.told().await, Told::DialFailed(Sid(2)), "nobody has said where it is");
+
+        let standing = election::Standing {
+            role: Role::Participant,
+            last_logged: Zxid::ZERO,
+            current_epoch: 0,
+        };
+        let rules = election::Settings { reconfig_enabled: true, ..Default::default() };
+        let mut electing = Election::new(Sid(1), ensemble.membership(), standing, rules);
+        electing.look(0, standing, 0);
+        let proposed = format!("{}version=5", all.config);
+        let vote = Vote { leader: Sid(2), zxid: Zxid(9), peer_epoch: 1, election_epoch: 1 };
+        let configs = Configs { in_force: "".into(), proposed: Some(proposed.into()) };
+        let told = vote.notification(PeerState::Looking, &configs);
+        electing.notification(10_000, Sid(3), &told);
+        learner.port.reconfigure(electing.membership());
+        learner.port.dial(Sid(2));
+        learner.linked().await;
         leader.linked().await;
     });
 }
