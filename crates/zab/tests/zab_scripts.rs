@@ -29,21 +29,23 @@
 //! `> 7 PROPOSAL 1:5`. `UPDATE_SCRIPTS=1 cargo test` writes what happens into the files, to be read
 //! before it is believed.
 
+mod entries;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use oxkeeper_proto::packet::{
     ForwardedRequest, LearnerInfo, Ours, Packet, TouchedSessions, put_touched,
 };
-use oxkeeper_proto::txn::SetDataTxn;
-use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, Txn, TxnHeader, Zxid};
+use oxkeeper_proto::{Capabilities, OpCode, SessionId, Sid, Zxid};
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
 use oxkeeper_zab::{
-    Disk, Effect, Entry, Epochs, Input, LinkId, LogSurvey, Outgoing, Peer, Recovered, Settings,
-    Verdict, election,
+    Disk, Effect, Epochs, Input, LinkId, LogSurvey, Outgoing, Peer, Recovered, Settings, Verdict,
+    election,
 };
+
+use self::entries::{entry, reconfiguration};
 
 #[test]
 fn every_script_plays_as_written() {
@@ -75,13 +77,6 @@ fn zxid(text: &str) -> Zxid {
 
 fn show(zxid: Zxid) -> String {
     format!("{}:{}", zxid.epoch(), zxid.counter())
-}
-
-fn entry(zxid: Zxid) -> Entry {
-    let mut payload = Vec::new();
-    let header = TxnHeader { session: SessionId(1), cxid: 0, zxid, time_ms: 0, op: OpCode::ERROR };
-    header.encode(&mut payload);
-    Entry { zxid, payload: Bytes::from(payload) }
 }
 
 /// What ours can do.
@@ -324,7 +319,7 @@ impl Scene {
             "reconfigure" => match peer.next_zxid(0) {
                 Some(zxid) => {
                     let config = configuration(&show(zxid), &words[1..]);
-                    let _ = peer.propose(now_ms, reconfiguration(zxid, &config), Some(config));
+                    let _ = peer.propose(now_ms, reconfiguration(&config), Some(config));
                 }
                 None => drop(writeln!(self.out, "  nothing can be proposed")),
             },
@@ -398,18 +393,6 @@ fn configuration(version: &str, words: &[&str]) -> Arc<QuorumVerifier> {
     Arc::new(QuorumVerifier::parse(&text, false).unwrap())
 }
 
-/// The transaction that brings a configuration.
-fn reconfiguration(zxid: Zxid, config: &QuorumVerifier) -> Entry {
-    let mut payload = Vec::new();
-    let op = OpCode::RECONFIG;
-    TxnHeader { session: SessionId(1), cxid: 0, zxid, time_ms: 0, op }.encode(&mut payload);
-    let text = config.to_string();
-    let set =
-        SetDataTxn { path: "/zookeeper/config".into(), data: Some(text.as_bytes()), version: -1 };
-    Txn::SetData(set).encode(&mut payload);
-    Entry { zxid, payload: Bytes::from(payload) }
-}
-
 /// A configuration's version.
 fn of(config: &QuorumVerifier) -> String {
     show(Zxid(config.version()))
@@ -462,7 +445,7 @@ fn with_packet(text: &str, take: impl FnOnce(&Packet<'_>)) {
     let numbered = words.get(1).filter(|word| word.contains(':'));
     let at = numbered.map_or(Zxid(-1), |word| zxid(word));
     let entry = match words.get(2) {
-        Some(&"of") => reconfiguration(at, &configuration(words[1], &words[3..])),
+        Some(&"of") => reconfiguration(&configuration(words[1], &words[3..])),
         _ => entry(at),
     };
     let mut trailing = Vec::new();

@@ -8,6 +8,8 @@
 //!
 //! `ZAB_SEED=17 cargo test -p oxkeeper-zab --test simulation one_seed -- --nocapture` replays one.
 
+#[path = "../entries/mod.rs"]
+mod entries;
 mod host;
 mod oracle;
 mod reconfiguring;

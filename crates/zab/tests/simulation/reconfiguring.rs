@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use oxkeeper_proto::txn::SetDataTxn;
-use oxkeeper_proto::{OpCode, SessionId, Txn, TxnHeader, Zxid};
+use oxkeeper_proto::Zxid;
+use oxkeeper_zab::Epochs;
 use oxkeeper_zab::quorum::{Membership, QuorumVerifier};
-use oxkeeper_zab::{Entry, Epochs};
 
+use crate::entries::{entry, reconfiguration};
 use crate::world::{Dice, World};
 
 /// The reconfiguration's zxid, and its version.
@@ -34,26 +33,6 @@ fn config(sids: &[usize], version: i64) -> Arc<QuorumVerifier> {
     let lines = sids.iter().map(|sid| format!("server.{sid}=host{sid}:2888:3888:participant\n"));
     let text = format!("{}version={version:x}", lines.collect::<String>());
     Arc::new(QuorumVerifier::parse(&text, false).unwrap())
-}
-
-fn entry(zxid: Zxid) -> Entry {
-    let mut payload = Vec::new();
-    let header = TxnHeader { session: SessionId(1), cxid: 0, zxid, time_ms: 0, op: OpCode::ERROR };
-    header.encode(&mut payload);
-    Entry { zxid, payload: Bytes::from(payload) }
-}
-
-/// The proposal, as it stands in a log.
-fn reconfiguration(config: &QuorumVerifier) -> Entry {
-    let zxid = Zxid(config.version());
-    let mut payload = Vec::new();
-    let op = OpCode::RECONFIG;
-    TxnHeader { session: SessionId(1), cxid: 0, zxid, time_ms: 0, op }.encode(&mut payload);
-    let text = config.to_string();
-    let set =
-        SetDataTxn { path: "/zookeeper/config".into(), data: Some(text.as_bytes()), version: -1 };
-    Txn::SetData(set).encode(&mut payload);
-    Entry { zxid, payload: Bytes::from(payload) }
 }
 
 /// These are there from the beginning; nobody else is, but for who is added.
