@@ -8,6 +8,10 @@ use serde_json::json;
 
 use crate::Findings;
 
+/// Characters of each finding that are repeated below the table: enough to say what is wrong, where
+/// the whole of it stands further up.
+const REPEATED: usize = 1_500;
+
 /// One part's result.
 struct Part {
     name: String,
@@ -61,7 +65,8 @@ impl Report {
         self.parts.push(Part { name: name.to_owned(), checks, errors, took });
     }
 
-    /// The table of all parts.
+    /// The table of all parts, and below it once more what was wrong: where minutes of progress lie
+    /// between a finding and the end, who looks at the end must not have to search for it.
     ///
     /// # Errors
     /// When a part failed, or one passed without having checked anything.
@@ -79,6 +84,12 @@ impl Report {
             let seconds = part.took.as_secs_f32();
             eprintln!("{:>14}: {:>7} checks {seconds:>7.1}s  {verdict}", part.name, part.checks);
         }
+        // What was wrong with the only part stands right above.
+        for part in self.parts.iter().filter(|_| self.parts.len() > 1) {
+            for error in &part.errors {
+                eprintln!("{}: {}", part.name, beginning(error, REPEATED));
+            }
+        }
         if self.parts.is_empty() {
             bail!("no part was run");
         }
@@ -86,5 +97,13 @@ impl Report {
             bail!("failed: {}", failed.join(", "));
         }
         Ok(())
+    }
+}
+
+/// The first characters of a text, and that there are more.
+fn beginning(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((at, _)) => format!("{}… (whole above)", &text[..at]),
+        None => text.to_owned(),
     }
 }

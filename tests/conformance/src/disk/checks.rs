@@ -8,7 +8,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Desk;
 use super::client::Client;
@@ -34,6 +34,12 @@ pub const ALL: [(&str, Check); 7] = [
 
 /// Requests of one workload.
 const REQUESTS: usize = 1500;
+
+/// Snapshots that a directory must have, that of the empty tree included.
+const SNAPSHOTS: usize = 3;
+
+/// Rounds of changes for them, each long enough for several.
+const ROUNDS_MAX: u64 = 100;
 
 /// How a server of a check takes snapshots: often, so that logs are rolled and old ones purged.
 fn busy(desk: &Desk<'_>, compression: &str) -> StartOpts {
@@ -97,13 +103,14 @@ fn ours_to_java(desk: &Desk<'_>, compression: &str) -> Result<()> {
     let ours = &desk.plan.examined;
     let mut server = ours.start(busy(desk, compression))?;
     let mut left = workload::run(server.addr(), desk.plan.seed, REQUESTS)?;
+    write_until_snapshots(desk, &server, &mut left)?;
     let before = served(&server, &mut left)?;
     let zxid = last_zxid(&server)?;
     server.kill()?;
     let snapshots = desk.files("snapshot.")?;
     let end = if compression.is_empty() { String::new() } else { format!(".{compression}") };
     ensure!(
-        snapshots.len() > 2 && snapshots.iter().all(|name| name.ends_with(&end)),
+        snapshots.iter().all(|name| name.ends_with(&end)),
         "not the snapshots that were asked for: {snapshots:?}"
     );
     let dump = java_reads(desk, &before, &left)?;
@@ -137,6 +144,18 @@ fn java_to_ours_and_back(desk: &Desk<'_>, compression: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes changes until there are snapshots besides the first one. How many a workload leaves is for
+/// the machine to say: where one is under way, the next that falls due is left out.
+fn write_until_snapshots(desk: &Desk<'_>, server: &RunningServer, left: &mut Left) -> Result<()> {
+    for round in 1..=ROUNDS_MAX {
+        if desk.files("snapshot.")?.len() >= SNAPSHOTS {
+            return Ok(());
+        }
+        change(server, desk.plan.seed + round, left)?;
+    }
+    bail!("{ROUNDS_MAX} rounds of changes have left {:?}", desk.files("snapshot.")?)
 }
 
 /// A little of everything on a tree that is there.

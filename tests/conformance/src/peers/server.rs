@@ -26,6 +26,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const DYNAMIC_FILE: &str = "dynamicConfigFile=";
 /// How long one four-letter word may take.
 const WORD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same of a server that starts, which is asked until it serves. Java sometimes answers that it
+/// does not serve yet and leaves the connection open for ten seconds.
+const STARTING_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The class that Apache's scripts start.
 const JAVA_MAIN: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
@@ -355,7 +358,8 @@ impl RunningServer {
                 self.child = None;
                 bail!("{name} ended with {status} while starting:\n{}", self.log_tail());
             }
-            if four_letter_word(addr, "srvr").is_ok_and(|said| said.contains("\nMode: ")) {
+            let said = four_letter_word_within(addr, "srvr", STARTING_WORD_TIMEOUT);
+            if said.is_ok_and(|said| said.contains("\nMode: ")) {
                 return Ok(());
             }
             if Instant::now() > deadline {
