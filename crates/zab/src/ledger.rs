@@ -195,9 +195,15 @@ impl Ledger {
         }
     }
 
-    /// True if history could not be cut where a leader wanted it.
+    /// True if history could not be cut where a leader wanted it, or what a leader sent to complete
+    /// it had a hole.
     pub fn wants_snapshot(&self) -> bool {
         self.wants_snapshot
+    }
+
+    /// The next leader is asked for a snapshot, whatever it could send instead.
+    pub fn want_snapshot(&mut self) {
+        self.wants_snapshot = true;
     }
 
     /// Writes both epochs.
@@ -213,10 +219,10 @@ impl Ledger {
     /// `logged` is false on an observer that keeps no log.
     pub fn append(&mut self, entry: Entry, logged: bool) -> Result<(), Violation> {
         let last = self.cursors.appended;
-        let new_epoch = self.settings.epochs_begin_at.is_some()
-            && (entry.zxid.epoch() > last.epoch() || last.counter() == 0)
+        let begins = self.settings.epochs_begin_at.and_then(|before| before.checked_add(1));
+        let new_epoch = begins == Some(entry.zxid.counter())
             && entry.zxid > last
-            && entry.zxid.counter() > 0;
+            && (entry.zxid.epoch() > last.epoch() || last.counter() == 0);
         if !follows(last, entry.zxid) && !new_epoch {
             return Err(Violation::Gap { last, got: entry.zxid });
         }
@@ -463,5 +469,33 @@ mod tests {
         assert_eq!(ledger.append(entry(3), true), Err(Violation::TooMuchOutstanding));
         assert!(ledger.commit(entry(1).zxid).is_ok());
         assert_eq!(ledger.append(entry(3), true), Ok(()));
+    }
+
+    #[test]
+    fn where_epochs_begin_near_their_end_a_hole_is_still_one() {
+        let entry = |zxid: i64| Entry { zxid: Zxid(zxid), payload: "x".into() };
+        let append = |last, next, begin_at| {
+            let mut ledger = ledger(Epochs::default(), Zxid(last));
+            ledger.settings.epochs_begin_at = begin_at;
+            ledger.append(entry(next), true)
+        };
+        let hole = |last, got| Err(Violation::Gap { last: Zxid(last), got: Zxid(got) });
+        let begin = Some(0xffff_f63a);
+        for (last, next) in [
+            (0, 0x1_ffff_f63b),
+            (0x1_ffff_fffe, 0x2_ffff_f63b),
+            (0x1_ffff_fffe, 0x3_ffff_f63b),
+            (0x2_0000_0000, 0x2_ffff_f63b),
+            // A server that was not told.
+            (0x1_ffff_fffe, 0x2_0000_0001),
+        ] {
+            assert_eq!(append(last, next, begin), Ok(()), "{last:x} {next:x}");
+        }
+        assert_eq!(append(0x1_ffff_fffe, 0x2_ffff_f63b, None), hole(0x1_ffff_fffe, 0x2_ffff_f63b));
+        for (last, next) in
+            [(0x1_ffff_fffe, 0x2_ffff_fb1a), (0x2_ffff_f63b, 0x2_ffff_f63d), (0, 0x1_ffff_f63c)]
+        {
+            assert_eq!(append(last, next, begin), hole(last, next), "{last:x} {next:x}");
+        }
     }
 }

@@ -26,8 +26,8 @@ pub struct Settings {
     /// Whether configurations are adopted from the protocol (`reconfigEnabled`).
     pub reconfig_enabled: bool,
     /// The counter behind which this server begins its epochs if it leads, and then whoever leads
-    /// may begin them anywhere (`zookeeper.testingonly.initialZxid`): so that counters run out
-    /// while somebody watches. `None`: 0, and anything else is taken for the hole which it would
+    /// may begin them there or behind 0 (`zookeeper.testingonly.initialZxid`): so that counters run
+    /// out while somebody watches. `None`: 0. Anything else is taken for the hole which it would
     /// be.
     pub epochs_begin_at: Option<u32>,
     /// Whether a server may have several addresses in a configuration (`multiAddress.enabled`).

@@ -250,7 +250,14 @@ impl Learner {
     pub(super) fn append(&mut self, ledger: &mut Ledger, entry: Entry) -> Result<(), Why> {
         let config = self.reconfiguration(ledger, &entry)?;
         let logged = self.logs(ledger);
-        ledger.append(entry, logged)?;
+        if let Err(violation) = ledger.append(entry, logged) {
+            // Who was sent a snapshot has a hole in its log below it, and as a leader of Apache's
+            // serves that log (ZOOKEEPER-2846): what it says would be the same each time.
+            if self.stage == Stage::Syncing && matches!(violation, Violation::Gap { .. }) {
+                ledger.want_snapshot();
+            }
+            return Err(violation.into());
+        }
         if let Some(config) = config {
             self.see(ledger, config);
         }

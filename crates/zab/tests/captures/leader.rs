@@ -140,7 +140,6 @@ fn stage(recording: &Recording) -> Option<Stage> {
     let mut settings = Settings::new(recording.leader);
     settings.reconfig_enabled = true;
     settings.multi_address = true;
-    settings.epochs_begin_at = Some(0);
     let log: Vec<Entry> = before.log.iter().chain(&before.proposed).cloned().collect();
     let recovered = Recovered {
         last_logged: before.log.last().map_or(Zxid::ZERO, |entry| entry.zxid),

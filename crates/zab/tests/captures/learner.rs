@@ -54,7 +54,8 @@ fn stand_in(recording: &Recording) -> Option<Peer> {
     let config = QuorumVerifier::parse(&recording.config()?, true).ok()?.with_version(version);
     let accepted = u32::try_from(accepted).unwrap_or(0);
     let mut settings = Settings::new(recording.learner);
-    settings.epochs_begin_at = recording.name.contains("zxid-rollover").then_some(0);
+    // What its servers were told (`zookeeper.testingonly.initialZxid`).
+    settings.epochs_begin_at = recording.name.contains("zxid-rollover").then_some(0xffff_fff5);
     settings.observer = observer;
     settings.multi_address = true;
     settings.reconfig_enabled = true;

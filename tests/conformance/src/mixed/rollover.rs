@@ -38,8 +38,11 @@ pub(super) fn mixtures(quick: bool) -> Vec<Mixture> {
 
 pub(super) fn run(setting: &mut Setting<'_>, mixture: &Mixture, dir: &Path) -> Result<usize> {
     let beginning = BEGINNING.to_string();
+    // Nobody is synchronised from a log on disk. Who was sent a snapshot has a hole in its log, and
+    // as a leader of Apache's serves it (D142); where epochs begin near their end, learners of
+    // Apache's do not notice.
     let mut plan = Plan::new(&mixture.voting, dir)
-        .property("zookeeper.snapshotSizeFactor", "0")
+        .property("zookeeper.snapshotSizeFactor", "-1")
         .property("zookeeper.testingonly.initialZxid", &beginning);
     if let Some(kind) = mixture.observing {
         plan = plan.observer(kind);
