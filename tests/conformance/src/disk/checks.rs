@@ -8,7 +8,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::Desk;
 use super::client::Client;
@@ -149,13 +149,13 @@ fn java_to_ours_and_back(desk: &Desk<'_>, compression: &str) -> Result<()> {
 /// Makes changes until there are snapshots besides the first one. How many a workload leaves is for
 /// the machine to say: where one is under way, the next that falls due is left out.
 fn write_until_snapshots(desk: &Desk<'_>, server: &RunningServer, left: &mut Left) -> Result<()> {
-    for round in 1..=ROUNDS_MAX {
-        if desk.files("snapshot.")?.len() >= SNAPSHOTS {
-            return Ok(());
-        }
+    let mut round = 0;
+    while desk.files("snapshot.")?.len() < SNAPSHOTS {
+        ensure!(round < ROUNDS_MAX, "{round} rounds have left {:?}", desk.files("snapshot.")?);
+        round += 1;
         change(server, desk.plan.seed + round, left)?;
     }
-    bail!("{ROUNDS_MAX} rounds of changes have left {:?}", desk.files("snapshot.")?)
+    Ok(())
 }
 
 /// A little of everything on a tree that is there.
